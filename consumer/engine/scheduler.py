@@ -1,0 +1,167 @@
+"""Runs tasks when they are due, on threads: the only place that starts any.
+
+A task does one piece of work a step and says in how many seconds it wants the next. Tasks of one lane share its
+threads; renewals and the coordinator have lanes of their own, so that a sink which hangs in every thread of the shard
+lane can never keep leases from being renewed. A task is never run by two threads at once.
+"""
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+Clock = Callable[[], float]
+
+
+def boottime() -> float:
+    """Seconds on a clock that never jumps and, where the system has one, goes on while a laptop sleeps.
+
+    A lease runs out for the others while its owner is suspended, so the owner's clock must not stand still.
+    """
+    return time.clock_gettime(_BOOTTIME)
+
+
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Task(Protocol):
+    """The engine's one abstraction: a shard being read, the renewals, discovery, balance."""
+
+    def step(self, now: float) -> float | None:
+        """Do one piece of work; return the seconds until the next, or None when it is over."""
+        ...
+
+
+class Lane(Enum):
+    """Which threads run a task."""
+
+    SHARDS = "shards"
+    RENEWALS = "renewals"
+    COORDINATOR = "coordinator"
+
+
+class Scheduler(Protocol):
+    """What the engine asks of whoever runs its tasks; the simulation has one in virtual time."""
+
+    def add(self, task: Task, lane: Lane) -> None:
+        """Run a task from now on."""
+        ...
+
+    def wake(self, task: Task) -> None:
+        """Make a task due now, whatever it said last."""
+        ...
+
+
+class ThreadScheduler:
+    """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive."""
+
+    def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 1}
+        self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
+
+    def add(self, task: Task, lane: Lane) -> None:
+        self._lanes[lane].add(task)
+
+    def wake(self, task: Task) -> None:
+        for lane in self._lanes.values():
+            lane.wake(task)
+
+    def stop(self) -> None:
+        """Start no further step; steps under way are not waited for (their threads are daemons)."""
+        for lane in self._lanes.values():
+            lane.stop()
+
+
+class _Threads:
+    """One lane: a heap of due times and up to `size` threads, started as they are needed.
+
+    One idle thread, the leader, sleeps until the earliest due time; the others sleep until they are called. So an idle
+    lane of 32 threads wakes one of them a task, not all.
+    """
+
+    def __init__(self, name: str, size: int, on_failure: Callable[[BaseException], None], clock: Clock) -> None:
+        self._name, self._size, self._on_failure, self._clock = name, size, on_failure, clock
+        self._changed = threading.Condition()
+        self._due: list[tuple[float, int, Task]] = []
+        self._order = itertools.count()
+        self._waking: set[int] = set()  # running tasks to be run again at once
+        self._running: set[int] = set()
+        self._threads = 0
+        self._idle = 0
+        self._led = False
+        self._stopped = False
+
+    def add(self, task: Task) -> None:
+        with self._changed:
+            self._push(task, self._clock())
+
+    def wake(self, task: Task) -> None:
+        with self._changed:
+            if id(task) in self._running:
+                self._waking.add(id(task))
+                return
+            waiting = [entry for entry in self._due if entry[2] is task]
+            if waiting:
+                self._due.remove(waiting[0])
+                heapq.heapify(self._due)
+                self._push(task, self._clock())
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _push(self, task: Task, due: float) -> None:
+        heapq.heappush(self._due, (due, next(self._order), task))
+        if self._due[0][2] is task:  # the leader, if there is one, sleeps too long now
+            self._call_a_thread()
+
+    def _call_a_thread(self) -> None:
+        if self._idle:
+            self._changed.notify_all() if self._led else self._changed.notify()
+        elif self._threads < self._size and not self._stopped:
+            self._threads += 1
+            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+
+    def _run(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                delay = task.step(self._clock())
+            except BaseException as error:
+                self._on_failure(error)
+                return
+            self._done(task, delay)
+
+    def _next(self) -> Task | None:
+        """Wait for a task that is due; None when the lane has stopped."""
+        with self._changed:
+            while not self._stopped:
+                wait = self._due[0][0] - self._clock() if self._due else None
+                if wait is not None and wait <= 0:
+                    task = heapq.heappop(self._due)[2]
+                    self._running.add(id(task))
+                    if self._due:
+                        self._call_a_thread()
+                    return task
+                self._sleep(wait)
+            return None
+
+    def _sleep(self, wait: float | None) -> None:
+        self._idle += 1
+        lead = wait is not None and not self._led
+        self._led = self._led or lead
+        self._changed.wait(wait if lead else None)
+        self._idle -= 1
+        if lead:
+            self._led = False
+
+    def _done(self, task: Task, delay: float | None) -> None:
+        with self._changed:
+            self._running.discard(id(task))
+            woken = id(task) in self._waking
+            self._waking.discard(id(task))
+            if delay is not None and not self._stopped:
+                self._push(task, self._clock() + (0.0 if woken else delay))

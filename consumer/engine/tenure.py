@@ -1,0 +1,125 @@
+"""One worker's hold of one lease, from take to loss: the fence that every delivery stands behind.
+
+Every write is conditional on owner, token and counter of the row as this tenure wrote it last, and there is one write
+at a time: a renewal and a checkpoint never cross. Nobody waits for the other's; the later one is told to come again.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from consumer.engine.scheduler import Clock
+from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
+from consumer.leases import Change, Lease, LeaseTable, Pending, Worker, Written
+from consumer.leases.lease import checkpointed, draining, offered, prepared, renewed
+from consumer.records import Position
+
+# How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
+BUSY = 0.02
+
+
+class Tenure:
+    """Holds while no write has found the row changed by somebody else, and no longer than `duration` after the last.
+
+    The deadline counts from *before* the write was sent: for the others the lease cannot run out sooner. Past it
+    nothing is delivered, but the lease is not given up: as long as nobody has taken it, a renewal makes it good again.
+    """
+
+    def __init__(self, table: LeaseTable, lease: Lease, worker: Worker, duration: float, clock: Clock) -> None:
+        self.lease = lease
+        self.read_to: datetime | None = lease.read_to
+        self.draining = False
+        self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
+        self._deadline = clock()
+        self._lost = False
+        self._writing = threading.Lock()
+
+    @property
+    def shard_id(self) -> str:
+        return self.lease.shard_id
+
+    @property
+    def lost(self) -> bool:
+        """Somebody else holds the lease, or nobody."""
+        return self._lost
+
+    def began(self, sent: float) -> "Tenure":
+        """Count the first deadline from the instant before the lease was taken."""
+        self._deadline = sent + self._duration
+        return self
+
+    def still_mine(self) -> None:
+        """Return if something may be delivered at this instant.
+
+        Raises:
+            LeaseLost: somebody else has the lease.
+            LeaseStale: it may have run out; a renewal will tell.
+        """
+        if self._lost:
+            raise LeaseLost
+        if self._clock() >= self._deadline:
+            raise LeaseStale
+
+    def prepare(self, pending: Pending) -> None:
+        """Keep the end and the name of the batch that is about to be written (rule 7)."""
+        self._write(lambda lease: prepared(lease, self._worker, pending))
+
+    def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
+        """Everything up to `position` is delivered. May be called again after a failure."""
+        self._write(lambda lease: checkpointed(lease, self._worker, position, self.read_to, children))
+
+    def offer(self, owner: str | None) -> None:
+        """Hand the lease over to `owner`, or release it; the tenure is over."""
+        self._write(lambda lease: offered(lease, self._worker, owner))
+        self._lost = True
+
+    def begin_renewal(self) -> Change | None:
+        """The renewal to send; None when there is nothing to renew, or another write is under way and renews it too."""
+        if self._lost or not self._writing.acquire(blocking=False):
+            return None
+        after = renewed(self.lease, self._worker, self.read_to)
+        if self.draining and not self.lease.draining:
+            after = draining(self.lease, self._worker)
+        return Change(self.lease, after)
+
+    def end_renewal(self, written: Written | None, sent: float) -> bool:
+        """Take in the answer to a renewal, None when there was none. False: renew again at once."""
+        try:
+            return written is None or self._settle(written, sent)
+        except LeaseLost:
+            return True
+        finally:
+            self._writing.release()
+
+    def _write(self, step: Callable[[Lease], Lease]) -> None:
+        self.still_mine()
+        with self._alone():
+            settled = False
+            while not settled:
+                sent = self._clock()
+                [written] = self._table.write([Change(self.lease, step(self.lease))])
+                settled = self._settle(written, sent)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._writing.acquire(blocking=False):
+            raise LeaseTableUnavailable("another write to the lease is under way", retry_after=BUSY)
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def _settle(self, written: Written, sent: float) -> bool:
+        """Take in an answer; False: the row is ours but newer than thought, so the write has to be made again.
+
+        That is a write of ours whose answer was lost: it must not cost the lease.
+        """
+        row = written.row
+        if row is not None and (written.done or (row.held_by(self._worker) and row.counter > self.lease.counter)):
+            self.lease = row
+            if written.done:
+                self._deadline = sent + self._duration
+            return written.done
+        self._lost = True
+        raise LeaseLost

@@ -1,0 +1,93 @@
+"""Errors by what the caller does about them. A bad record is not here: it is a value, `records.DeadLetter`.
+
+ConsumerError
+├── ConfigurationError           tell the operator in one line, exit 2
+├── Retryable                    the same step later; may carry `retry_after` seconds
+│   ├── Throttled                the shard's read limits are used up
+│   ├── StreamUnavailable        the stream does not answer, or refuses for now
+│   ├── LeaseTableUnavailable    the lease table does not answer, or another write to the lease is under way
+│   ├── LeaseStale               the lease may have run out: wait for a renewal to tell
+│   └── SinkUnavailable          the sink does not take anything now
+├── IteratorExpired              reopen after the last fetched record
+├── ShardGone                    the stream says that it does not know the shard
+├── LeaseLost                    somebody else holds the lease: drop everything, write nothing
+├── RowsRejected                 these rows become dead letters, the rest is written
+├── BatchRejected                some row, unknown which; nothing is written: bisect
+└── OutputClosed                 the reader of the output is gone: stop, nothing is wrong
+
+A docstring is the default message of its class. Messages never carry a value of an event.
+"""
+
+from collections.abc import Mapping
+
+
+class ConsumerError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigurationError(ConsumerError):
+    """The configuration cannot work."""
+
+
+class Retryable(ConsumerError):
+    """It may work later."""
+
+    def __init__(self, message: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Throttled(Retryable):
+    """The stream throttles this shard."""
+
+
+class StreamUnavailable(Retryable):
+    """The stream does not answer."""
+
+
+class LeaseTableUnavailable(Retryable):
+    """The lease table does not answer."""
+
+
+class LeaseStale(Retryable):
+    """The lease may have run out; a renewal will tell."""
+
+
+class SinkUnavailable(Retryable):
+    """The sink does not answer."""
+
+
+class IteratorExpired(ConsumerError):
+    """The shard iterator has expired."""
+
+
+class ShardGone(ConsumerError):
+    """The stream does not know the shard."""
+
+
+class LeaseLost(ConsumerError):
+    """Another worker holds the lease now."""
+
+
+class RowsRejected(ConsumerError):
+    """The sink rejected some rows and wrote the rest.
+
+    `rejected` maps a row's index in the batch to why, in words without values; `repeated` counts the rows among the
+    rest that the sink already had.
+    """
+
+    def __init__(self, rejected: Mapping[int, str], repeated: int = 0) -> None:
+        super().__init__(f"the sink rejected {len(rejected)} rows")
+        self.rejected = rejected
+        self.repeated = repeated
+
+
+class BatchRejected(ConsumerError):
+    """The sink rejected the batch because of some row, and wrote nothing."""
+
+
+class OutputClosed(ConsumerError):
+    """The reader of the output is gone."""

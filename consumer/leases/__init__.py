@@ -1,0 +1,69 @@
+"""The lease table port. What may be written when is decided in `lease.py` and `engine.tenure`; an adapter only compares and swaps.
+
+An adapter keeps one row a shard and answers five questions; the same contract suite runs over all of them
+(tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from consumer.leases.lease import Lease, Pending, Token, Worker
+
+__all__ = ["Change", "Lease", "LeaseTable", "Pending", "Token", "Worker", "Written"]
+
+
+class Change(NamedTuple):
+    """Make the row `after`, if its counter, owner and token are still those of `before`.
+
+    Only fields that differ are written, so what others put on the row meanwhile (`wanted_by`) stays.
+    """
+
+    before: Lease
+    after: Lease
+
+
+class Written(NamedTuple):
+    """What came of a change: the row as it stands now (None: there is none), and whether that is our doing."""
+
+    row: Lease | None
+    done: bool
+
+
+class LeaseTable(Protocol):
+    """The leases of one application on one stream. Thread-safe."""
+
+    def check(self) -> None:
+        """Make the table if it is not there, and find out whether it can be used.
+
+        Raises:
+            ConfigurationError: it cannot, and waiting will not help.
+        """
+        ...
+
+    def scan(self) -> Sequence[Lease]:
+        """Return every row."""
+        ...
+
+    def create(self, lease: Lease) -> None:
+        """Add a row unless the shard has one: idempotent."""
+        ...
+
+    def write(self, changes: Sequence[Change]) -> Sequence[Written]:
+        """Carry out each change on its own (not all or nothing); answers in the same order."""
+        ...
+
+    def want(self, lease: Lease, worker_id: str) -> None:
+        """Write a wish on a row that its owner will see at its next write: `wanted_by`, and nothing else.
+
+        Only while the row is still owned as seen and nobody else's wish is on it; else nothing happens. The counter
+        stays: a wish is no heartbeat.
+        """
+        ...
+
+    def delete(self, lease: Lease) -> None:
+        """Remove a row if it has ended and its counter is still as seen; else nothing happens."""
+        ...
+
+    def close(self) -> None:
+        """Close connections."""
+        ...

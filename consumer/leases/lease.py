@@ -1,0 +1,142 @@
+"""One row of the lease table, and the pure steps from one state of it to the next.
+
+The lease row *is* the checkpoint row: one row, one condition, nothing to disagree with. Each step returns the row as it
+should stand next, always with the counter one higher; `LeaseTable.write` makes it so only if the row still stands as it
+was seen. Fields carry KCL's names where KCL has them; `token`, `started_at`, `stream_created_at`, `wanted_by`,
+`draining` and `read_to` are ours alone.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position, Rank
+
+
+class Worker(NamedTuple):
+    """One life of one worker: its id, which may be used again, and the random `start` of this process."""
+
+    worker_id: str
+    start: str
+
+
+class Token(NamedTuple):
+    """Who wrote the row last, if it was one of ours: a worker, its start, and the counter that it wrote.
+
+    When `counter` is not the row's, somebody else (a KCL) has written since, and the tenure is over.
+    """
+
+    worker_id: str
+    start: str
+    counter: int
+
+
+class Pending(NamedTuple):
+    """The first half of a two-phase checkpoint: where the batch ends and the name it is written under (rule 7)."""
+
+    end: Position
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A shard, how far it is delivered, and who may deliver on. `read_to`: all that arrived before is delivered."""
+
+    shard_id: str
+    checkpoint: Position = TRIM_HORIZON
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    hash_range: tuple[int, int] = FULL_HASH_RANGE
+    owner: str | None = None
+    counter: int = 0
+    switches: int = 0
+    token: Token | None = None
+    pending: Pending | None = None
+    started_at: datetime | None = None
+    stream_created_at: datetime | None = None
+    read_to: datetime | None = None
+    wanted_by: str | None = None
+    draining: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """The shard is finished and delivered; the row stays as a tombstone."""
+        return self.checkpoint == SHARD_END
+
+    @property
+    def offered(self) -> bool:
+        """One of ours has handed the lease to `owner`, who has not accepted it yet."""
+        token = self.token
+        return self.owner is not None and token is not None and token.counter == self.counter and token.worker_id != self.owner
+
+    def held_by(self, worker: Worker) -> bool:
+        """The row names this very process, and nobody has written since."""
+        return self.owner == worker.worker_id and self.token == Token(*worker, self.counter)
+
+    @property
+    def start(self) -> Position:
+        """Where to open the shard: the checkpoint, or the instant kept for a row that has none yet (rule 6)."""
+        if self.checkpoint.rank is not Rank.SEQUENCE and not self.ended and self.started_at is not None:
+            return Position.at_timestamp(self.started_at)
+        return self.checkpoint
+
+
+def taken(lease: Lease, worker: Worker) -> Lease:
+    """The row once `worker` holds it: from nobody, from a dead owner, or by accepting an offer."""
+    switched = lease.owner != worker.worker_id
+    return replace(
+        _written(lease, worker),
+        owner=worker.worker_id,
+        switches=lease.switches + (1 if switched else 0),
+        wanted_by=None,
+        draining=False,
+    )
+
+
+def renewed(lease: Lease, worker: Worker, read_to: datetime | None) -> Lease:
+    """The row one heartbeat later."""
+    return replace(_written(lease, worker), read_to=_later(lease.read_to, read_to))
+
+
+def prepared(lease: Lease, worker: Worker, pending: Pending) -> Lease:
+    """The row before a batch that must be recognised when it is written again."""
+    return replace(_written(lease, worker), pending=pending)
+
+
+def checkpointed(
+    lease: Lease, worker: Worker, position: Position, read_to: datetime | None = None, children: tuple[str, ...] = ()
+) -> Lease:
+    """The row once everything up to `position` is delivered. A pending end goes with it.
+
+    Raises:
+        ValueError: `position` lies before the checkpoint; a checkpoint never goes back.
+    """
+    if position < lease.checkpoint:
+        raise ValueError(f"checkpoint of {lease.shard_id} would go back from {lease.checkpoint} to {position}")
+    return replace(
+        _written(lease, worker),
+        checkpoint=position,
+        switches=0,
+        pending=None,
+        read_to=_later(lease.read_to, read_to),
+        children=children or lease.children,
+    )
+
+
+def offered(lease: Lease, worker: Worker, owner: str | None) -> Lease:
+    """The row once `worker` has handed it to `owner`, or to nobody. The token stays its own: that makes it an offer."""
+    return replace(_written(lease, worker), owner=owner, wanted_by=None, draining=False)
+
+
+def draining(lease: Lease, worker: Worker) -> Lease:
+    """The row of an owner that is about to leave: nobody offers it anything."""
+    return replace(_written(lease, worker), draining=True)
+
+
+def _written(lease: Lease, worker: Worker) -> Lease:
+    counter = lease.counter + 1
+    return replace(lease, counter=counter, token=Token(*worker, counter))
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(one, other) if one and other else one or other

@@ -1,0 +1,1 @@
+"""What the program tells of itself: counts and logs. Never a value of an event."""
