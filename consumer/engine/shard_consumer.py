@@ -1,0 +1,338 @@
+"""One leased shard: fetch, decode, buffer, deliver - a state machine that does one of these a step.
+
+One batch is in flight at a time, so the watermark is the last record of the batch and back-pressure is simply not
+fetching. It drops what it has not delivered whenever the lease may be somebody else's; the checkpoint says where the
+next owner goes on.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from consumer.engine.backoff import Backoff
+from consumer.engine.budget import Budget
+from consumer.engine.delivery import Delivery, Seal
+from consumer.engine.scheduler import Clock
+from consumer.engine.tenure import Tenure
+from consumer.errors import (
+    IteratorExpired,
+    LeaseLost,
+    LeaseStale,
+    OutputClosed,
+    Retryable,
+    ShardGone,
+    StreamUnavailable,
+    Throttled,
+)
+from consumer.leases import Lease
+from consumer.pipeline.batching import Batch, Buffer
+from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.sinks import Sink
+from consumer.streams import Stream
+from consumer.telemetry.metrics import Metrics
+
+# AWS: five GetRecords a second and shard, shared by all who read it.
+# https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
+LEAST_INTERVAL = 0.2
+# AWS: one answer holds at most 10 MiB.
+LARGEST_ANSWER = 10 * 1024 * 1024
+FIRST_ESTIMATE = 1024 * 1024
+# What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
+REPLAY_MEMORY = 8 * 1024 * 1024
+WAIT_FOR_BUDGET = 0.1
+
+
+class Processed(Protocol):
+    """What became of one record: see `pipeline.decoding`."""
+
+    outcomes: Sequence[Outcome]
+    user_records: int
+    out_of_range: int
+    last: Position
+
+
+class Process(Protocol):
+    """Turns one record into outcomes, leaving out the user records up to and including `after`."""
+
+    def __call__(self, record: Record, after: Position) -> Processed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how much: seconds, bytes. `eager` delivers whenever the tip is reached, not when a batch is ripe."""
+
+    poll_interval: float = 1.0
+    limits: BatchLimits = BatchLimits()
+    eager: bool = False
+    first_backoff: float = 0.2
+    most_backoff: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the shards of one process share."""
+
+    stream: Stream
+    rows: Sink
+    dead_letters: Sink
+    budget: Budget
+    metrics: Metrics
+    pace: Pace
+    clock: Clock
+    server_time: Callable[[], datetime]
+    processor: Callable[[Shard], Process]
+    seal: Seal
+    rng: random.Random
+    log: Any = structlog.get_logger()
+
+
+Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
+
+
+class ShardConsumer:
+    """Reads one shard under one tenure until it ends, is handed over, or the lease is lost."""
+
+    def __init__(self, tenure: Tenure, world: Surroundings, register: Register) -> None:
+        lease = tenure.lease
+        self.tenure, self._world, self._register = tenure, world, register
+        self.shard_id = lease.shard_id
+        self.over = False
+        self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
+        self._delivery = Delivery(tenure, world.rows, world.dead_letters, world.seal, world.metrics)
+        self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
+        self._log = world.log.bind(shard=self.shard_id)
+        self._leaving = False
+        self._abandoning = False
+        self._next_owner: str | None = None
+        self._estimate = FIRST_ESTIMATE
+        self._fetched_at = float("-inf")
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget everything since the checkpoint."""
+        self._drop()
+        self._iterator: str | None = None
+        self._ended = False
+        self._children: Sequence[Shard] = ()
+        self._after = self.tenure.lease.start
+        self._fetched: int | None = None  # the last sequence number fetched
+        self._read_to: datetime | None = None
+        self._at_tip = False
+
+    def _drop(self) -> None:
+        self._backlog: deque[Record] = deque()
+        self._batch: Batch | None = None
+        self._empty()
+        self._world.budget.settle(self.shard_id, 0)
+
+    def _empty(self) -> None:
+        pending = self.tenure.lease.pending
+        self._buffer = Buffer(self.shard_id, self._world.pace.limits, REPLAY_MEMORY if pending else None)
+
+    # What others ask of it -------------------------------------------------------------------------------------------
+
+    def hand_over(self, owner: str | None) -> None:
+        """Deliver what is buffered, then offer the lease to `owner`, or release it."""
+        self._next_owner = owner
+        self._leaving = True
+
+    def abandon(self) -> None:
+        """Release the lease without delivering any more."""
+        self._abandoning = True
+        self.hand_over(None)
+
+    # The state machine -----------------------------------------------------------------------------------------------
+
+    def step(self, now: float) -> float | None:
+        """Do the next piece of work; never raises but for `OutputClosed`, which is nobody's fault and ends the run."""
+        try:
+            delay = self._advance(now)
+            self._backoff.reset()
+        except LeaseLost:
+            self._log.warning("lease.lost")
+            delay = self._finish()
+        except OutputClosed:
+            raise
+        except IteratorExpired:
+            self._log.info("iterator.expired")
+            self._iterator = None
+            delay = 0.0 if not self._backoff.failures else self._backoff.next()
+        except Retryable as error:
+            delay = self._retry_in(error)
+        except Exception as error:
+            # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
+            delay = self._backoff.next()
+            self._log.error("shard.halted", error=type(error).__name__, where=_where(error), retry_in=round(delay, 1))
+            self._restart()
+        return delay
+
+    def _advance(self, now: float) -> float | None:
+        if self._leaving and (self._abandoning or self._replaying_short()):
+            self._drop()
+        self.tenure.still_mine()
+        if self._batch is not None or self._due(now):
+            self._deliver()
+        elif self._leaving:
+            return self._leave()
+        elif self._backlog:
+            self._decode(now)
+        elif self._ended:
+            return self._end_shard()
+        else:
+            return self._fetch(now)
+        return 0.0
+
+    def _due(self, now: float) -> bool:
+        """Is it time to deliver what is buffered?"""
+        if self._buffer.empty:
+            return False
+        pending = self.tenure.lease.pending
+        if pending is not None:  # the batch has to end exactly where the last try would have ended
+            return self._buffer.last is not None and pending.end <= self._buffer.last
+        return (
+            self._buffer.full()
+            or self._buffer.ripe_in(now) <= 0
+            or self._leaving
+            or self._world.budget.squeezes(self.shard_id)
+            or (not self._backlog and (self._ended or (self._world.pace.eager and self._at_tip)))
+        )
+
+    def _replaying_short(self) -> bool:
+        """Is a prepared batch not complete yet? It can't be delivered in part."""
+        pending = self.tenure.lease.pending
+        if pending is None or self._batch is not None:
+            return False
+        return self._buffer.last is None or self._buffer.last < pending.end
+
+    def _deliver(self) -> None:
+        self._batch = self._batch or self._buffer.batch()
+        self._delivery.deliver(self._batch)
+        self._after, self._batch = self._batch.end, None
+        self._buffer.close()
+        self._empty()
+        self._settle()
+
+    def _settle(self) -> None:
+        held = self._buffer.size + sum(len(record.data) for record in self._backlog)
+        self._world.budget.settle(self.shard_id, held)
+        if self._buffer.empty and not self._backlog and self._read_to is not None:
+            self.tenure.read_to = self._read_to
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, now: float) -> float:
+        wait = self._fetched_at + LEAST_INTERVAL - now
+        if wait > 0:
+            return wait
+        if self.tenure.lease.pending is None and not self._world.budget.reserve(self.shard_id, self._estimate):
+            return WAIT_FOR_BUDGET
+        self._fetched_at = now
+        try:
+            if self._iterator is None:
+                self._iterator = self._world.stream.open(self.shard_id, self._open_at())
+            asked = self._world.server_time()
+            fetched = self._world.stream.fetch(self._iterator)
+        except ShardGone:
+            return self._gone()
+        self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
+        self._children = fetched.children
+        fresh = [record for record in fetched.records if self._fetched is None or record.sequence > self._fetched]
+        self._backlog.extend(fresh)
+        if fresh:
+            self._fetched = fresh[-1].sequence
+            self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
+        self._at_tip = fetched.millis_behind == 0
+        self._read_to = asked - timedelta(milliseconds=fetched.millis_behind)
+        self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
+        self._settle()
+        if self._backlog or self._ended or not self._at_tip:
+            return 0.0
+        return max(0.0, min(self._world.pace.poll_interval, self._buffer.ripe_in(now)))
+
+    def _open_at(self) -> Position:
+        return self._after if self._fetched is None else Position.of(self._fetched)
+
+    def _decode(self, now: float) -> None:
+        """Decode fetched records until the batch is full."""
+        fetched = user_records = out_of_range = 0
+        skipped: list[str] = []
+        while self._backlog and not self._due(now):
+            record = self._backlog.popleft()
+            if self._after.rank is Rank.SEQUENCE and record.sequence < self._after.sequence:
+                continue
+            done = self._process(record, self._after)
+            fetched += 1
+            user_records += done.user_records
+            out_of_range += done.out_of_range
+            skipped.extend(outcome.event_type for outcome in done.outcomes if isinstance(outcome, Skipped))
+            if self._after < done.last:
+                self._buffer_record(record, done, now)
+        self._world.metrics.read(fetched, user_records, out_of_range, skipped)
+        self._settle()
+
+    def _buffer_record(self, record: Record, done: Processed, now: float) -> None:
+        for letter in self._buffer.add(record, done.last, done.outcomes, now):
+            self._buffer.add_letter(self._world.seal(letter))
+            self._world.metrics.dead_lettered(letter.reason, 1)
+
+    # Endings ---------------------------------------------------------------------------------------------------------
+
+    def _end_shard(self) -> None:
+        """Everything is delivered: the children get their rows, then this one says SHARD_END and stays."""
+        children = self._register(self.tenure.lease, self._children)
+        self.tenure.checkpoint(SHARD_END, children)
+        self._log.info("shard.ended", children=list(children))
+        return self._finish()
+
+    def _leave(self) -> None:
+        self.tenure.offer(self._next_owner)
+        self._log.info("lease.offered" if self._next_owner else "lease.released", to=self._next_owner)
+        return self._finish()
+
+    def _finish(self) -> None:
+        self._drop()
+        self._world.metrics.behind(self.shard_id, None)
+        self.over = True
+
+    def _gone(self) -> float:
+        """The stream does not know the shard: the end of it only if the stream is the one that the rows belong to.
+
+        Raises:
+            StreamUnavailable: it is another stream of that name, or it is not active.
+        """
+        summary = self._world.stream.summary()
+        listed = any(shard.shard_id == self.shard_id for shard in self._world.stream.shards())
+        made = self.tenure.lease.stream_created_at
+        if listed or not summary.active or (made is not None and made != summary.created_at):
+            raise StreamUnavailable("the stream does not know a shard that it should have")
+        self._log.error("shard.trimmed", lost="all records between the checkpoint and the end of the retention")
+        self._ended = True
+        return 0.0
+
+    # Trouble ---------------------------------------------------------------------------------------------------------
+
+    def _retry_in(self, error: Retryable) -> float:
+        """Seconds to wait. What is buffered stays, unless the worker is leaving: then one try has to do."""
+        if self._leaving and not isinstance(error, LeaseStale) and error.retry_after is None:
+            self._log.warning("batch.dropped", error=str(error), note="delivered again by the next owner")
+            self._abandoning = True
+        if isinstance(error, Throttled):
+            self._world.metrics.throttle()
+        delay = error.retry_after or self._backoff.next()
+        if error.retry_after is None and not isinstance(error, LeaseStale):
+            level = self._log.info if isinstance(error, Throttled) else self._log.warning
+            level("shard.waiting", error=str(error), retry_in=round(delay, 2))
+        return delay
+
+
+def _where(error: BaseException) -> str:
+    """File and line of an unforeseen error; its text may carry a value of an event and is not shown."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
