@@ -71,7 +71,7 @@ def plan(rows: Sequence[Lease], watch: Watch, me: Worker, running: Collection[st
     mine = sum(row.shard_id in running for row in leases)
     share = min(most, math.ceil(len(leases) / len(peers)))
     free.sort(key=lambda row: (row.owner != me.worker_id, _shuffled(row, me)))
-    take = []
+    take: list[Lease] = []
     for row in free:
         offered_to_me = row.owner == me.worker_id
         unwanted = waited[row.shard_id] > watch.duration / 2  # whoever is below its share had its time

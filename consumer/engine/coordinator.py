@@ -47,7 +47,9 @@ class Fleet:
 class Coordinator:
     """What the three tasks share: the shards this process reads."""
 
-    def __init__(self, fleet: Fleet, table: LeaseTable, world: Surroundings, origin: Origin, scheduler: Scheduler) -> None:
+    def __init__(
+        self, fleet: Fleet, table: LeaseTable, world: Surroundings, origin: Origin, scheduler: Scheduler
+    ) -> None:
         self.fleet, self.table, self.world, self.origin = fleet, table, world, origin
         self.running: dict[str, ShardConsumer] = {}  # replaced, never changed: other lanes iterate over it
         self.draining = False
@@ -197,7 +199,10 @@ class Balance:
             if written.done and written.row is not None:
                 self._coordinator.read(self._tenure(written.row, sent))
                 self._coordinator.log.info(
-                    "lease.taken", shard=written.row.shard_id, position=str(written.row.start), owner=change.before.owner
+                    "lease.taken",
+                    shard=written.row.shard_id,
+                    position=str(written.row.start),
+                    owner=change.before.owner,
                 )
 
     def _tenure(self, row: Lease, sent: float) -> Tenure:
@@ -211,7 +216,9 @@ class Balance:
 
         Rows of a former life do not move in one and a half renewals; those of a live namesake do.
         """
-        named = {row.shard_id: row.counter for row in self._rows if row.owner == self._fleet.me.worker_id and not row.ended}
+        named = {
+            row.shard_id: row.counter for row in self._rows if row.owner == self._fleet.me.worker_id and not row.ended
+        }
         if self._arrival is None and named:
             self._arrival = (now, named)
             self._coordinator.log.info("worker.returns", leases=len(named))

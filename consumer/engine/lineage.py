@@ -54,7 +54,9 @@ def missing(shards: Sequence[Shard], rows: Collection[str]) -> list[Shard]:
     have = set(rows)
     needed = []
     for shard in sorted(shards, key=lambda shard: (shard.starting_sequence, shard.shard_id)):
-        waits = [parent for parent in shard.parents if parent in listed and parent not in have and parent not in finished]
+        waits = [
+            parent for parent in shard.parents if parent in listed and parent not in have and parent not in finished
+        ]
         if shard.shard_id not in have and shard.shard_id not in finished and not waits:
             needed.append(shard)
             have.add(shard.shard_id)

@@ -151,11 +151,12 @@ class ShardConsumer:
     def step(self, now: float) -> float | None:
         """Do the next piece of work; never raises but for `OutputClosed`, which is nobody's fault and ends the run."""
         try:
-            delay = self._advance(now)
+            delay: float | None = self._advance(now)
             self._backoff.reset()
         except LeaseLost:
             self._log.warning("lease.lost")
-            delay = self._finish()
+            self._finish()
+            delay = None
         except OutputClosed:
             raise
         except IteratorExpired:
@@ -178,11 +179,13 @@ class ShardConsumer:
         if self._batch is not None or self._due(now):
             self._deliver()
         elif self._leaving:
-            return self._leave()
+            self._leave()
+            return None
         elif self._backlog:
             self._decode(now)
         elif self._ended:
-            return self._end_shard()
+            self._end_shard()
+            return None
         else:
             return self._fetch(now)
         return 0.0
@@ -287,12 +290,12 @@ class ShardConsumer:
         children = self._register(self.tenure.lease, self._children)
         self.tenure.checkpoint(SHARD_END, children)
         self._log.info("shard.ended", children=list(children))
-        return self._finish()
+        self._finish()
 
     def _leave(self) -> None:
         self.tenure.offer(self._next_owner)
         self._log.info("lease.offered" if self._next_owner else "lease.released", to=self._next_owner)
-        return self._finish()
+        self._finish()
 
     def _finish(self) -> None:
         self._drop()

@@ -67,7 +67,12 @@ class Lease:
     def offered(self) -> bool:
         """One of ours has handed the lease to `owner`, who has not accepted it yet."""
         token = self.token
-        return self.owner is not None and token is not None and token.counter == self.counter and token.worker_id != self.owner
+        return (
+            self.owner is not None
+            and token is not None
+            and token.counter == self.counter
+            and token.worker_id != self.owner
+        )
 
     def held_by(self, worker: Worker) -> bool:
         """The row names this very process, and nobody has written since."""

@@ -1,0 +1,168 @@
+"""The life of the process: check what it depends on, run, stop in order, say with which exit code.
+
+Stop order: the coordinator takes nothing more and every shard delivers, checkpoints and hands its lease on - while the
+renewals go on, so that a slow sink costs no lease - and only then do threads and connections end.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import FrameType
+
+import structlog
+
+from consumer.engine.coordinator import Coordinator
+from consumer.engine.scheduler import Clock, Lane, ThreadScheduler, boottime
+from consumer.errors import ConfigurationError, OutputClosed, Retryable
+from consumer.telemetry.metrics import Metrics
+
+# How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
+PATIENCE = 10.0
+REPORT_INTERVAL = 60.0
+
+
+class Exit(IntEnum):
+    """Exit codes; a second signal ends the process at once with 128 and the signal's number (130, 143)."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    CONFIGURATION = 2
+    NOT_DRAINED = 3
+
+
+@dataclass
+class Ending:
+    """Why the run ends: set once, by whoever is first."""
+
+    _happened: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+    by_signal: int | None = None
+
+    def because(self, error: BaseException | None = None, by_signal: int | None = None) -> None:
+        """End the run."""
+        if not self._happened.is_set():
+            self.error, self.by_signal = error, by_signal
+            self._happened.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for it; True once the run has to end."""
+        return self._happened.wait(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped."""
+
+    coordinator: Callable[[ThreadScheduler], Coordinator]
+    checks: Sequence[Callable[[], object]]
+    closes: Sequence[Callable[[], None]]
+    metrics: Metrics
+    threads: int = 32
+    shutdown_timeout: float = 25.0
+    fail_on_dead_letters: bool = False
+    clock: Clock = boottime
+
+    def run(self) -> Exit:
+        """Run until told to stop, or until all is read.
+
+        Raises:
+            ConfigurationError: the configuration cannot work, or a dependency does not answer at the start.
+        """
+        ending = Ending()
+        with _signals(ending):
+            for check in self.checks:
+                _try_for(PATIENCE, check, self.clock, ending)
+            scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
+            coordinator = self.coordinator(scheduler)
+            coordinator.start()
+            scheduler.add(Report(self.metrics, coordinator), Lane.COORDINATOR)
+            while not ending.wait(0.1) and not coordinator.caught_up:
+                pass
+            drained = self._drain(coordinator, ending)
+            scheduler.stop()
+            for close in self.closes if drained else ():
+                close()
+        return self._exit_code(ending, drained)
+
+    def _drain(self, coordinator: Coordinator, ending: Ending) -> bool:
+        log = structlog.get_logger()
+        reason = (
+            signal.Signals(ending.by_signal).name if ending.by_signal else "failure" if ending.error else "caught up"
+        )
+        log.info("worker.draining", reason=reason, leases=len(coordinator.running))
+        deadline = self.clock() + self.shutdown_timeout
+        coordinator.drain(abandon=ending.error is not None)
+        while any(not consumer.over for consumer in coordinator.running.values()):
+            if self.clock() >= deadline:
+                log.error("worker.not_drained", leases=len(coordinator.running))
+                return False
+            time.sleep(0.01)
+        return True
+
+    def _exit_code(self, ending: Ending, drained: bool) -> Exit:
+        if isinstance(ending.error, ConfigurationError):
+            raise ending.error
+        if ending.error is not None and not isinstance(ending.error, OutputClosed):
+            structlog.get_logger().error("worker.failed", error=type(ending.error).__name__)
+            return Exit.UNEXPECTED
+        if not drained:
+            return Exit.NOT_DRAINED
+        if self.fail_on_dead_letters and self.metrics.dead_letters:
+            return Exit.UNEXPECTED
+        return Exit.DONE
+
+
+class Report:
+    """One log line a minute: what was read and written, how far behind, how many leases."""
+
+    def __init__(self, metrics: Metrics, coordinator: Coordinator) -> None:
+        self._metrics, self._coordinator = metrics, coordinator
+        self._log = structlog.get_logger()
+        self._begun = False
+
+    def step(self, now: float) -> float:
+        if self._begun:
+            self._log.info("worker.progress", leases=len(self._coordinator.running), **self._metrics.summary())
+        self._begun = True
+        return REPORT_INTERVAL
+
+
+def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: Ending) -> None:
+    """Call `check` until it works.
+
+    Raises:
+        ConfigurationError: it has not worked for `seconds`.
+    """
+    give_up = clock() + seconds
+    while True:
+        try:
+            check()
+            return
+        except Retryable as error:
+            if clock() >= give_up:
+                raise ConfigurationError(f"{error} (tried for {seconds:.0f} s)") from error
+        if ending.wait(0.5):
+            return
+
+
+@contextmanager
+def _signals(ending: Ending) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for an orderly end; the second one forces it at once. Puts back what was there."""
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        if ending.by_signal is not None:
+            os._exit(128 + number)
+        ending.because(by_signal=number)
+        ending.by_signal = number
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

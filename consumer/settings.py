@@ -1,0 +1,167 @@
+"""The one declared model of the configuration: flag, else environment, else TOML file, else default.
+
+The only place that reads the environment. Each field becomes a flag of the command line (`cli.options`), an environment
+variable `CALL_CONSUMER_…` and a key of the file given by `--config`; its description is the help text everywhere.
+"""
+
+import difflib
+import os
+import re
+import socket
+import tomllib
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+
+from consumer.errors import ConfigurationError
+
+PREFIX = "CALL_CONSUMER_"
+AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _start(value: object) -> object:
+    """`trim-horizon`, `latest`, an RFC 3339 time, or an age such as `2h`."""
+    if not isinstance(value, str) or value in ("trim-horizon", "latest"):
+        return value
+    if age := AGE.fullmatch(value):
+        return datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("say trim-horizon, latest, an RFC 3339 time, or an age such as 2h") from None
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its offset, such as Z or +02:00")
+    return moment
+
+
+Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stream: str = Field(default="", description="The stream: its name, or its ARN, which also gives the region.")
+    sink: str = Field(default="stdout:", description="Where rows go: stdout:, jsonl:DIR or sqlite:FILE.")
+    dead_letters: str = Field(default="jsonl:dead-letters", description="Where dead letters go; the same kinds.")
+    leases: str = Field(
+        default="sqlite:call-consumer.db", description="The lease table: sqlite:FILE, or memory: for one process."
+    )
+    application: str = Field(default="", description="Whose checkpoints these are [default: the stream's name].")
+    from_: Start = Field(
+        default="trim-horizon",
+        description="Where to start without a checkpoint: trim-horizon, latest, an RFC 3339 time, or an age such as 2h.",
+    )
+    until_caught_up: bool = Field(
+        default=False, description="Stop once every shard is read up to the start of this run."
+    )
+    fail_on_dead_letters: bool = Field(default=False, description="End with 1 if there were dead letters.")
+    raw: bool = Field(default=False, description="Add the event as it came to each row, as `event`.")
+    worker_id: str = Field(default="", description="This worker's name among its peers [default: host and random].")
+    lease_duration: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=10.0, description="Seconds of silence after which a worker's leases are taken."
+    )
+    shutdown_timeout: Seconds = Field(default=25.0, description="Seconds to deliver and hand over after a signal.")
+    batch_rows: int | None = Field(default=None, gt=0, description="Rows a batch at most [default: the sink's own].")
+    batch_bytes: ByteSize | None = Field(default=None, gt=0, description="Bytes a batch at most, such as 4MiB.")
+    batch_age: Seconds | None = Field(default=None, description="Seconds after which a batch is delivered.")
+    memory: ByteSize = Field(
+        default=ByteSize(64 * 1024 * 1024), gt=0, description="Bytes all shards may buffer at once."
+    )
+    threads: int = Field(default=32, ge=1, le=1024, description="Threads that read shards.")
+    max_leases: int = Field(default=1_000_000, ge=1, description="Shards that this worker reads at most.")
+    poll_interval: Annotated[float, Field(ge=0.2, le=60)] = Field(
+        default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
+    )
+    region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
+    endpoint_url: str | None = Field(
+        default=None, description="Another endpoint for every AWS client, such as LocalStack's."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: JSON unless stderr is a terminal."
+    )
+
+    @property
+    def name(self) -> str:
+        """The application whose leases these are."""
+        return self.application or self.stream.rpartition("/")[2]
+
+    @property
+    def worker(self) -> str:
+        """The worker's id."""
+        return self.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+
+def flag(field: str) -> str:
+    """How a setting is written on the command line and in the TOML file (there without dashes in front)."""
+    return "--" + field.rstrip("_").replace("_", "-")
+
+
+def load(flags: Mapping[str, object], config: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Put flags (None: not given), environment and file together.
+
+    Raises:
+        ConfigurationError: one line that names the setting, where it came from, and what it should be.
+    """
+    variables = os.environ if environ is None else environ
+    config = config or variables.get(f"{PREFIX}CONFIG")
+    origins = [
+        (flag, {name: value for name, value in flags.items() if value is not None}),
+        (_variable, _from_environment(variables)),
+        (lambda field: f"{config}: {flag(field)[2:]}", _from_file(config) if config else {}),
+    ]
+    values: dict[str, object] = {}
+    said: dict[str, str] = {}
+    for spell, given in reversed(origins):
+        values.update(given)
+        said.update({field: spell(field) for field in given})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{said.get(field, flag(field))}: {problem[0].lower()}{problem[1:]}") from None
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """A hint at the word that was probably meant, or nothing."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.rstrip("_").upper()
+
+
+def _from_environment(variables: Mapping[str, str]) -> dict[str, object]:
+    known = {_variable(field): field for field in Settings.model_fields}
+    given: dict[str, object] = {}
+    for name, value in variables.items():
+        if name in known and value:
+            given[known[name]] = value
+        elif name.startswith(PREFIX) and name not in known and name != f"{PREFIX}CONFIG":
+            raise ConfigurationError(f"{name}: there is no such setting{closest(name, known)}")
+    return given
+
+
+def _from_file(path: str) -> dict[str, object]:
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--config {path}: not TOML: {error}") from None
+    known = {flag(field)[2:]: field for field in Settings.model_fields}
+    for key in content:
+        if key.replace("_", "-") not in known:
+            raise ConfigurationError(f"--config {path}: there is no setting {key!r}{closest(key, known)}")
+    return {known[key.replace("_", "-")]: value for key, value in content.items()}
