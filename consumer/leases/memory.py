@@ -1,0 +1,68 @@
+"""A lease table in memory: for one process, for the demo's curious and for the simulation. Nothing survives the process."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from pydantic import BaseModel
+
+from consumer.leases import Change, Lease, Written
+
+SCHEMES = ("memory",)
+
+
+class Options(BaseModel, extra="forbid"):
+    """There is nothing to set."""
+
+
+class MemoryLeaseTable:
+    """Rows in a dict; the reference for what every other table does."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """It always works."""
+
+    def scan(self) -> Sequence[Lease]:
+        with self._lock:
+            return list(self._rows.values())
+
+    def create(self, lease: Lease) -> None:
+        with self._lock:
+            self._rows.setdefault(lease.shard_id, lease)
+
+    def write(self, changes: Sequence[Change]) -> Sequence[Written]:
+        with self._lock:
+            return [self._swap(change) for change in changes]
+
+    def _swap(self, change: Change) -> Written:
+        row, before = self._rows.get(change.before.shard_id), change.before
+        if row is None or (row.counter, row.owner, row.token) != (before.counter, before.owner, before.token):
+            return Written(row, done=False)
+        row = replace(row, **differing(change))
+        self._rows[row.shard_id] = row
+        return Written(row, done=True)
+
+    def want(self, lease: Lease, worker_id: str) -> None:
+        with self._lock:
+            row = self._rows.get(lease.shard_id)
+            if row is not None and row.owner == lease.owner and row.wanted_by is None:
+                self._rows[row.shard_id] = replace(row, wanted_by=worker_id)
+
+    def delete(self, lease: Lease) -> None:
+        with self._lock:
+            row = self._rows.get(lease.shard_id)
+            if row is not None and row.ended and row.counter == lease.counter:
+                del self._rows[row.shard_id]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def differing(change: Change) -> dict[str, object]:
+    """The fields that a change writes: those in which its two rows differ."""
+    before, after = change
+    names = (field.name for field in fields(Lease))
+    return {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}

@@ -1,0 +1,192 @@
+"""One simulated fleet from one seed, and what must hold after it, whatever happened on the way."""
+
+from collections import Counter
+
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.sinks import Repeats
+from tests.simulation.fleet import LEASE, SimFleet, SimWorker, Store, start_worker
+from tests.simulation.stream import Faults, SimStream
+from tests.simulation.world import Silent, World
+
+TROUBLE = 70.0  # seconds of events and faults
+QUIET = 150.0  # seconds to settle at most
+
+RATES = {
+    "throttle": 0.03,
+    "expire": 0.01,
+    "stream": 0.01,
+    "sparse": 0.1,
+    "childless": 0.3,
+    "table": 0.02,
+    "lost answer": 0.02,
+    "slow sink": 0.02,
+    "sink before": 0.03,
+    "sink after": 0.02,
+}
+# Troubles that never excuse a repeat.
+HARMLESS = {"throttle", "expire", "stream", "sparse", "childless"}
+
+
+def simulate(seed: int, verbose: bool = False) -> list[str]:
+    """Run one fleet; returns the promises it broke, as sentences."""
+    world = World(seed)
+    calm = seed % 4 == 0  # only reshards, joins and orderly ends: nothing excuses a repeat
+    rates = {kind: rate for kind, rate in RATES.items() if not calm or kind in HARMLESS}
+    kinds = list(Repeats)
+    fleet = SimFleet(
+        world,
+        SimStream(world, world.rng.randint(1, 4)),
+        MemoryLeaseTable(),
+        Store(kinds[seed % 3]),
+        Store(kinds[seed // 3 % 2]),
+        Faults(world, rates),
+        log=Silent(world if verbose else None),
+    )
+    fleet.faults.opened = lambda shard_id: _witness_open(fleet, shard_id)  # type: ignore[assignment]
+    for number in range(world.rng.randint(1, 3)):
+        fleet.workers.append(start_worker(world, f"w{number}", fleet))
+    _plan_troubles(fleet, calm)
+    _produce(fleet)
+    world.run_until(world.now + TROUBLE)
+    fleet.faults.quiet = True
+    if all(worker.over for worker in fleet.workers):
+        fleet.workers.append(start_worker(world, "last", fleet))
+    end = world.now + QUIET
+    while world.now < end and not _settled(fleet):
+        world.run_until(world.now + 2.0)
+    return world.violations + _broken(fleet)
+
+
+def _produce(fleet: SimFleet) -> None:
+    world = fleet.world
+    made = 0
+
+    def put() -> None:
+        nonlocal made
+        ids = []
+        for _ in range(world.rng.choice([1, 1, 1, 2, 5])):
+            kind = world.rng.choices(["e", "x", "s", "r"], [90, 4, 3, 3])[0]
+            ids.append(f"{kind}{made}")
+            made += 1
+        fleet.stream.put(ids)
+
+    for _ in range(150):
+        world.at(world.now + world.rng.uniform(0, TROUBLE - 5), put)
+
+
+def _plan_troubles(fleet: SimFleet, calm: bool) -> None:
+    world = fleet.world
+    acts = [fleet.stream.split, fleet.stream.merge, lambda: _join(fleet), lambda: _drain(fleet)]
+    if not calm:
+        acts += [lambda: _kill(fleet), lambda: _freeze(fleet), lambda: _return(fleet)]
+    for _ in range(world.rng.randint(2, 7)):
+        world.at(world.now + world.rng.uniform(1, TROUBLE), world.rng.choice(acts))
+
+
+def _alive(fleet: SimFleet) -> list[SimWorker]:
+    return [worker for worker in fleet.workers if worker.process.alive and not worker.draining]
+
+
+def _join(fleet: SimFleet) -> None:
+    fleet.workers.append(start_worker(fleet.world, f"w{len(fleet.workers)}", fleet))
+
+
+def _drain(fleet: SimFleet) -> None:
+    if workers := _alive(fleet):
+        worker = fleet.world.rng.choice(workers)
+        worker.draining = True
+        worker.coordinator.drain()
+        fleet.world.at(fleet.world.now + 25, lambda: _exit(fleet, worker))
+
+
+def _exit(fleet: SimFleet, worker: SimWorker) -> None:
+    if not worker.over:
+        fleet.world.causes.append("not drained")
+    worker.process.alive = False
+
+
+def _kill(fleet: SimFleet) -> None:
+    if workers := _alive(fleet):
+        fleet.world.rng.choice(workers).process.alive = False
+        fleet.world.causes.append("kill")
+
+
+def _return(fleet: SimFleet) -> None:
+    """Kill a worker and start another under its id."""
+    if workers := _alive(fleet):
+        worker = fleet.world.rng.choice(workers)
+        worker.process.alive = False
+        fleet.world.causes.append("kill")
+        fleet.workers.append(start_worker(fleet.world, worker.process.name, fleet))
+
+
+def _freeze(fleet: SimFleet) -> None:
+    if workers := _alive(fleet):
+        worker = fleet.world.rng.choice(workers)
+        worker.process.frozen_until = fleet.world.now + fleet.world.rng.choice([2.0, LEASE + 1, 30.0])
+        fleet.world.causes.append("freeze")
+
+
+def _witness_open(fleet: SimFleet, shard_id: str) -> None:
+    """A shard is opened: it must not be finished, and its parents must be."""
+    rows = {row.shard_id: row for row in fleet.table.scan()}
+    shard = fleet.stream.shards[shard_id]
+    if shard_id in rows and rows[shard_id].ended and "freeze" not in fleet.world.causes:
+        fleet.world.violated(f"finished shard {shard_id} is read again")
+    for parent in shard.shard.parents:
+        if parent in rows and not rows[parent].ended:
+            fleet.world.violated(f"{shard_id} is read before its parent {parent} has ended")
+
+
+def _settled(fleet: SimFleet) -> bool:
+    delivered = {row.event_id for row in fleet.rows.rows} | {_bare(row.event_id) for row in fleet.dead.rows}
+    missing = [event_id for event_id in fleet.stream.produced if event_id not in delivered and event_id[0] != "s"]
+    rows = {row.shard_id: row for row in fleet.table.scan()}
+    ended = all(name in rows and rows[name].ended for name, shard in fleet.stream.shards.items() if shard.closed)
+    return not missing and ended
+
+
+def _bare(event_id: str) -> str:
+    return event_id.removeprefix("dead:")
+
+
+def _broken(fleet: SimFleet) -> list[str]:
+    broken = []
+    if not _settled(fleet):
+        delivered = {row.event_id for row in fleet.rows.rows} | {_bare(row.event_id) for row in fleet.dead.rows}
+        lost = [event_id for event_id in fleet.stream.produced if event_id not in delivered and event_id[0] != "s"]
+        broken.append(f"lost: {len(lost)}, such as {lost[:3]}" if lost else "a closed shard never came to its end")
+    broken += _repeated(fleet.rows, fleet) + _repeated(fleet.dead, fleet) + _disordered(fleet)
+    return broken
+
+
+def _repeated(store: Store, fleet: SimFleet) -> list[str]:
+    counts = Counter(row.event_id for row in store.rows)
+    twice = [event_id for event_id, count in counts.items() if count > 1]
+    excused = set(fleet.world.causes) - HARMLESS
+    if twice and (store.repeats is not Repeats.APPENDS or not excused):
+        return [f"{store.repeats.value}: {len(twice)} rows more than once, such as {twice[:3]}"]
+    return []
+
+
+def _disordered(fleet: SimFleet) -> list[str]:
+    """First deliveries must follow the shard's order, and a child's may not come before its parents' last."""
+    last: dict[str, int] = {}
+    first_at: dict[str, int] = {}
+    last_at: dict[str, int] = {}
+    seen: set[str] = set()
+    broken = []
+    for index, row in enumerate(fleet.rows.rows):
+        if row.event_id in seen:
+            continue
+        seen.add(row.event_id)
+        if row.sequence < last.get(row.shard_id, 0):
+            broken.append(f"out of order in {row.shard_id}: {row.event_id}")
+        last[row.shard_id] = row.sequence
+        first_at.setdefault(row.shard_id, index)
+        last_at[row.shard_id] = index
+    for name, shard in fleet.stream.shards.items():
+        for parent in shard.shard.parents:
+            if name in first_at and last_at.get(parent, -1) > first_at[name]:
+                broken.append(f"{name} was delivered before its parent {parent} was finished")
+    return broken[:3]

@@ -1,0 +1,139 @@
+"""Virtual time for a whole fleet: one heap of due steps, run on one thread, from one seed.
+
+A port that takes time calls `spend`: meanwhile everybody else's steps run, nested on the same stack. So a worker can be
+frozen, killed or overtaken in the middle of any call, between any two of its lines that touch the outside.
+"""
+
+import heapq
+import itertools
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from consumer.engine.scheduler import Lane, Task
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+DEEPEST = 12  # nested calls; deeper ones take no time
+
+
+class Killed(BaseException):
+    """The process this step belongs to is dead."""
+
+
+class Silent:
+    """A logger that says nothing, or prints when a seed is replayed."""
+
+    def __init__(self, world: "World | None" = None, **bound: object) -> None:
+        self._world, self._bound = world, bound
+
+    def bind(self, **more: object) -> "Silent":
+        return Silent(self._world, **{**self._bound, **more}) if self._world else self
+
+    def info(self, event: str, **fields: object) -> None:
+        if self._world:
+            print(f"{self._world.now:8.2f} {event} {self._bound | fields}")
+
+    warning = error = debug = info
+
+
+@dataclass
+class Process:
+    """A worker process as the world sees it."""
+
+    name: str
+    alive: bool = True
+    frozen_until: float = 0.0
+
+
+@dataclass
+class World:
+    """The clock, the dice and the heap."""
+
+    seed: int
+    now: float = 1000.0
+    violations: list[str] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)  # what may excuse a repeat
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self._due: list[tuple[float, int, Process | None, Any]] = []
+        self._order = itertools.count()
+        self._depth = 0
+
+    def at(self, due: float, act: Any, process: Process | None = None) -> None:
+        """Call `act` at `due`; with a process, only while it lives."""
+        heapq.heappush(self._due, (due, next(self._order), process, act))
+
+    def run_until(self, until: float) -> None:
+        """Let everything happen that is due."""
+        while self._due and self._due[0][0] <= until:
+            due, _, process, act = heapq.heappop(self._due)
+            self.now = max(self.now, due)
+            if process is not None and not process.alive:
+                continue
+            if process is not None and process.frozen_until > self.now:
+                self.at(process.frozen_until, act, process)
+                continue
+            try:
+                act()
+            except Killed:
+                continue
+        self.now = max(self.now, until)
+
+    def spend(self, process: Process, seconds: float) -> None:
+        """Let a call of `process` take time, and as long as it is frozen."""
+        if self._depth < DEEPEST:
+            self._depth += 1
+            try:
+                self.run_until(max(self.now + seconds, process.frozen_until))
+                while process.alive and process.frozen_until > self.now:
+                    self.run_until(process.frozen_until)
+            finally:
+                self._depth -= 1
+        if not process.alive:
+            raise Killed
+
+    def violated(self, what: str) -> None:
+        """Remember a broken promise."""
+        self.violations.append(f"t={self.now:.2f} {what}")
+
+    def wall(self) -> datetime:
+        """The service's time."""
+        return EPOCH + timedelta(seconds=self.now)
+
+
+class VirtualScheduler:
+    """Runs one process's tasks in the world's time."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world, self._process = world, process
+        self._turn: dict[int, int] = {}
+        self._running: set[int] = set()
+
+    def add(self, task: Task, lane: Lane) -> None:
+        self._schedule(task, 0.0)
+
+    def wake(self, task: Task) -> None:
+        if id(task) not in self._running and id(task) in self._turn:
+            self._schedule(task, 0.0)
+
+    def _schedule(self, task: Task, delay: float) -> None:
+        turn = self._turn[id(task)] = self._turn.get(id(task), 0) + 1
+
+        def act() -> None:
+            if self._turn.get(id(task)) == turn:
+                self._step(task)
+
+        self._world.at(self._world.now + max(delay, 0.001), act, self._process)
+
+    def _step(self, task: Task) -> None:
+        self._running.add(id(task))
+        try:
+            delay = task.step(self._world.now)
+        finally:
+            self._running.discard(id(task))
+        if delay is not None:
+            self._schedule(task, delay)
+        else:
+            self._turn.pop(id(task), None)
