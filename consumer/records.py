@@ -78,7 +78,7 @@ class Shard:
 
 
 class Record(NamedTuple):
-    """A Kinesis record as fetched: `data` is what the producer put, `arrived_at` in epoch seconds (milliseconds kept)."""
+    """A Kinesis record as fetched: `data` is what the producer put, `arrived_at` is in epoch seconds."""
 
     sequence: int
     partition_key: str

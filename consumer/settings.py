@@ -60,7 +60,7 @@ class Settings(BaseModel):
         description="Where to start without a checkpoint: trim-horizon, latest, an RFC 3339 time, or an age such as 2h.",
     )
     until_caught_up: bool = Field(
-        default=False, description="Stop once every shard is read up to the start of this run."
+        default=False, description="Stop once all shards are read up to the start of the run."
     )
     fail_on_dead_letters: bool = Field(default=False, description="End with 1 if there were dead letters.")
     raw: bool = Field(default=False, description="Add the event as it came to each row, as `event`.")
@@ -82,7 +82,7 @@ class Settings(BaseModel):
     )
     region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
     endpoint_url: str | None = Field(
-        default=None, description="Another endpoint for every AWS client, such as LocalStack's."
+        default=None, description="Endpoint of every AWS client, such as LocalStack's."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
     log_format: Literal["auto", "json", "console"] = Field(

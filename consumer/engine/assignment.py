@@ -1,4 +1,4 @@
-"""Who should hold which lease: pure decisions from what one worker sees. There is no leader; every worker plans for itself.
+"""Who should hold which lease: pure decisions from what one worker sees. No leader: every worker plans for itself.
 
 Fair shares are counted in leases that can run, so finished shards never skew them. A lease is asked for, not stolen,
 from a live peer that has at least two more: with one more it would only travel to and fro.

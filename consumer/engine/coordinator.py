@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-
 from consumer.engine.assignment import Watch, peers_of, plan
 from consumer.engine.backoff import Backoff
 from consumer.engine.lineage import Origin, missing, tombstones
@@ -25,7 +24,7 @@ DATE_RESOLUTION = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How this worker takes part: seconds, and `most_leases` it may hold. `until` ends the run once all is read to it."""
+    """How this worker takes part. `until`: the run ends once every shard is delivered up to that instant."""
 
     me: Worker
     lease_duration: float = 10.0

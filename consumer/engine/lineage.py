@@ -10,7 +10,7 @@ from consumer.records import LATEST, TRIM_HORIZON, Position, Rank, Shard
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where shards without a checkpoint start: TRIM_HORIZON or LATEST as the row says it, and the instant, if one is meant.
+    """Where shards without a checkpoint start: TRIM_HORIZON or LATEST as the row says it, and the instant, if any.
 
     The instant is that of the application's first start, so a shard found later starts where the first ones did, and
     nothing is skipped by a crash before the first checkpoint.

@@ -8,11 +8,9 @@ next owner goes on.
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
-
-import structlog
 
 from consumer.engine.backoff import Backoff
 from consumer.engine.budget import Budget
@@ -50,24 +48,28 @@ WAIT_FOR_BUDGET = 0.1
 class Processed(Protocol):
     """What became of one record: see `pipeline.decoding`."""
 
-    outcomes: Sequence[Outcome]
-    user_records: int
-    out_of_range: int
-    last: Position
+    @property
+    def outcomes(self) -> Sequence[Outcome]: ...
+    @property
+    def user_records(self) -> int: ...
+    @property
+    def out_of_range(self) -> int: ...
+    @property
+    def last(self) -> Position: ...
 
 
 class Process(Protocol):
     """Turns one record into outcomes, leaving out the user records up to and including `after`."""
 
-    def __call__(self, record: Record, after: Position) -> Processed: ...
+    def __call__(self, record: Record, after: Position, /) -> Processed: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how much: seconds, bytes. `eager` delivers whenever the tip is reached, not when a batch is ripe."""
+    """How often and how much. `eager` delivers whenever the tip is reached, not only when a batch is ripe."""
 
     poll_interval: float = 1.0
-    limits: BatchLimits = BatchLimits()
+    limits: BatchLimits = field(default_factory=BatchLimits)
     eager: bool = False
     first_backoff: float = 0.2
     most_backoff: float = 30.0
@@ -88,7 +90,7 @@ class Surroundings:
     processor: Callable[[Shard], Process]
     seal: Seal
     rng: random.Random
-    log: Any = structlog.get_logger()
+    log: Any
 
 
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]

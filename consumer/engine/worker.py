@@ -154,7 +154,7 @@ def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: 
 def _signals(ending: Ending) -> Iterator[None]:
     """SIGTERM and SIGINT ask for an orderly end; the second one forces it at once. Puts back what was there."""
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def asked(number: int, _frame: FrameType | None) -> None:
         if ending.by_signal is not None:
             os._exit(128 + number)
         ending.because(by_signal=number)

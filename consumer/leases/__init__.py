@@ -1,4 +1,4 @@
-"""The lease table port. What may be written when is decided in `lease.py` and `engine.tenure`; an adapter only compares and swaps.
+"""The lease table port. `lease.py` and `engine.tenure` decide what may be written; an adapter compares and swaps.
 
 An adapter keeps one row a shard and answers five questions; the same contract suite runs over all of them
 (tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.

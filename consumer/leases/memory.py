@@ -1,4 +1,4 @@
-"""A lease table in memory: for one process, for the demo's curious and for the simulation. Nothing survives the process."""
+"""A lease table in memory: for one process and for the simulation. Nothing survives the process."""
 
 import threading
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class MemoryLeaseTable:
         row, before = self._rows.get(change.before.shard_id), change.before
         if row is None or (row.counter, row.owner, row.token) != (before.counter, before.owner, before.token):
             return Written(row, done=False)
-        row = replace(row, **differing(change))
+        row = replace(row, **differing(change))  # type: ignore[arg-type]
         self._rows[row.shard_id] = row
         return Written(row, done=True)
 

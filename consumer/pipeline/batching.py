@@ -66,14 +66,14 @@ class Spool:
         self._items = []
 
     def _spill(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the spool
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
         for item in self._items:
             pickle.dump(item, self._file)
         self._items, self.size = [], 0
 
     def _load(self, file: IO[bytes]) -> Iterator[Item]:
         for _ in range(self._length):
-            yield pickle.load(file)  # noqa: S301 - our own anonymous file
+            yield pickle.load(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything between two checkpoints. `work` is what is still to be written: a delivery that failed goes on there."""
+    """Everything between two checkpoints. `work` is what is still to be written; a failed delivery goes on there."""
 
     name: str
     end: Position

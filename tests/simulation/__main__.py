@@ -25,8 +25,10 @@ def main() -> int:
         print("\n".join(broken) or "nothing broken")
         return 1 if broken else 0
     began = time.monotonic()
-    chunks = [list(range(start, min(start + 25, arguments.first + arguments.seeds)))
-              for start in range(arguments.first, arguments.first + arguments.seeds, 25)]
+    chunks = [
+        list(range(start, min(start + 25, arguments.first + arguments.seeds)))
+        for start in range(arguments.first, arguments.first + arguments.seeds, 25)
+    ]
     failed: dict[int, list[str]] = {}
     with Pool() as pool:
         for found in pool.imap_unordered(failing, chunks):

@@ -71,7 +71,9 @@ class SimTable:
         if after.checkpoint < before.checkpoint:
             self._world.violated(f"the checkpoint of {after.shard_id} went back")
         if after.checkpoint != before.checkpoint and before.owner != self._process.name:
-            self._world.violated(f"{self._process.name} moved the checkpoint of {after.shard_id}, held by {before.owner}")
+            self._world.violated(
+                f"{self._process.name} moved the checkpoint of {after.shard_id}, held by {before.owner}"
+            )
 
 
 class Delivered(NamedTuple):
@@ -120,7 +122,9 @@ class SimSink:
     def write(self, batch: Batch) -> int:
         items = [(item.line.decode(), item.place) for item in batch]  # type: ignore[attr-defined]
         slow = self._faults.happens("slow sink")
-        self._world.spend(self._process, self._world.rng.uniform(2, 25) if slow else self._world.rng.uniform(0.001, 0.05))
+        self._world.spend(
+            self._process, self._world.rng.uniform(2, 25) if slow else self._world.rng.uniform(0.001, 0.05)
+        )
         if self._faults.happens("sink before"):
             raise SinkUnavailable
         bad = {i: "no" for i, (line, _) in enumerate(items) if line.startswith("r")}
@@ -238,7 +242,7 @@ class SimFleet:
     rows: Store
     dead: Store
     faults: Faults
-    origin: Origin = Origin()
+    origin: Origin = field(default_factory=Origin)
     log: Silent = field(default_factory=Silent)
     workers: list[SimWorker] = field(default_factory=list)
 

@@ -42,14 +42,14 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
         Faults(world, rates),
         log=Silent(world if verbose else None),
     )
-    fleet.faults.opened = lambda shard_id: _witness_open(fleet, shard_id)  # type: ignore[assignment]
+    fleet.faults.opened = lambda shard_id: _witness_open(fleet, shard_id)
     for number in range(world.rng.randint(1, 3)):
         fleet.workers.append(start_worker(world, f"w{number}", fleet))
     _plan_troubles(fleet, calm)
     _produce(fleet)
     world.run_until(world.now + TROUBLE)
     fleet.faults.quiet = True
-    if all(worker.over for worker in fleet.workers):
+    if not _alive(fleet):
         fleet.workers.append(start_worker(world, "last", fleet))
     end = world.now + QUIET
     while world.now < end and not _settled(fleet):
@@ -185,8 +185,10 @@ def _disordered(fleet: SimFleet) -> list[str]:
         last[row.shard_id] = row.sequence
         first_at.setdefault(row.shard_id, index)
         last_at[row.shard_id] = index
-    for name, shard in fleet.stream.shards.items():
-        for parent in shard.shard.parents:
-            if name in first_at and last_at.get(parent, -1) > first_at[name]:
-                broken.append(f"{name} was delivered before its parent {parent} was finished")
+    broken += [
+        f"{name} was delivered before its parent {parent} was finished"
+        for name, shard in fleet.stream.shards.items()
+        for parent in shard.shard.parents
+        if name in first_at and last_at.get(parent, -1) > first_at[name]
+    ]
     return broken[:3]

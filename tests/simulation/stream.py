@@ -1,5 +1,6 @@
 """A Kinesis stream in virtual time: reshards, throttles, expiring iterators, sparse answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -115,9 +116,13 @@ class SimClient:
         if self._faults.happens("throttle"):
             raise Throttled
         shard = self._stream.shards[shard_id]
-        stop = start if self._faults.happens("sparse") else min(len(shard.records), start + self._world.rng.randint(1, 12))
+        stop = (
+            start if self._faults.happens("sparse") else min(len(shard.records), start + self._world.rng.randint(1, 12))
+        )
         records = shard.records[start:stop]
-        behind = 0 if stop == len(shard.records) else max(1, int((self._world.now - shard.records[stop].arrived_at) * 1000))
+        behind = (
+            0 if stop == len(shard.records) else max(1, int((self._world.now - shard.records[stop].arrived_at) * 1000))
+        )
         ended = shard.closed and stop == len(shard.records)
         children = [self._stream.shards[name].shard for name in shard.children] if ended else []
         if self._faults.happens("childless"):
@@ -145,7 +150,7 @@ class Faults:
     def __init__(self, world: World, rates: dict[str, float]) -> None:
         self._world, self._rates = world, rates
         self.quiet = False
-        self.opened = lambda shard_id: None
+        self.opened: Callable[[str], None] = lambda _: None
 
     def happens(self, kind: str) -> bool:
         """Roll the dice for one kind of trouble."""
