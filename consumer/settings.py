@@ -57,7 +57,7 @@ class Settings(BaseModel):
     application: str = Field(default="", description="Whose checkpoints these are [default: the stream's name].")
     from_: Start = Field(
         default="trim-horizon",
-        description="Where to start without a checkpoint: trim-horizon, latest, an RFC 3339 time, or an age such as 2h.",
+        description="Where to start without a checkpoint: trim-horizon, latest, a time (RFC 3339), or an age such as 2h.",
     )
     until_caught_up: bool = Field(
         default=False, description="Stop once all shards are read up to the start of the run."
@@ -81,9 +81,7 @@ class Settings(BaseModel):
         default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
     )
     region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
-    endpoint_url: str | None = Field(
-        default=None, description="Endpoint of every AWS client, such as LocalStack's."
-    )
+    endpoint_url: str | None = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: JSON unless stderr is a terminal."

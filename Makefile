@@ -1,0 +1,47 @@
+# make help lists what there is. Needs git, make and Python >= 3.11; everything else goes into .venv.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v $$p && break; done)
+BIN := .venv/bin
+LOCKS := requirements/build.txt requirements/dev.txt
+SEEDS ?= 2000
+
+.PHONY: help install test check lint types simulate lock clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.done ## set up .venv from the locked requirements
+
+.venv/.done: $(LOCKS) pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "Install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; fi
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKS:%=-r %)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: install ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint types test ## lint, types and tests
+
+lint: install ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: install ## mypy --strict
+	$(BIN)/mypy consumer schemas tests
+
+simulate: install ## fleets in virtual time: SEEDS=N runs N of them, SEED=n replays one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+lock: ## renew the locked requirements (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --group build -o requirements/build.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra demo --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+
+clean: ## remove what make has made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
