@@ -57,7 +57,7 @@ class Settings(BaseModel):
     application: str = Field(default="", description="Whose checkpoints these are [default: the stream's name].")
     from_: Start = Field(
         default="trim-horizon",
-        description="Where to start without a checkpoint: trim-horizon, latest, a time (RFC 3339), or an age such as 2h.",
+        description="Where to start without a checkpoint: trim-horizon, latest, a time, or an age such as 2h.",
     )
     until_caught_up: bool = Field(
         default=False, description="Stop once all shards are read up to the start of the run."
