@@ -4,6 +4,7 @@ A sink is shared by all shards, so it is thread-safe, and what it has written is
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -16,6 +17,16 @@ class Repeats(Enum):
     BY_ROW = "by-row"  # absorbs each row it already has
     BY_BATCH = "by-batch"  # recognises a whole batch by its name; needs `prepare` (rule 7)
     APPENDS = "appends"  # writes them again
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a sink is to hold: the name of it, its keys in order, which of them identify a line, and who may read it."""
+
+    name: str
+    fields: tuple[str, ...]
+    key: tuple[str, ...]
+    private: bool = False
 
 
 class Item(Protocol):

@@ -1,0 +1,31 @@
+"""A dead letter as its sink takes it."""
+
+import base64
+from importlib.metadata import version
+
+import msgspec
+
+from consumer.pipeline.batching import Letter
+from consumer.records import DeadLetter, rfc3339
+
+WORKER_VERSION = version("call-request-consumer")
+
+
+def seal(letter: DeadLetter, rejected_at: float) -> Letter:
+    """The JSON line of a dead letter (schemas.dead_letter)."""
+    place = letter.place
+    document = {
+        "reason": letter.reason.value,
+        "message": letter.message,
+        "stream_name": place.stream_name,
+        "shard_id": place.shard_id,
+        "sequence_number": str(place.sequence),
+        "sub_sequence_number": place.sub_sequence,
+        "event_index": place.event_index,
+        "partition_key": place.partition_key,
+        "arrived_at": rfc3339(place.arrived_at),
+        "data": base64.b64encode(letter.data).decode(),
+        "rejected_at": rfc3339(rejected_at),
+        "worker_version": WORKER_VERSION,
+    }
+    return Letter(msgspec.json.encode(document), place)

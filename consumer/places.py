@@ -1,0 +1,91 @@
+"""Where rows, dead letters and leases live: one URL each, `scheme:path?option=value`.
+
+Each module names its schemes and declares its options; a typo is an error that names it. Modules come from the table of
+`consumer.app`, or from an entry point of the same form outside of this tree.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+
+from consumer.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceUrl:
+    """A place taken apart; `label` is the setting it came from, for messages."""
+
+    label: str
+    scheme: str
+    path: str
+    options: Mapping[str, str]
+
+
+def parse(label: str, text: str) -> PlaceUrl:
+    """Take a URL apart. `sqlite:FILE` is a path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
+
+    Raises:
+        ConfigurationError: it has no scheme, or an option has no value or is given twice.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon or not scheme:
+        raise ConfigurationError(f"{label} {text!r}: say scheme:path, such as jsonl:rows or sqlite:rows.db")
+    path, _, query = rest.partition("?")
+    if path.startswith("///"):
+        path = path[3:]
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise ConfigurationError(f"{label} {scheme}: options are written ?name=value&name=value") from None
+    return PlaceUrl(label, scheme, path, dict(pairs))
+
+
+def module_of(url: PlaceUrl, modules: Mapping[str, str], group: str) -> Any:
+    """The module that serves the URL's scheme.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    outside = {point.name: point for point in entry_points(group=group)}
+    if url.scheme in modules:
+        return importlib.import_module(modules[url.scheme])
+    if url.scheme in outside:
+        return outside[url.scheme].load()
+    known = sorted({*modules, *outside})
+    raise ConfigurationError(
+        f"{url.label} {url.scheme}: no such kind{_near(url.scheme, known)}; there are {_list(known)}"
+    )
+
+
+def options_of(url: PlaceUrl, model: type[BaseModel]) -> Any:
+    """The URL's options as the module declares them.
+
+    Raises:
+        ConfigurationError: an option is unknown or its value is wrong.
+    """
+    try:
+        return model.model_validate(dict(url.options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else "?"
+        known = sorted(model.model_fields)
+        if problem["type"] == "extra_forbidden":
+            what = f"unknown option {name!r}{_near(name, known)}; there are {_list(known)}"
+        else:
+            what = f"option {name!r}: {problem['msg']}"
+        raise ConfigurationError(f"{url.label} {url.scheme}: {what}") from None
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(words) or "none"

@@ -1,0 +1,25 @@
+"""The dead letter: what could not become a row, with its bytes and its place. Its key is its place and its reason."""
+
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+
+class DeadLetter(TypedDict):
+    """One dead letter."""
+
+    reason: Annotated[
+        Literal["not-json", "not-cloudevent", "invalid-event", "corrupt-aggregate", "sink-rejected", "internal-error"],
+        Field(description="Why it is one."),
+    ]
+    message: Annotated[str, Field(description="The same in words, without values of the event.")]
+    stream_name: Annotated[str, Field(description="Where it stood: the stream,")]
+    shard_id: Annotated[str, Field(description="the shard,")]
+    sequence_number: Annotated[str, Field(description="the record,")]
+    sub_sequence_number: Annotated[int, Field(description="the user record in a KPL aggregate,")]
+    event_index: Annotated[int, Field(description="and the element of a JSON array.")]
+    partition_key: Annotated[str, Field(description="The user record's partition key.")]
+    arrived_at: Annotated[str, Field(description="When Kinesis took the record.")]
+    data: Annotated[str, Field(description="Base64 of the user record; of the whole record for corrupt-aggregate.")]
+    rejected_at: Annotated[str, Field(description="When it became a dead letter.")]
+    worker_version: Annotated[str, Field(description="The version of this program.")]
