@@ -7,12 +7,18 @@ from dataclasses import fields, replace
 from pydantic import BaseModel
 
 from consumer.leases import Change, Lease, Written
+from consumer.places import PlaceUrl
 
 SCHEMES = ("memory",)
 
 
 class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
+
+
+def connect(url: PlaceUrl, options: Options, application: str, stream: str, timeout: float) -> "MemoryLeaseTable":
+    """A new, empty table."""
+    return MemoryLeaseTable()
 
 
 class MemoryLeaseTable:

@@ -139,9 +139,10 @@ class SqliteLeaseTable:
 
     def _swap(self, connection: sqlite3.Connection, change: Change) -> bool:
         names = sorted(_differing(change))
+        sets = ", ".join(f"{name} = :{name}" for name in names)
         values = {f"seen_{name}": value for name, value in _seen(change.before).items()}
         done = connection.execute(
-            f"UPDATE leases SET {', '.join(f'{name} = :{name}' for name in names)}, updated_at = datetime() WHERE {AS_SEEN}",
+            f"UPDATE leases SET {sets}, updated_at = datetime() WHERE {AS_SEEN}",
             self._scope | {"shard_id": change.after.shard_id} | values | _stored(change.after, names),
         )
         return done.rowcount == 1

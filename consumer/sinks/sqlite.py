@@ -89,9 +89,7 @@ class SqliteSink:
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({self._contents.name})"))
         if found != self._contents.fields:
             connection.close()
-            raise ConfigurationError(
-                f"{self._file}: table {self._contents.name} has other columns than this version writes; name another file"
-            )
+            raise ConfigurationError(f"{self._file}: table {self._contents.name} has other columns; name another file")
 
     def _values(self, line: bytes) -> Values:
         row = msgspec.json.decode(line)

@@ -1,0 +1,5 @@
+"""`python -m consumer` is `call-consumer`."""
+
+from consumer.cli import main
+
+main()

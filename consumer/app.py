@@ -1,0 +1,171 @@
+"""Puts a worker together from its settings: the only place that knows concrete classes."""
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from consumer.engine.budget import Budget
+from consumer.engine.coordinator import Coordinator, Fleet
+from consumer.engine.lineage import Origin
+from consumer.engine.scheduler import ThreadScheduler, boottime
+from consumer.engine.shard_consumer import Pace, Surroundings
+from consumer.engine.worker import Worker as Process
+from consumer.errors import ConfigurationError
+from consumer.leases import LeaseTable
+from consumer.leases import Worker as Identity
+from consumer.pipeline.dead_letters import seal
+from consumer.pipeline.decoding import Decoder
+from consumer.places import module_of, options_of, parse
+from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, StreamSummary
+from consumer.settings import Settings
+from consumer.sinks import Contents, Sink
+from consumer.streams.kinesis import KinesisStream, kinesis_client
+from consumer.telemetry.metrics import Metrics
+from schemas.call_request import CallRequest
+from schemas.dead_letter import DeadLetter
+
+SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sqlite": "consumer.sinks.sqlite"}
+LEASES = {"memory": "consumer.leases.memory", "sqlite": "consumer.leases.sqlite"}
+ROW_KEY = ("event_source", "event_id", "event_type")
+LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
+# LATEST starts a little before the first start, seconds: the service's Date header is rounded, and clocks differ.
+LATEST_MARGIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a worker, and whoever examines one, is made of."""
+
+    stream: KinesisStream
+    leases: LeaseTable
+    rows: Sink
+    dead_letters: Sink
+
+
+def parts(settings: Settings) -> Parts:
+    """Connect to nothing yet, but find every mistake that can be found without.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong.
+    """
+    if not settings.stream:
+        raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
+    raw = ("event",) if settings.raw else ()
+    rows = Contents("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
+    letters = Contents("dead_letters", tuple(DeadLetter.__annotations__), LETTER_KEY, private=True)
+    client = kinesis_client(settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
+    return Parts(
+        KinesisStream(settings.stream, client),
+        _leases(settings),
+        _sink("--sink", settings.sink, rows),
+        _sink("--dead-letters", settings.dead_letters, letters),
+    )
+
+
+def build(settings: Settings) -> Process:
+    """The worker, ready to run.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong.
+    """
+    made = parts(settings)
+    metrics = Metrics()
+    clock = _ServerClock(made.stream.summary)
+    return Process(
+        coordinator=lambda scheduler: _coordinator(settings, made, metrics, clock, scheduler),
+        checks=[clock.start, made.leases.check, made.rows.check, made.dead_letters.check],
+        closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
+        metrics=metrics,
+        threads=settings.threads,
+        shutdown_timeout=settings.shutdown_timeout,
+        fail_on_dead_letters=settings.fail_on_dead_letters,
+    )
+
+
+class _ServerClock:
+    """The service's time: its Date header at the start, and what has gone by here since."""
+
+    def __init__(self, summary: Callable[[], StreamSummary]) -> None:
+        self._ask = summary
+        self.summary = StreamSummary("", False, datetime.now(UTC), datetime.now(UTC))
+        self._since = 0.0
+
+    def start(self) -> None:
+        self.summary, self._since = self._ask(), boottime()
+
+    def __call__(self) -> datetime:
+        return self.summary.server_time + timedelta(seconds=boottime() - self._since)
+
+
+def _coordinator(
+    settings: Settings, made: Parts, metrics: Metrics, clock: _ServerClock, scheduler: ThreadScheduler
+) -> Coordinator:
+    me = Identity(settings.worker, uuid.uuid4().hex)
+    log = structlog.get_logger().bind(worker=me.worker_id)
+    _refuse_other_streams(made.leases, clock.summary)
+    world = Surroundings(
+        stream=made.stream,
+        rows=made.rows,
+        dead_letters=made.dead_letters,
+        budget=Budget(settings.memory),
+        metrics=metrics,
+        pace=Pace(settings.poll_interval, _limits(settings, made.rows), eager=settings.until_caught_up),
+        clock=boottime,
+        server_time=clock,
+        processor=lambda shard: Decoder(made.stream.name, shard, settings.raw),
+        seal=lambda letter: seal(letter, clock().timestamp()),
+        rng=random.Random(),
+        log=log,
+    )
+    fleet = Fleet(
+        me,
+        settings.lease_duration,
+        most_leases=settings.max_leases,
+        until=clock.summary.server_time if settings.until_caught_up else None,
+    )
+    log.info("worker.started", stream=made.stream.name, application=settings.name)
+    return Coordinator(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
+
+
+def _refuse_other_streams(leases: LeaseTable, summary: StreamSummary) -> None:
+    """Checkpoints of a stream that was deleted and made again mean nothing in the new one."""
+    for row in leases.scan():
+        if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
+            raise ConfigurationError(
+                f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"
+                f" was made at {summary.created_at:%F %T}: name another --application or another lease table"
+            )
+
+
+def _origin(settings: Settings, summary: StreamSummary) -> Origin:
+    if settings.from_ == "latest":
+        return Origin(LATEST, summary.server_time - timedelta(seconds=LATEST_MARGIN), summary.created_at)
+    if isinstance(settings.from_, datetime):
+        return Origin(TRIM_HORIZON, settings.from_, summary.created_at)
+    return Origin(TRIM_HORIZON, None, summary.created_at)
+
+
+def _limits(settings: Settings, sink: Sink) -> BatchLimits:
+    given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
+    return replace(sink.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _sink(label: str, text: str, contents: Contents) -> Sink:
+    url = parse(label, text)
+    module = module_of(url, SINKS, "call_consumer.sinks")
+    sink: Sink = module.connect(url, options_of(url, module.Options), contents)
+    return sink
+
+
+def _leases(settings: Settings) -> LeaseTable:
+    url = parse("--leases", settings.leases)
+    module: Any = module_of(url, LEASES, "call_consumer.leases")
+    stream = settings.stream.rpartition("/")[2]
+    timeout = settings.lease_duration / 6
+    table: LeaseTable = module.connect(url, options_of(url, module.Options), settings.name, stream, timeout)
+    return table

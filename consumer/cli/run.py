@@ -1,0 +1,32 @@
+"""`call-consumer run STREAM`: the worker."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from consumer.app import build
+from consumer.cli.options import with_settings
+from consumer.settings import load
+from consumer.telemetry import logs
+
+Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
+Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
+
+
+@with_settings
+def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
+    """Read a stream until told to stop.
+
+    Exit codes: 0 done, 1 unexpected, 2 configuration or usage, 3 stopped before all was delivered.
+    """
+    settings = load({"stream": stream, **flags}, config)
+    logs.configure(settings.log_level, settings.log_format)
+    worker = build(settings)
+    code = worker.run()
+    counts = worker.metrics.summary()
+    counts.pop("lag")
+    print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(code)  # a thread may still hang in a sink; everything that matters is durable

@@ -1,0 +1,165 @@
+"""Amazon Kinesis, polled with boto3. Retries are the engine's: here a call is made once, and its error translated."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+from consumer.errors import ConfigurationError, IteratorExpired, ShardGone, StreamUnavailable, Throttled
+from consumer.records import Fetched, Position, Rank, Record, Shard, StreamSummary
+from consumer.streams.answers import Answer, TypedAnswers
+
+MOST_RECORDS = 10_000  # AWS GetRecords: at most 10,000 records or 10 MiB an answer
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 15.0
+THROTTLED = {"ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"}
+DENIED = {
+    "AccessDeniedException": "the credentials lack a permission (kinesis:{action})",
+    "UnrecognizedClientException": "the credentials are not valid",
+    "InvalidSignatureException": "the credentials are not valid, or this machine's clock is wrong",
+    "ExpiredTokenException": "the credentials have expired",
+}
+
+
+def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, connections: int) -> Any:
+    """A boto3 client for a stream's name or ARN; profiles, environment and endpoints as boto3 finds them.
+
+    Raises:
+        ConfigurationError: no region, no such profile, or an endpoint that is no URL.
+    """
+    if stream.startswith("arn:"):
+        region = stream.split(":")[3] or region
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+    )
+    try:
+        core = botocore.session.Session()
+        core.register_component("response_parser_factory", TypedAnswers())
+        session = boto3.Session(botocore_session=core)
+        return session.client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(_advice(error)) from None
+
+
+class KinesisStream:
+    """One stream, by name or ARN."""
+
+    def __init__(self, stream: str, client: Any) -> None:
+        self._client = client
+        self.name = stream.rpartition("/")[2]
+        self._target = {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
+
+    def summary(self) -> StreamSummary:
+        with self._asking("DescribeStreamSummary"):
+            answer = self._client.describe_stream_summary(**self._target)
+        described = answer["StreamDescriptionSummary"]
+        return StreamSummary(
+            self.name,
+            described["StreamStatus"] in ("ACTIVE", "UPDATING"),
+            described["StreamCreationTimestamp"].astimezone(UTC),
+            _date(answer["ResponseMetadata"]["HTTPHeaders"].get("date")),
+            described.get("RetentionPeriodHours", 24) * 3600.0,
+        )
+
+    def shards(self) -> Sequence[Shard]:
+        with self._asking("ListShards"):
+            answer = self._client.list_shards(MaxResults=1000, **self._target)
+            shards = list(answer["Shards"])
+            while token := answer.get("NextToken"):
+                # AWS refuses the stream's name beside a token, and wants its ARN all the same where that is used.
+                target = {name: value for name, value in self._target.items() if name == "StreamARN"}
+                answer = self._client.list_shards(MaxResults=1000, NextToken=token, **target)
+                shards += answer["Shards"]
+        return [_shard(shard) for shard in shards]
+
+    def open(self, shard_id: str, position: Position) -> str:
+        where: dict[str, Any] = {"ShardIteratorType": position.rank.name}
+        if position.rank is Rank.SEQUENCE:
+            where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": str(position.sequence)}
+        elif position.at is not None:
+            where["Timestamp"] = position.at
+        with self._asking("GetShardIterator", reading=True):
+            answer = self._client.get_shard_iterator(ShardId=shard_id, **where, **self._target)
+        return str(answer["ShardIterator"])
+
+    def fetch(self, iterator: str) -> Fetched:
+        arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
+        with self._asking("GetRecords", reading=True):
+            answer: Answer = self._client.get_records(ShardIterator=iterator, Limit=MOST_RECORDS, **arn)["Answer"]
+        records = [
+            Record(int(r.SequenceNumber), r.PartitionKey, r.ApproximateArrivalTimestamp, r.Data) for r in answer.Records
+        ]
+        children = [Shard(child.ShardId, tuple(child.ParentShards)) for child in answer.ChildShards or ()]
+        size = sum(len(record.data) for record in records)
+        return Fetched(records, answer.NextShardIterator or None, answer.MillisBehindLatest or 0, children, size)
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def _asking(self, action: str, reading: bool = False) -> Iterator[None]:
+        """Translate what botocore raises. While reading, nothing is an operator's mistake any more: all is retried."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._translated(error, action, reading) from None
+        except (ConnectionError, HTTPClientError) as error:
+            raise StreamUnavailable(f"{action}: {type(error).__name__} at {self._client.meta.endpoint_url}") from None
+        except BotoCoreError as error:
+            raise (StreamUnavailable if reading else ConfigurationError)(_advice(error)) from None
+
+    def _translated(self, error: ClientError, action: str, reading: bool) -> Exception:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in THROTTLED:
+            return Throttled(f"{action}: {code}")
+        if code == "ExpiredIteratorException" or (action == "GetRecords" and code == "InvalidArgumentException"):
+            return IteratorExpired()
+        if code == "ResourceNotFoundException":
+            return ShardGone() if reading else self._absent()
+        if code in DENIED and not reading:
+            return ConfigurationError(f"stream {self.name}: {DENIED[code].format(action=action)}")
+        if status < 500 and not reading and code != "ResourceInUseException":
+            return ConfigurationError(f"stream {self.name}: {action} is refused: {code}")
+        return StreamUnavailable(f"{action}: {code}")
+
+    def _absent(self) -> ConfigurationError:
+        region, endpoint = self._client.meta.region_name, self._client.meta.endpoint_url
+        return ConfigurationError(
+            f"there is no stream {self.name!r} in {region} at {endpoint}: check the name, --region and --endpoint-url"
+        )
+
+
+def _shard(shard: dict[str, Any]) -> Shard:
+    numbers, keys = shard["SequenceNumberRange"], shard["HashKeyRange"]
+    parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
+    return Shard(
+        shard["ShardId"],
+        tuple(parent for parent in parents if parent),
+        (int(keys["StartingHashKey"]), int(keys["EndingHashKey"])),
+        int(numbers["StartingSequenceNumber"]),
+        closed=numbers.get("EndingSequenceNumber") is not None,
+    )
+
+
+def _date(header: str | None) -> datetime:
+    return parsedate_to_datetime(header) if header else datetime.now(UTC).replace(microsecond=0)
+
+
+def _advice(error: Exception) -> str:
+    """What an operator can do about an error of botocore's own."""
+    advice = {
+        "NoCredentialsError": "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "NoRegionError": "no AWS region: give --region, AWS_REGION, or the stream's ARN",
+    }
+    return advice.get(type(error).__name__, f"AWS: {str(error).splitlines()[0]}")
