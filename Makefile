@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
 
-.PHONY: help install test check lint types simulate lock clean
+.PHONY: help install demo test check lint types simulate lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -18,6 +18,9 @@ install: .venv/.done ## set up .venv from the locked requirements
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKS:%=-r %)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+demo: install ## the main job on an embedded Kinesis
+	$(BIN)/call-consumer demo
 
 test: install ## run the tests
 	$(BIN)/python -m pytest

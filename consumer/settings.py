@@ -118,6 +118,8 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
     ]
     values: dict[str, object] = {}
     said: dict[str, str] = {}
+    if region := variables.get("AWS_REGION"):
+        values["region"] = region  # what containers are given; boto3 itself looks for AWS_DEFAULT_REGION only
     for spell, given in reversed(origins):
         values.update(given)
         said.update({field: spell(field) for field in given})

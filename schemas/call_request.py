@@ -5,9 +5,10 @@ the call's SID: created, modified and callbacks share that.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 CALL_REQUEST_VERSION = 1
 

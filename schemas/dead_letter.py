@@ -1,8 +1,9 @@
 """The dead letter: what could not become a row, with its bytes and its place. Its key is its place and its reason."""
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 
 class DeadLetter(TypedDict):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.cli import run
+from consumer.cli import decode, demo, doctor, publish, run
 from consumer.engine.worker import Exit
 from consumer.errors import ConfigurationError
 
@@ -18,6 +18,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(name="run")(run.command)
+app.command(name="demo")(demo.command)
+app.command(name="publish")(publish.command)
+app.command(name="doctor")(doctor.command)
+app.command(name="decode")(decode.command)
 
 
 @app.callback()
