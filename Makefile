@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
 
-.PHONY: help install demo test check lint types simulate lock clean
+.PHONY: help install demo test check lint types simulate schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -34,6 +34,15 @@ lint: install ## ruff and the import contracts
 
 types: install ## mypy --strict
 	$(BIN)/mypy consumer schemas tests
+
+schemas: install ## write the JSON Schemas
+	$(BIN)/python -m schemas
+
+up: ## LocalStack and the worker, with docker
+	docker compose -f localstack-compose.yml up --build --detach
+
+down: ## stop them
+	docker compose -f localstack-compose.yml down --volumes
 
 simulate: install ## fleets in virtual time: SEEDS=N runs N of them, SEED=n replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))

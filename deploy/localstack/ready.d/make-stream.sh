@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# LocalStack runs this when it is ready: the stream that the worker reads, made once.
+set -euo pipefail
+stream=${STREAM:-twilio-events}
+if ! awslocal kinesis describe-stream-summary --stream-name "$stream" >/dev/null 2>&1; then
+  awslocal kinesis create-stream --stream-name "$stream" --shard-count 2
+fi
+awslocal kinesis wait stream-exists --stream-name "$stream"

@@ -1,0 +1,46 @@
+"""`python -m schemas`: write the JSON Schemas of what goes out into schemas/json; `--check` reports drift instead."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from schemas.call_request import CALL_REQUEST_VERSION, CallRequest
+from schemas.dead_letter import DeadLetter
+
+FOLDER = Path(__file__).parent / "json"
+
+
+def documents() -> dict[str, str]:
+    """Each schema's file name and text."""
+    shapes: dict[str, Any] = {
+        f"call_request.v{CALL_REQUEST_VERSION}.json": CallRequest,
+        "dead_letter.v1.json": DeadLetter,
+    }
+    return {name: json.dumps(TypeAdapter(shape).json_schema(), indent=2) + "\n" for name, shape in shapes.items()}
+
+
+def drifted() -> list[str]:
+    """The files that do not say what the code says."""
+    return [
+        name
+        for name, text in documents().items()
+        if not (FOLDER / name).exists() or (FOLDER / name).read_text("utf-8") != text
+    ]
+
+
+def main() -> int:
+    """Arguments in, exit code out."""
+    if "--check" in sys.argv[1:]:
+        for name in drifted():
+            print(f"schemas/json/{name} is out of date: run python -m schemas", file=sys.stderr)
+        return 1 if drifted() else 0
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

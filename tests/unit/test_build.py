@@ -1,0 +1,61 @@
+"""What a machine without docker can check of the images, the compose file, the locks and the generated schemas."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schemas.__main__ import drifted
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "localstack-compose.yml").read_text())
+
+
+def test_localstack_is_the_pinned_free_image_on_loopback() -> None:
+    """Later images need an account."""
+    localstack = COMPOSE["services"]["localstack"]
+    assert localstack["image"] == "localstack/localstack:4.14.0"
+    assert all(port.startswith("127.0.0.1:") for port in localstack["ports"])
+    assert set(localstack["environment"]["SERVICES"].split(",")) == {"kinesis", "dynamodb", "s3"}
+
+
+def test_the_worker_gets_longer_to_stop_than_it_takes() -> None:
+    """The grace period is beyond the default shutdown time-out of 25 s."""
+    assert int(COMPOSE["services"]["worker"]["stop_grace_period"].rstrip("s")) > 25
+
+
+def test_the_ready_hook_is_mounted_executable_and_valid_shell() -> None:
+    """LocalStack runs only what is executable."""
+    [mount] = COMPOSE["services"]["localstack"]["volumes"]
+    source, target, _ = mount.split(":")
+    assert target == "/etc/localstack/init/ready.d"
+    for hook in (ROOT / source).iterdir():
+        assert os.access(hook, os.X_OK)
+        subprocess.run(["bash", "-n", str(hook)], check=True)
+
+
+def test_the_image_does_not_run_as_root_and_starts_the_worker_itself() -> None:
+    """An exec-form entry point gets the signals."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^USER worker$", dockerfile, re.MULTILINE)
+    assert 'ENTRYPOINT ["call-consumer"]' in dockerfile
+    assert "--require-hashes" in dockerfile
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_every_locked_requirement_has_a_version_and_hashes_and_no_address(lock: Path) -> None:
+    """Pinned by version and hash, never by where it is downloaded from."""
+    text = lock.read_text()
+    assert "://" not in text
+    names = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert names
+    assert all("==" in name for name in names)
+    assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_the_json_schemas_say_what_the_code_says() -> None:
+    """Run `python -m schemas` after a change of a shape."""
+    assert drifted() == []
