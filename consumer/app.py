@@ -16,7 +16,7 @@ from consumer.engine.scheduler import ThreadScheduler, boottime
 from consumer.engine.shard_consumer import Pace, Surroundings
 from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError
-from consumer.leases import LeaseTable
+from consumer.leases import LeaseTable, Scope
 from consumer.leases import Worker as Identity
 from consumer.pipeline.dead_letters import seal
 from consumer.pipeline.decoding import Decoder
@@ -165,7 +165,12 @@ def _sink(label: str, text: str, contents: Contents) -> Sink:
 def _leases(settings: Settings) -> LeaseTable:
     url = parse("--leases", settings.leases)
     module: Any = module_of(url, LEASES, "call_consumer.leases")
-    stream = settings.stream.rpartition("/")[2]
-    timeout = settings.lease_duration / 6
-    table: LeaseTable = module.connect(url, options_of(url, module.Options), settings.name, stream, timeout)
+    scope = Scope(
+        settings.name,
+        settings.stream.rpartition("/")[2],
+        settings.lease_duration / 6,
+        settings.aws_region,
+        settings.endpoint_url,
+    )
+    table: LeaseTable = module.connect(url, options_of(url, module.Options), scope)
     return table

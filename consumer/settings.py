@@ -93,6 +93,12 @@ class Settings(BaseModel):
         return self.application or self.stream.rpartition("/")[2]
 
     @property
+    def aws_region(self) -> str | None:
+        """The stream's region where its ARN says it, else the one that was set."""
+        parts = self.stream.split(":")
+        return (parts[3] if parts[0] == "arn" and len(parts) > 3 else None) or self.region
+
+    @property
     def worker(self) -> str:
         """The worker's id."""
         return self.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"

@@ -1,15 +1,27 @@
 """The lease table port. `lease.py` and `engine.tenure` decide what may be written; an adapter compares and swaps.
 
-An adapter keeps one row a shard and answers five questions; the same contract suite runs over all of them
+An adapter keeps one row a shard and answers a few questions; the same contract suite runs over all of them
 (tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from consumer.leases.lease import Lease, Pending, Token, Worker
 
-__all__ = ["Change", "Lease", "LeaseTable", "Pending", "Token", "Worker", "Written"]
+__all__ = ["Change", "Lease", "LeaseTable", "Pending", "Scope", "Token", "Worker", "Written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose leases they are, and how to reach them. A call takes at most about `timeout` seconds."""
+
+    application: str
+    stream: str
+    timeout: float
+    region: str | None = None
+    endpoint_url: str | None = None
 
 
 class Change(NamedTuple):
@@ -41,7 +53,18 @@ class LeaseTable(Protocol):
         ...
 
     def scan(self) -> Sequence[Lease]:
-        """Return every row."""
+        """Return every row. May be a moment old: whatever is done about a row is conditional on it."""
+        ...
+
+    def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
+        """Return these rows, those that exist, as they stand now."""
+        ...
+
+    def assignees(self) -> Collection[str]:
+        """Return the live workers of a KCL 3.x fleet, as of the last scan: they read what is assigned to them.
+
+        Nobody else does, but for workers of ours: a KCL 2.x never looks at a row that it has not taken itself.
+        """
         ...
 
     def create(self, lease: Lease) -> None:

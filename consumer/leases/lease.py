@@ -3,7 +3,7 @@
 The lease row *is* the checkpoint row: one row, one condition, nothing to disagree with. Each step returns the row as it
 should stand next, always with the counter one higher; `LeaseTable.write` makes it so only if the row still stands as it
 was seen. Fields carry KCL's names where KCL has them; `token`, `started_at`, `stream_created_at`, `wanted_by`,
-`draining` and `read_to` are ours alone.
+`draining` and `read_to` are ours alone, and a KCL leaves them as they are.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,11 @@ class Pending(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A shard, how far it is delivered, and who may deliver on. `read_to`: all that arrived before is delivered."""
+    """A shard, how far it is delivered, and who may deliver on.
+
+    `read_to`: all that arrived before is delivered. `throughput` is in KB/s, smoothed. `checkpoint_owner` is set by the
+    leader of a KCL 3.x fleet while it moves a lease: the old owner, who may still checkpoint; `owner` is the new one.
+    """
 
     shard_id: str
     checkpoint: Position = TRIM_HORIZON
@@ -48,6 +52,7 @@ class Lease:
     children: tuple[str, ...] = ()
     hash_range: tuple[int, int] = FULL_HASH_RANGE
     owner: str | None = None
+    checkpoint_owner: str | None = None
     counter: int = 0
     switches: int = 0
     token: Token | None = None
@@ -55,6 +60,7 @@ class Lease:
     started_at: datetime | None = None
     stream_created_at: datetime | None = None
     read_to: datetime | None = None
+    throughput: float | None = None
     wanted_by: str | None = None
     draining: bool = False
 

@@ -1,12 +1,12 @@
 """A lease table in memory: for one process and for the simulation. Nothing survives the process."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 
 from pydantic import BaseModel
 
-from consumer.leases import Change, Lease, Written
+from consumer.leases import Change, Lease, Scope, Written
 from consumer.places import PlaceUrl
 
 SCHEMES = ("memory",)
@@ -16,7 +16,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, application: str, stream: str, timeout: float) -> "MemoryLeaseTable":
+def connect(url: PlaceUrl, options: Options, scope: Scope) -> "MemoryLeaseTable":
     """A new, empty table."""
     return MemoryLeaseTable()
 
@@ -34,6 +34,14 @@ class MemoryLeaseTable:
     def scan(self) -> Sequence[Lease]:
         with self._lock:
             return list(self._rows.values())
+
+    def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
+        with self._lock:
+            return [self._rows[shard_id] for shard_id in shard_ids if shard_id in self._rows]
+
+    def assignees(self) -> Collection[str]:
+        """No KCL reads this table."""
+        return ()
 
     def create(self, lease: Lease) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ lock is not fair, so after each write a process pauses before its next one: no w
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -18,14 +18,14 @@ import msgspec
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
-from consumer.leases import Change, Lease, Pending, Token, Written
+from consumer.leases import Change, Lease, Pending, Scope, Token, Written
 from consumer.places import PlaceUrl
 from consumer.records import Position, Rank
 
 SCHEMES = ("sqlite",)
 PAUSE = 0.002  # seconds between a process's write transactions
 FIELDS = tuple(field.name for field in fields(Lease))
-HEARTBEAT = {"counter", "token", "read_to"}
+HEARTBEAT = {"counter", "token", "read_to", "throughput"}
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 AS_SEEN = f"{KEY} AND counter = :seen_counter AND owner IS :seen_owner AND token IS :seen_token"
 
@@ -34,21 +34,19 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, application: str, stream: str, timeout: float) -> "SqliteLeaseTable":
-    """Open the table; the file is made by `check`. A call takes at most about `timeout` seconds."""
+def connect(url: PlaceUrl, options: Options, scope: Scope) -> "SqliteLeaseTable":
+    """Open the table; the file is made by `check`."""
     if not url.path:
         raise ConfigurationError(f"{url.label} sqlite: name a file, such as sqlite:call-consumer.db")
-    return SqliteLeaseTable(Path(url.path), application, stream, timeout)
+    return SqliteLeaseTable(Path(url.path), scope)
 
 
 class SqliteLeaseTable:
     """The rows of one application on one stream."""
 
-    def __init__(
-        self, file: Path, application: str, stream: str, timeout: float, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._file, self._timeout, self._sleep = file, timeout, sleep
-        self._scope = {"application": application, "stream": stream}
+    def __init__(self, file: Path, scope: Scope, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._file, self._timeout, self._sleep = file, scope.timeout, sleep
+        self._scope = {"application": scope.application, "stream": scope.stream}
         self._local = threading.local()
         self._writing = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -75,6 +73,15 @@ class SqliteLeaseTable:
                 self._scope,
             )
             return [_lease(row) for row in rows]
+
+    def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
+        with self._trouble():
+            rows = [self._row(self._connection(), shard_id) for shard_id in shard_ids]
+            return [row for row in rows if row is not None]
+
+    def assignees(self) -> Collection[str]:
+        """No KCL reads this table."""
+        return ()
 
     def create(self, lease: Lease) -> None:
         with self._transaction() as connection:
@@ -126,13 +133,14 @@ class SqliteLeaseTable:
             [change.after.shard_id, *_seen(change.before).values(), *_stored(change.after, sorted(HEARTBEAT)).values()]
             for change in changes
         ]
-        connection.execute("CREATE TEMP TABLE IF NOT EXISTS beats (s, c, o, t, counter, read_to, token)")
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS beats (s, c, o, t, counter, read_to, throughput, token)")
         connection.execute("DELETE FROM beats")
-        connection.executemany("INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?)", beats)
+        connection.executemany("INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?, ?)", beats)
         rows = connection.execute(
             "UPDATE leases SET counter = beats.counter, token = beats.token, read_to = beats.read_to,"
-            " updated_at = datetime() FROM beats WHERE application = :application AND stream = :stream"
-            " AND shard_id = s AND leases.counter = c AND owner IS o AND leases.token IS t RETURNING shard_id",
+            " throughput = beats.throughput, updated_at = datetime() FROM beats"
+            " WHERE application = :application AND stream = :stream AND shard_id = s AND leases.counter = c"
+            " AND owner IS o AND leases.token IS t RETURNING shard_id",
             self._scope,
         )
         return {row[0] for row in rows}

@@ -1,6 +1,6 @@
 """Workers, lease table and sinks of a simulated fleet: the real engine on ports that fail."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,13 @@ class SimTable:
     def scan(self) -> Sequence[Lease]:
         self._trouble()
         return self._table.scan()
+
+    def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
+        self._trouble()
+        return self._table.read(shard_ids)
+
+    def assignees(self) -> Collection[str]:
+        return ()
 
     def create(self, lease: Lease) -> None:
         self._trouble()
