@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from consumer.engine.budget import Budget
-from consumer.engine.coordinator import Coordinator, Fleet
-from consumer.engine.lineage import Origin
+from consumer.engine.coordinator import Coordinator
+from consumer.engine.holdings import Fleet, Holdings
+from consumer.engine.lineage import LATEST_MARGIN, Origin
 from consumer.engine.scheduler import ThreadScheduler, boottime
 from consumer.engine.shard_consumer import Pace, Surroundings
 from consumer.engine.worker import Worker as Process
@@ -33,8 +34,6 @@ SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sq
 LEASES = {"memory": "consumer.leases.memory", "sqlite": "consumer.leases.sqlite"}
 ROW_KEY = ("event_source", "event_id", "event_type")
 LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
-# LATEST starts a little before the first start, seconds: the service's Date header is rounded, and clocks differ.
-LATEST_MARGIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,8 @@ def _coordinator(
         until=clock.summary.server_time if settings.until_caught_up else None,
     )
     log.info("worker.started", stream=made.stream.name, application=settings.name)
-    return Coordinator(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
+    holdings = Holdings(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
+    return Coordinator(holdings, scheduler)
 
 
 def _refuse_other_streams(leases: LeaseTable, summary: StreamSummary) -> None:
@@ -144,7 +144,7 @@ def _refuse_other_streams(leases: LeaseTable, summary: StreamSummary) -> None:
 
 def _origin(settings: Settings, summary: StreamSummary) -> Origin:
     if settings.from_ == "latest":
-        return Origin(LATEST, summary.server_time - timedelta(seconds=LATEST_MARGIN), summary.created_at)
+        return Origin(LATEST, summary.server_time - LATEST_MARGIN, summary.created_at)
     if isinstance(settings.from_, datetime):
         return Origin(TRIM_HORIZON, settings.from_, summary.created_at)
     return Origin(TRIM_HORIZON, None, summary.created_at)

@@ -1,57 +1,38 @@
 """Who should hold which lease: pure decisions from what one worker sees. No leader: every worker plans for itself.
 
-Fair shares are counted in leases that can run, so finished shards never skew them. A lease is asked for, not stolen,
-from a live peer that has at least two more: with one more it would only travel to and fro.
+Load is counted in leases that can run, weighted by their bytes; finished shards never skew it. From a live peer of ours
+a lease is asked for, not stolen, and only if the move makes the two more even: so each move lessens the unevenness of
+the fleet, and leases come to rest. A KCL does not hear wishes: from its workers we take as a KCL 2.x takes.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from consumer.engine.lineage import runnable
+from consumer.engine.watch import Watch
 from consumer.leases import Lease, Worker
 
 # Seconds after which an offer that its recipient has not accepted may be taken by anybody.
 OFFER_STANDS = 2.0
+# Bytes begin to matter at a twentieth of what a shard can take in (AWS: 1 MB/s a shard), KB/s.
+LEAST_THROUGHPUT = 50.0
+# How much more uneven than the lease's own weight two workers must be before it moves: estimates waver.
+SLACK = 0.5
 
 
-@dataclass
-class Watch:
-    """What one worker has seen of the rows, on its own clock: wall clocks of hosts are never compared (rule 3)."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """One worker's situation: which shards it reads, how many it may, how many moves are enough for now."""
 
-    duration: float
-    _seen: dict[str, tuple[tuple[int, str | None], float]] = field(default_factory=dict)
-    _free: dict[str, float] = field(default_factory=dict)
-    _last: float | None = None
-
-    def observe(self, rows: Sequence[Lease], now: float) -> None:
-        """Take in a scan."""
-        if self._last is not None and now - self._last > self.duration:
-            self._seen.clear()  # we slept: that the rows stood still meanwhile says nothing
-            self._free.clear()
-        self._last = now
-        seen = {}
-        for row in rows:
-            state = (row.counter, row.owner)
-            before = self._seen.get(row.shard_id)
-            seen[row.shard_id] = before if before and before[0] == state else (state, now)
-        self._seen = seen
-
-    def still_for(self, row: Lease, now: float) -> float:
-        """Seconds for which the row has not moved."""
-        seen = self._seen.get(row.shard_id)
-        return now - seen[1] if seen else 0.0
-
-    def expired(self, row: Lease, now: float) -> bool:
-        """Its owner is dead: the counter has stood still for longer than a lease lasts."""
-        return row.owner is not None and self.still_for(row, now) > self.duration
-
-    def free_for(self, free: Sequence[Lease], now: float) -> dict[str, float]:
-        """Seconds for which each of these has been free for the taking."""
-        self._free = {row.shard_id: self._free.get(row.shard_id, now) for row in free}
-        return {shard_id: now - since for shard_id, since in self._free.items()}
+    me: Worker
+    running: Collection[str]
+    now: float
+    most_leases: int
+    most_moves: int
+    may_steal: bool = False  # from a KCL; it is done seldom, as by KCL itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,68 +41,141 @@ class Plan:
 
     take: Sequence[Lease] = ()
     want: Sequence[Lease] = ()
+    steal: Sequence[Lease] = ()
 
 
-def plan(rows: Sequence[Lease], watch: Watch, me: Worker, running: Collection[str], now: float, most: int) -> Plan:
-    """Decide; `running` names the shards that this process reads, `most` bounds how many it may."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A live worker: its leases, and whether it is one of ours, which hears wishes and accepts offers."""
+
+    leases: int
+    ours: bool
+    leaving: bool
+
+
+def plan(rows: Sequence[Lease], watch: Watch, view: View) -> Plan:
+    """Decide what this worker does next."""
     leases = runnable(rows)
-    free = [row for row in leases if row.shard_id not in running and _is_free(row, watch, me, now)]
-    waited = watch.free_for(free, now)
-    peers = peers_of(rows, watch, me, now) | {me.worker_id: 0}
-    mine = sum(row.shard_id in running for row in leases)
-    share = min(most, math.ceil(len(leases) / len(peers)))
-    free.sort(key=lambda row: (row.owner != me.worker_id, _shuffled(row, me)))
+    free = [row for row in leases if row.shard_id not in view.running and _is_free(row, watch, view)]
+    take = _takes(leases, free, watch, view)
+    mine = sum(row.shard_id in view.running for row in leases) + len(take)
+    room = min(view.most_moves - len(take), view.most_leases - mine)
+    if free or room <= 0:
+        return Plan(take)
+    want = _wishes(leases, watch, view, room)
+    return Plan(take, want, _steals(leases, watch, view, mine) if not want and view.may_steal else ())
+
+
+def share_of(leases: Sequence[Lease], watch: Watch, me: Worker, now: float) -> int:
+    """How many leases each live worker should have at most."""
+    staying = [worker_id for worker_id, peer in peers_of(leases, watch, me, now).items() if not peer.leaving]
+    return math.ceil(len(leases) / (len(staying) + 1))
+
+
+def _takes(leases: Sequence[Lease], free: list[Lease], watch: Watch, view: View) -> list[Lease]:
+    waited = watch.free_for(free, view.now)
+    share = min(view.most_leases, share_of(leases, watch, view.me, view.now))
+    mine = sum(row.shard_id in view.running for row in leases)
+    free.sort(key=lambda row: (row.owner != view.me.worker_id, _shuffled(row, view.me)))
     take: list[Lease] = []
     for row in free:
-        offered_to_me = row.owner == me.worker_id
+        offered_to_me = row.owner == view.me.worker_id
         unwanted = waited[row.shard_id] > watch.duration / 2  # whoever is below its share had its time
-        if mine + len(take) < (most if offered_to_me or unwanted else share):
+        bound = view.most_leases if offered_to_me or unwanted else share
+        if mine + len(take) < bound and (offered_to_me or len(take) < view.most_moves):
             take.append(row)
-    short = share - mine - len(take)
-    return Plan(take, _wishes(leases, watch, me, now, short) if short > 0 and not free else ())
+    return take
 
 
-def _is_free(row: Lease, watch: Watch, me: Worker, now: float) -> bool:
-    if row.owner is None or watch.expired(row, now):
+def _is_free(row: Lease, watch: Watch, view: View) -> bool:
+    if row.owner is None or watch.expired(row, view.now):
         return True
-    if row.owner == me.worker_id:
-        return row.offered or row.held_by(me)  # an offer to us, or a take of ours whose answer was lost
-    return row.offered and watch.still_for(row, now) >= OFFER_STANDS
+    if row.owner == view.me.worker_id:
+        # Offered to us, assigned by a KCL's leader, or a take of ours whose answer was lost. While the old owner still
+        # checkpoints (KCL 3.x), it is not ours yet.
+        return row.checkpoint_owner is None
+    return row.offered and watch.still_for(row, view.now) >= OFFER_STANDS
 
 
-def peers_of(rows: Sequence[Lease], watch: Watch, me: Worker, now: float) -> Counter[str]:
-    """The live workers other than `me` and how many runnable leases each has; those that only wish have none."""
-    peers: Counter[str] = Counter()
-    leaving = set()
+def peers_of(rows: Sequence[Lease], watch: Watch, me: Worker, now: float) -> dict[str, Peer]:
+    """The live workers other than `me`; those that only wish have no leases."""
+    owned: Counter[str] = Counter()
+    ours: set[str] = set()
+    leaving: set[str] = set()
     for row in runnable(rows):
-        if row.owner is not None and row.owner != me.worker_id and not watch.expired(row, now):
-            peers[row.owner] += 1
-            if row.draining:
-                leaving.add(row.owner)
-        if row.wanted_by is not None and row.wanted_by != me.worker_id and not watch.expired(row, now):
-            peers[row.wanted_by] += 0
-    for worker_id in leaving:
-        del peers[worker_id]
-    return peers
+        if watch.expired(row, now):
+            continue
+        if row.owner is not None:
+            owned[row.owner] += 1
+            ours |= {row.owner} if row.ours else set()
+            leaving |= {row.owner} if row.draining else set()
+        if row.wanted_by is not None:
+            owned[row.wanted_by] += 0
+            ours.add(row.wanted_by)
+    return {
+        worker_id: Peer(leases, worker_id in ours, worker_id in leaving)
+        for worker_id, leases in owned.items()
+        if worker_id != me.worker_id
+    }
 
 
-def _wishes(leases: Sequence[Lease], watch: Watch, me: Worker, now: float, short: int) -> list[Lease]:
-    owned: dict[str, list[Lease]] = {}
-    coming = 0
-    for row in leases:
-        if row.wanted_by == me.worker_id:
-            coming += 1
-        elif row.owner not in (None, me.worker_id) and row.wanted_by is None and not watch.expired(row, now):
-            owned.setdefault(str(row.owner), []).append(row)
-    mine = sum(row.owner == me.worker_id for row in leases) + coming
+def weights(leases: Iterable[Lease]) -> dict[str, float]:
+    """What each lease counts: one for being there, and its bytes in relation to what a lease has on average."""
+    rows = list(leases)
+    mean = sum(row.throughput or 0.0 for row in rows) / len(rows) if rows else 0.0
+    return {row.shard_id: 1.0 + (row.throughput or 0.0) / max(mean, LEAST_THROUGHPUT) for row in rows}
+
+
+def _wishes(leases: Sequence[Lease], watch: Watch, view: View, room: int) -> list[Lease]:
+    """Leases to ask their owners for, as if everything wished for had already moved."""
+    weight = weights(leases)
+    holdings = _holdings(leases, watch, view)
+    loads = {owner: sum(weight[row.shard_id] for row in held) for owner, held in holdings.items()}
+    mine = view.me.worker_id
     wishes: list[Lease] = []
-    while len(wishes) < short - coming and owned:
-        richest = max(owned, key=lambda owner: (len(owned[owner]), owner))
-        if len(owned[richest]) - (mine + len(wishes)) < 2:
-            break
-        owned[richest].sort(key=lambda row: _shuffled(row, me))
-        wishes.append(owned[richest].pop())
+    givers = {row.owner for row in leases if row.owner in holdings and row.ours and not watch.expired(row, view.now)}
+    givers -= {mine}
+    while givers and len(wishes) < room:
+        richest = max(givers, key=lambda owner: (loads[str(owner)], str(owner)))
+        row = _best(holdings[str(richest)], weight, loads[str(richest)] - loads[mine])
+        uneven = len(holdings[str(richest)]) - len(holdings[mine]) >= 2
+        if row is None or not (uneven or watch.owned_for(row, view.now) > 3 * watch.duration):
+            givers.discard(richest)
+            continue
+        holdings[str(richest)].remove(row)
+        holdings[mine].append(row)
+        loads[str(richest)] -= weight[row.shard_id]
+        loads[mine] += weight[row.shard_id]
+        wishes.append(row)
     return wishes
+
+
+def _holdings(leases: Sequence[Lease], watch: Watch, view: View) -> dict[str, list[Lease]]:
+    """Who will hold what once every wish is granted; in an order of this worker's own."""
+    holdings: dict[str, list[Lease]] = {view.me.worker_id: []}
+    for row in sorted(leases, key=lambda row: _shuffled(row, view.me)):
+        heir = row.owner if row.wanted_by is None else row.wanted_by
+        if heir is not None and not watch.expired(row, view.now):
+            holdings.setdefault(heir, []).append(row)
+    return holdings
+
+
+def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float) -> Lease | None:
+    """The lease that evens out a gap best, if moving it makes the two more even at all."""
+    movable = [row for row in held if row.wanted_by is None and row.ours and gap > weight[row.shard_id] + SLACK]
+    return min(movable, key=lambda row: abs(gap / 2 - weight[row.shard_id]), default=None)
+
+
+def _steals(leases: Sequence[Lease], watch: Watch, view: View, mine: int) -> list[Lease]:
+    """One lease of the richest worker of a KCL, if that has at least two more than we have."""
+    owned: dict[str, list[Lease]] = {}
+    for row in leases:
+        if row.owner not in (None, view.me.worker_id) and not row.ours and row.checkpoint_owner is None:
+            owned.setdefault(str(row.owner), []).append(row)
+    richest = max(owned.values(), key=len, default=[])
+    if len(richest) - mine < 2 or share_of(leases, watch, view.me, view.now) <= mine:
+        return []
+    return [min(richest, key=lambda row: _shuffled(row, view.me))]
 
 
 def _shuffled(row: Lease, me: Worker) -> bytes:

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from consumer.leases import Lease
-from consumer.records import LATEST, TRIM_HORIZON, Position, Rank, Shard
+from consumer.records import FULL_HASH_RANGE, LATEST, TRIM_HORIZON, Position, Rank, Shard
+
+# LATEST starts a little before the first start: the service's Date header is rounded, and clocks differ.
+LATEST_MARGIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Origin:
         if not rows:
             return self
         instants = [row.started_at for row in rows if row.started_at is not None]
-        if not instants:
+        if len(instants) < len(rows):  # a KCL has made some of them: nobody knows the instant of its first start
             return Origin(TRIM_HORIZON, None, self.stream_created_at)
         latest = any(row.checkpoint == LATEST for row in rows) or self.position.rank is Rank.LATEST
         return Origin(LATEST if latest else TRIM_HORIZON, min(instants), self.stream_created_at)
@@ -89,3 +92,16 @@ def tombstones(rows: Sequence[Lease], listed: Collection[str]) -> list[Lease]:
     idle = {row.shard_id for row in rows if not row.ended and row.checkpoint.rank is not Rank.SEQUENCE}
     started = {parent for row in rows if row.shard_id in idle for parent in row.parents}
     return [row for row in rows if row.ended and row.shard_id not in listed and row.shard_id not in started]
+
+
+def covered(rows: Sequence[Lease]) -> bool:
+    """Do the unfinished rows cover all hash keys? If not, or if nobody can tell, some shard has no row."""
+    ranges = sorted(row.hash_range for row in rows if not row.ended)
+    if len(ranges) > 1 and FULL_HASH_RANGE in ranges:
+        return False  # a KCL 1.x row does not say its range
+    reached = 0
+    for first, last in ranges:
+        if first > reached:
+            return False
+        reached = max(reached, last + 1)
+    return reached > FULL_HASH_RANGE[1]

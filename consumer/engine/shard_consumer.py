@@ -27,7 +27,7 @@ from consumer.errors import (
     StreamUnavailable,
     Throttled,
 )
-from consumer.leases import Lease
+from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
 from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
 from consumer.sinks import Sink
@@ -110,7 +110,7 @@ class ShardConsumer:
         self._log = world.log.bind(shard=self.shard_id)
         self._leaving = False
         self._abandoning = False
-        self._next_owner: str | None = None
+        self._heir: Heir | None = None
         self._estimate = FIRST_ESTIMATE
         self._fetched_at = float("-inf")
         self._restart()
@@ -138,9 +138,9 @@ class ShardConsumer:
 
     # What others ask of it -------------------------------------------------------------------------------------------
 
-    def hand_over(self, owner: str | None) -> None:
-        """Deliver what is buffered, then offer the lease to `owner`, or release it."""
-        self._next_owner = owner
+    def hand_over(self, heir: Heir | None) -> None:
+        """Deliver what is buffered, then hand the lease to `heir`, or release it."""
+        self._heir = heir
         self._leaving = True
 
     def abandon(self) -> None:
@@ -251,6 +251,7 @@ class ShardConsumer:
         if fresh:
             self._fetched = fresh[-1].sequence
             self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
+            self.tenure.throughput.add(fetched.size)
         self._at_tip = fetched.millis_behind == 0
         self._read_to = asked - timedelta(milliseconds=fetched.millis_behind)
         self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
@@ -295,8 +296,11 @@ class ShardConsumer:
         self._finish()
 
     def _leave(self) -> None:
-        self.tenure.offer(self._next_owner)
-        self._log.info("lease.offered" if self._next_owner else "lease.released", to=self._next_owner)
+        self.tenure.hand_on(self._heir)
+        if self._heir is not None:
+            self._log.info("lease.offered" if self._heir.ours else "lease.assigned", to=self._heir.worker_id)
+        else:
+            self._log.info("lease.released")
         self._finish()
 
     def _finish(self) -> None:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from consumer.engine.scheduler import Clock
+from consumer.engine.throughput import Throughput
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
-from consumer.leases import Change, Lease, LeaseTable, Pending, Worker, Written
-from consumer.leases.lease import checkpointed, draining, offered, prepared, renewed
+from consumer.leases import Change, Heir, Lease, LeaseTable, Pending, Worker, Written
+from consumer.leases.lease import checkpointed, handed_on, prepared, renewed
 from consumer.records import Position
 
 # How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
@@ -28,6 +29,7 @@ class Tenure:
 
     def __init__(self, table: LeaseTable, lease: Lease, worker: Worker, duration: float, clock: Clock) -> None:
         self.lease = lease
+        self.throughput = Throughput(lease.throughput, clock())
         self.read_to: datetime | None = lease.read_to
         self.draining = False
         self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
@@ -69,19 +71,17 @@ class Tenure:
         """Everything up to `position` is delivered. May be called again after a failure."""
         self._write(lambda lease: checkpointed(lease, self._worker, position, self.read_to, children))
 
-    def offer(self, owner: str | None) -> None:
-        """Hand the lease over to `owner`, or release it; the tenure is over."""
-        self._write(lambda lease: offered(lease, self._worker, owner))
+    def hand_on(self, heir: Heir | None) -> None:
+        """Hand the lease to `heir`, or release it; the tenure is over."""
+        self._write(lambda lease: handed_on(lease, self._worker, heir))
         self._lost = True
 
     def begin_renewal(self) -> Change | None:
         """The renewal to send; None when there is nothing to renew, or another write is under way and renews it too."""
         if self._lost or not self._writing.acquire(blocking=False):
             return None
-        after = renewed(self.lease, self._worker, self.read_to)
-        if self.draining and not self.lease.draining:
-            after = draining(self.lease, self._worker)
-        return Change(self.lease, after)
+        throughput = self.throughput.measure(self._clock())
+        return Change(self.lease, renewed(self.lease, self._worker, self.read_to, throughput, self.draining))
 
     def end_renewal(self, written: Written | None, sent: float) -> bool:
         """Take in the answer to a renewal, None when there was none. False: renew again at once."""
@@ -111,12 +111,12 @@ class Tenure:
             self._writing.release()
 
     def _settle(self, written: Written, sent: float) -> bool:
-        """Take in an answer; False: the row is ours but newer than thought, so the write has to be made again.
+        """Take in an answer; False: the row is ours but other than thought, so the write has to be made again.
 
-        That is a write of ours whose answer was lost: it must not cost the lease.
+        That is a write of ours whose answer was lost, or a KCL's leader has begun to move the lease: neither costs it.
         """
         row = written.row
-        if row is not None and (written.done or (row.held_by(self._worker) and row.counter > self.lease.counter)):
+        if row is not None and (written.done or (row.held_by(self._worker) and row != self.lease)):
             self.lease = row
             if written.done:
                 self._deadline = sent + self._duration

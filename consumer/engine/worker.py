@@ -94,14 +94,15 @@ class Worker:
         reason = (
             signal.Signals(ending.by_signal).name if ending.by_signal else "failure" if ending.error else "caught up"
         )
-        log.info("worker.draining", reason=reason, leases=len(coordinator.running))
+        log.info("worker.draining", reason=reason, leases=coordinator.leases)
         deadline = self.clock() + self.shutdown_timeout
         coordinator.drain(abandon=ending.error is not None)
-        while any(not consumer.over for consumer in coordinator.running.values()):
+        while not coordinator.drained:
             if self.clock() >= deadline:
-                log.error("worker.not_drained", leases=len(coordinator.running))
+                log.error("worker.not_drained", leases=coordinator.leases)
                 return False
             time.sleep(0.01)
+        coordinator.farewell()
         return True
 
     def _exit_code(self, ending: Ending, drained: bool) -> Exit:
@@ -127,7 +128,7 @@ class Report:
 
     def step(self, now: float) -> float:
         if self._begun:
-            self._log.info("worker.progress", leases=len(self._coordinator.running), **self._metrics.summary())
+            self._log.info("worker.progress", leases=self._coordinator.leases, **self._metrics.summary())
         self._begun = True
         return REPORT_INTERVAL
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from consumer.leases.lease import Lease, Pending, Token, Worker
+from consumer.leases.lease import Heir, Lease, Pending, Token, Worker
 
-__all__ = ["Change", "Lease", "LeaseTable", "Pending", "Scope", "Token", "Worker", "Written"]
+__all__ = ["Change", "Heir", "Lease", "LeaseTable", "Pending", "Scope", "Token", "Worker", "Written"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ class Pending(NamedTuple):
     name: str
 
 
+class Heir(NamedTuple):
+    """Who is to have a lease next: one of ours, which accepts an offer, or a worker of a KCL 3.x."""
+
+    worker_id: str
+    ours: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A shard, how far it is delivered, and who may deliver on.
@@ -70,43 +77,61 @@ class Lease:
         return self.checkpoint == SHARD_END
 
     @property
+    def ours(self) -> bool:
+        """A worker of this program wrote the row last; otherwise it was a KCL, or the row is new."""
+        return self.token is not None and self.token.counter == self.counter
+
+    @property
     def offered(self) -> bool:
         """One of ours has handed the lease to `owner`, who has not accepted it yet."""
         token = self.token
-        return (
-            self.owner is not None
-            and token is not None
-            and token.counter == self.counter
-            and token.worker_id != self.owner
-        )
+        if token is None or self.owner is None or self.checkpoint_owner is not None:
+            return False
+        return token.counter == self.counter and token.worker_id != self.owner
+
+    @property
+    def heir(self) -> Heir | None:
+        """Whom the lease is called for: whom a KCL's leader has named, or a peer of ours that wishes for it."""
+        if self.checkpoint_owner is not None:
+            return Heir(str(self.owner), ours=False)
+        return Heir(self.wanted_by) if self.wanted_by is not None else None
 
     def held_by(self, worker: Worker) -> bool:
-        """The row names this very process, and nobody has written since."""
-        return self.owner == worker.worker_id and self.token == Token(*worker, self.counter)
+        """This very process may move the checkpoint: the row names it, and nobody has written since."""
+        holder = self.checkpoint_owner or self.owner
+        return holder == worker.worker_id and self.token == Token(*worker, self.counter)
 
     @property
     def start(self) -> Position:
         """Where to open the shard: the checkpoint, or the instant kept for a row that has none yet (rule 6)."""
-        if self.checkpoint.rank is not Rank.SEQUENCE and not self.ended and self.started_at is not None:
+        if self.checkpoint.rank is Rank.SEQUENCE or self.ended:
+            return self.checkpoint
+        if self.started_at is not None:
             return Position.at_timestamp(self.started_at)
-        return self.checkpoint
+        # A KCL keeps the instant of AT_TIMESTAMP in its settings alone: without it, what is there loses nothing.
+        return TRIM_HORIZON if self.checkpoint.rank is Rank.AT_TIMESTAMP else self.checkpoint
 
 
 def taken(lease: Lease, worker: Worker) -> Lease:
-    """The row once `worker` holds it: from nobody, from a dead owner, or by accepting an offer."""
+    """The row once `worker` holds it: from nobody, from a dead owner, from a KCL, or by accepting an offer."""
     switched = lease.owner != worker.worker_id
     return replace(
         _written(lease, worker),
         owner=worker.worker_id,
+        checkpoint_owner=None,
         switches=lease.switches + (1 if switched else 0),
         wanted_by=None,
         draining=False,
     )
 
 
-def renewed(lease: Lease, worker: Worker, read_to: datetime | None) -> Lease:
-    """The row one heartbeat later."""
-    return replace(_written(lease, worker), read_to=_later(lease.read_to, read_to))
+def renewed(
+    lease: Lease, worker: Worker, read_to: datetime | None, throughput: float | None = None, draining: bool = False
+) -> Lease:
+    """The row one heartbeat later. A `draining` owner is about to leave: nobody offers it anything."""
+    return replace(
+        _written(lease, worker), read_to=_later(lease.read_to, read_to), throughput=throughput, draining=draining
+    )
 
 
 def prepared(lease: Lease, worker: Worker, pending: Pending) -> Lease:
@@ -134,14 +159,16 @@ def checkpointed(
     )
 
 
-def offered(lease: Lease, worker: Worker, owner: str | None) -> Lease:
-    """The row once `worker` has handed it to `owner`, or to nobody. The token stays its own: that makes it an offer."""
-    return replace(_written(lease, worker), owner=owner, wanted_by=None, draining=False)
+def handed_on(lease: Lease, worker: Worker, heir: Heir | None) -> Lease:
+    """The row once `worker` has handed it to `heir`, or to nobody.
 
-
-def draining(lease: Lease, worker: Worker) -> Lease:
-    """The row of an owner that is about to leave: nobody offers it anything."""
-    return replace(_written(lease, worker), draining=True)
+    To one of ours the token stays that of `worker`: this makes it an offer. To a worker of a KCL 3.x it is assigned as
+    the leader there assigns, without a token of ours; a move that the leader has begun ends as it said.
+    """
+    moved = lease.checkpoint_owner is not None
+    owner = lease.owner if moved else heir.worker_id if heir else None
+    written = replace(_written(lease, worker), owner=owner, checkpoint_owner=None, wanted_by=None, draining=False)
+    return replace(written, token=None) if moved or (heir and not heir.ours) else written
 
 
 def _written(lease: Lease, worker: Worker) -> Lease:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from consumer.engine.assignment import Watch
 from consumer.engine.budget import Budget
-from consumer.engine.coordinator import Coordinator, Fleet
+from consumer.engine.coordinator import Coordinator
+from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
 from consumer.engine.shard_consumer import Pace, Surroundings
 from consumer.errors import BatchRejected, LeaseTableUnavailable, RowsRejected, SinkUnavailable
@@ -210,7 +210,7 @@ class SimWorker:
 
     @property
     def over(self) -> bool:
-        return not self.process.alive or (self.draining and all(c.over for c in self.coordinator.running.values()))
+        return not self.process.alive or (self.draining and self.coordinator.drained)
 
 
 def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
@@ -234,7 +234,8 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     )
     me = Worker(name, f"{world.rng.getrandbits(32):08x}")
     settings = Fleet(me, lease_duration=LEASE, until=None)
-    coordinator = Coordinator(settings, table, surroundings, fleet.origin, VirtualScheduler(world, process))
+    scheduler = VirtualScheduler(world, process)
+    coordinator = Coordinator(Holdings(settings, table, surroundings, fleet.origin, scheduler), scheduler)
     coordinator.start()
     return SimWorker(process, coordinator)
 
@@ -252,6 +253,3 @@ class SimFleet:
     origin: Origin = field(default_factory=Origin)
     log: Silent = field(default_factory=Silent)
     workers: list[SimWorker] = field(default_factory=list)
-
-
-__all__ = ["LEASE", "Delivered", "SimFleet", "SimWorker", "Store", "Watch", "start_worker"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumer.engine import assignment, coordinator, delivery, lineage
+from consumer.engine import assignment, balance, delivery, discovery, lineage
 from consumer.engine.shard_consumer import ShardConsumer
 from consumer.leases import Change, Lease, Worker, Written
 from consumer.leases import lease as steps
@@ -97,11 +97,11 @@ def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:
     def taken(lease: Lease, worker: Worker) -> Lease:
         return replace(steps.taken(lease, worker), pending=None)
 
-    patch.setattr(coordinator, "taken", taken)
+    patch.setattr(balance, "taken", taken)
 
 
 def finished_parent_read_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(coordinator, "tombstones", lambda rows, _: [row for row in rows if row.ended])
+    patch.setattr(discovery, "tombstones", lambda rows, _: [row for row in rows if row.ended])
     patch.setattr(lineage, "_ancestors", lambda *_: set())
 
 

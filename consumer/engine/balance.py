@@ -1,0 +1,168 @@
+"""Looks at the lease table and acts: takes what is free, asks for a fair share, hands over what was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from consumer.engine.assignment import View, peers_of, plan
+from consumer.engine.holdings import Holdings
+from consumer.engine.lineage import LATEST_MARGIN
+from consumer.engine.namesakes import Namesakes
+from consumer.engine.tenure import Tenure
+from consumer.engine.watch import Watch
+from consumer.errors import LeaseTableUnavailable
+from consumer.leases import Change, Heir, Lease
+from consumer.leases.lease import taken
+from consumer.records import Rank
+
+# Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
+DATE_RESOLUTION = timedelta(seconds=1)
+# Tables of more rows than this are scanned more seldom; what is urgent is then looked at row by row.
+SMALL_TABLE = 300
+# A new worker moves so many leases in its first step and doubles them with each, so that others who start with it get
+# their share at once and not by a second move.
+FIRST_MOVES = 16
+# Leases taken in one call: each is read from as soon as its call is answered.
+TAKEN_AT_ONCE = 16
+
+
+class Balance:
+    """A task that takes part in the fleet once in a probe interval."""
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+        self._fleet = holdings.fleet
+        self._watch = Watch(holdings.fleet.lease_duration)
+        self._namesakes = Namesakes(holdings.fleet.me, holdings.fleet.renewal_interval)
+        self._rows: dict[str, Lease] = {}
+        self._scan_at = float("-inf")
+        self._steal_at = float("-inf")
+        self._steps = 0
+        self.caught_up = False
+
+    def step(self, now: float) -> float:
+        self._holdings.reap()
+        try:
+            if self._look(now):
+                self._namesakes.watch(list(self._rows.values()))
+                if not self._namesakes.settled_in and (wait := self._namesakes.settle_in(list(self._rows.values()))):
+                    self._holdings.log.info("worker.returns", wait=wait)
+                    return wait
+                if not self._holdings.draining:
+                    self._act(now)
+        except LeaseTableUnavailable as error:
+            self._holdings.log.warning("scan.failed", error=str(error))
+        return self._fleet.probe_interval * self._holdings.world.rng.uniform(0.8, 1.0)
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> bool:
+        """Scan when it is time, else look at single rows; False when there was nothing to look at."""
+        if now >= self._scan_at:
+            rows = list(self._holdings.table.scan())
+            self._rows = {row.shard_id: row for row in rows}
+            self._watch.observe(rows, now)
+            self._scan_at = now + self._scan_interval() * 0.9
+            return True
+        urgent = [row.shard_id for row in self._rows.values() if self._is_urgent(row, now)]
+        if urgent:
+            rows = list(self._holdings.table.read(urgent))
+            self._rows |= {row.shard_id: row for row in rows}
+            self._watch.glimpse(rows, now)
+        return bool(urgent)
+
+    def _scan_interval(self) -> float:
+        """Between a tenth and a third of a lease, by how much a scan costs."""
+        if any(row.draining for row in self._rows.values()):  # offers are about to come
+            return self._fleet.probe_interval
+        scale = max(1.0, len(self._rows) / SMALL_TABLE)
+        return min(self._fleet.probe_interval * scale, max(self._fleet.probe_interval, self._fleet.lease_duration / 3))
+
+    def _is_urgent(self, row: Lease, now: float) -> bool:
+        """Its owner may be dead, or it may be on its way to us."""
+        me = self._fleet.me.worker_id
+        if row.ended or row.shard_id in self._holdings.running:
+            return False
+        return self._watch.silent(row, now) or row.wanted_by == me or row.owner == me
+
+    # Acting ----------------------------------------------------------------------------------------------------------
+
+    def _act(self, now: float) -> None:
+        moves = FIRST_MOVES * 2 ** min(self._steps, 16)
+        may_steal = now >= self._steal_at
+        view = View(self._fleet.me, self._holdings.running.keys(), now, self._fleet.most_leases, moves, may_steal)
+        decided = plan(list(self._rows.values()), self._watch, view)
+        self._steps += 1
+        if decided.steal:
+            self._steal_at = now + 2 * self._fleet.lease_duration
+        self._take([*decided.take, *decided.steal])
+        for row in decided.want:
+            self._want(row)
+        self._hand_over()
+        self.caught_up = self._is_caught_up()
+
+    def _take(self, rows: Sequence[Lease]) -> None:
+        """Take leases by compare and swap; the answer is the row to start from."""
+        for first in range(0, len(rows), TAKEN_AT_ONCE):
+            sent = self._holdings.world.clock()
+            changes = [Change(row, self._taken(row)) for row in rows[first : first + TAKEN_AT_ONCE]]
+            for change, written in zip(changes, self._holdings.table.write(changes), strict=True):
+                if written.row is not None:
+                    self._rows[written.row.shard_id] = written.row
+                if written.done and written.row is not None:
+                    self._begin(written.row, change.before.owner, sent)
+
+    def _taken(self, row: Lease) -> Lease:
+        """The row once it is ours.
+
+        A row of a KCL that says LATEST means "from now on" each time that the shard is opened. It gets the instant, so
+        that a crash before the first checkpoint skips nothing (rule 6).
+        """
+        mine = taken(row, self._fleet.me)
+        if row.checkpoint.rank is not Rank.LATEST or row.started_at is not None:
+            return mine
+        return replace(mine, started_at=self._holdings.world.server_time() - LATEST_MARGIN)
+
+    def _begin(self, row: Lease, before: str | None, sent: float) -> None:
+        world = self._holdings.world
+        tenure = Tenure(self._holdings.table, row, self._fleet.me, self._fleet.lease_duration, world.clock)
+        self._holdings.read(tenure.began(sent))
+        self._holdings.log.info("lease.taken", shard=row.shard_id, position=str(row.start), owner=before)
+
+    def _want(self, row: Lease) -> None:
+        self._holdings.table.want(row, self._fleet.me.worker_id)
+        self._rows[row.shard_id] = replace(row, wanted_by=self._fleet.me.worker_id)
+        self._holdings.log.info("lease.wanted", shard=row.shard_id, owner=row.owner)
+
+    def _hand_over(self) -> None:
+        """Hand over what a peer wishes for, and what a KCL's leader moves away."""
+        for shard_id, consumer in self._holdings.running.items():
+            row = self._rows.get(shard_id)
+            heir = row.heir if row is not None and row.held_by(self._fleet.me) else consumer.tenure.lease.heir
+            if heir is not None:
+                self._holdings.hand_over(consumer, heir)
+
+    def heirs(self) -> dict[Heir, int]:
+        """Who may be handed leases, and how many they have: peers of ours, else the workers of a KCL 3.x."""
+        rows, now = list(self._rows.values()), self._holdings.world.clock()
+        peers = peers_of(rows, self._watch, self._fleet.me, now)
+        ours = {Heir(name): peer.leases for name, peer in peers.items() if peer.ours and not peer.leaving}
+        if ours:
+            return ours
+        assignees = self._holdings.table.assignees()
+        return {Heir(name, ours=False): peers[name].leases if name in peers else 0 for name in assignees}
+
+    # Caught up -------------------------------------------------------------------------------------------------------
+
+    def _is_caught_up(self) -> bool:
+        """Has every shard of the stream, whoever holds it, been delivered up to `until`?"""
+        until = self._fleet.until
+        if until is None or not self._holdings.discovered or not self._rows:
+            return False
+        return all(row.ended or self._read_to(row, until) for row in self._rows.values())
+
+    def _read_to(self, row: Lease, until: datetime) -> bool:
+        consumer = self._holdings.running.get(row.shard_id)
+        if consumer is not None and not consumer.tenure.lost:
+            return consumer.tenure.read_to is not None and consumer.tenure.read_to >= until
+        return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION

@@ -1,0 +1,70 @@
+"""What one worker has seen of the lease rows, on its own clock: wall clocks of hosts are never compared (rule 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from consumer.leases import Lease
+
+
+class Sight(NamedTuple):
+    """A row's state as it was seen last: since when it stands so, and since when it has this owner."""
+
+    counter: int
+    owner: str | None
+    since: float
+    owned_since: float
+    looked_at: float
+
+
+@dataclass
+class Watch:
+    """Tells the living from the dead: an owner whose counter stands still for longer than a lease lasts is dead.
+
+    Only time in which this worker was looking counts. After a pause of its own, or an outage of the table, the others
+    may not have had the chance to renew: the blind time is left out, so nobody loses a lease that it could keep.
+    """
+
+    duration: float
+    _seen: dict[str, Sight] = field(default_factory=dict)
+    _free: dict[str, float] = field(default_factory=dict)
+
+    def observe(self, rows: Sequence[Lease], now: float) -> None:
+        """Take in a scan: rows that are not in it are gone."""
+        self._seen = {row.shard_id: self._sight(row, now) for row in rows}
+
+    def glimpse(self, rows: Sequence[Lease], now: float) -> None:
+        """Take in a few rows that were looked at on their own."""
+        self._seen.update({row.shard_id: self._sight(row, now) for row in rows})
+
+    def _sight(self, row: Lease, now: float) -> Sight:
+        before = self._seen.get(row.shard_id)
+        if before is None:
+            return Sight(row.counter, row.owner, now, now, now)
+        blind = max(0.0, now - before.looked_at - self.duration / 3)
+        owned_since = before.owned_since if before.owner == row.owner else now
+        stands = (before.counter, before.owner) == (row.counter, row.owner)
+        return Sight(row.counter, row.owner, before.since + blind if stands else now, owned_since, now)
+
+    def still_for(self, row: Lease, now: float) -> float:
+        """Seconds for which the row has not moved."""
+        seen = self._seen.get(row.shard_id)
+        return now - seen.since if seen else 0.0
+
+    def owned_for(self, row: Lease, now: float) -> float:
+        """Seconds for which the row has had its owner."""
+        seen = self._seen.get(row.shard_id)
+        return now - seen.owned_since if seen else 0.0
+
+    def expired(self, row: Lease, now: float) -> bool:
+        """Its owner is dead."""
+        return row.owner is not None and self.still_for(row, now) > self.duration
+
+    def silent(self, row: Lease, now: float) -> bool:
+        """Its owner may be dying: it is worth a closer look than scans give."""
+        return row.owner is not None and not row.ended and self.still_for(row, now) > self.duration / 2
+
+    def free_for(self, free: Sequence[Lease], now: float) -> dict[str, float]:
+        """Seconds for which each of these has been free for the taking."""
+        self._free = {row.shard_id: self._free.get(row.shard_id, now) for row in free}
+        return {shard_id: now - since for shard_id, since in self._free.items()}
