@@ -7,10 +7,21 @@ from multiprocessing import Pool
 
 from tests.simulation.run import simulate
 
+AT_ONCE = 25  # seeds that a process runs before it comes back for more
 
-def failing(seeds: list[int]) -> dict[int, list[str]]:
-    """Run these seeds; returns what each failing one broke."""
+
+def _run(seeds: range) -> dict[int, list[str]]:
     return {seed: broken for seed in seeds if (broken := simulate(seed))}
+
+
+def failing(seeds: range) -> dict[int, list[str]]:
+    """Run these seeds on all cores; returns what each failing one broke."""
+    parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
+    failed: dict[int, list[str]] = {}
+    with Pool() as pool:
+        for found in pool.imap_unordered(_run, parts):
+            failed |= found
+    return dict(sorted(failed.items()))
 
 
 def main() -> int:
@@ -25,15 +36,8 @@ def main() -> int:
         print("\n".join(broken) or "nothing broken")
         return 1 if broken else 0
     began = time.monotonic()
-    chunks = [
-        list(range(start, min(start + 25, arguments.first + arguments.seeds)))
-        for start in range(arguments.first, arguments.first + arguments.seeds, 25)
-    ]
-    failed: dict[int, list[str]] = {}
-    with Pool() as pool:
-        for found in pool.imap_unordered(failing, chunks):
-            failed |= found
-    for seed, broken in sorted(failed.items()):
+    failed = failing(range(arguments.first, arguments.first + arguments.seeds))
+    for seed, broken in failed.items():
         print(f"seed {seed}: {'; '.join(broken[:3])}   replay: make simulate SEED={seed}")
     print(f"{arguments.seeds} fleets, {len(failed)} broke a promise, {time.monotonic() - began:.1f} s")
     return 1 if failed else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
@@ -19,14 +19,18 @@ from consumer.telemetry.metrics import Metrics
 from tests.simulation.stream import Faults, SimClient, SimStream
 from tests.simulation.world import Process, Silent, VirtualScheduler, World
 
+if TYPE_CHECKING:
+    from tests.simulation.kcl import KclWorker
+
 LEASE = 10.0
 
 
 class SimTable:
     """The lease table as one process reaches it, and the witness of what is written."""
 
-    def __init__(self, world: World, table: MemoryLeaseTable, process: Process, faults: Faults) -> None:
-        self._world, self._table, self._process, self._faults = world, table, process, faults
+    def __init__(self, fleet: "SimFleet", process: Process) -> None:
+        self._fleet, self._world, self._table = fleet, fleet.world, fleet.table
+        self._process, self._faults = process, fleet.faults
 
     def check(self) -> None:
         pass
@@ -40,7 +44,7 @@ class SimTable:
         return self._table.read(shard_ids)
 
     def assignees(self) -> Collection[str]:
-        return ()
+        return [kcl.name for kcl in self._fleet.kcls if kcl.three and kcl.process.alive]
 
     def create(self, lease: Lease) -> None:
         self._trouble()
@@ -75,12 +79,12 @@ class SimTable:
             raise LeaseTableUnavailable
 
     def _witness(self, before: Lease, after: Lease) -> None:
+        self._fleet.moved(before, after)
         if after.checkpoint < before.checkpoint:
             self._world.violated(f"the checkpoint of {after.shard_id} went back")
-        if after.checkpoint != before.checkpoint and before.owner != self._process.name:
-            self._world.violated(
-                f"{self._process.name} moved the checkpoint of {after.shard_id}, held by {before.owner}"
-            )
+        holder = before.checkpoint_owner or before.owner
+        if after.checkpoint != before.checkpoint and holder != self._process.name:
+            self._world.violated(f"{self._process.name} moved the checkpoint of {after.shard_id}, held by {holder}")
 
 
 class Delivered(NamedTuple):
@@ -217,7 +221,7 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     """Start a worker on the fleet's stream, table and sinks."""
     process = Process(name)
     client = SimClient(fleet.stream, process, fleet.faults)
-    table: LeaseTable = SimTable(world, fleet.table, process, fleet.faults)
+    table: LeaseTable = SimTable(fleet, process)
     surroundings = Surroundings(
         stream=client,
         rows=SimSink(world, fleet.rows, process, fleet.faults),
@@ -240,6 +244,13 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     return SimWorker(process, coordinator)
 
 
+class Move(NamedTuple):
+    at: float
+    shard_id: str
+    before: str | None
+    after: str | None
+
+
 @dataclass
 class SimFleet:
     """Everything the workers share."""
@@ -253,3 +264,10 @@ class SimFleet:
     origin: Origin = field(default_factory=Origin)
     log: Silent = field(default_factory=Silent)
     workers: list[SimWorker] = field(default_factory=list)
+    kcls: "list[KclWorker]" = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+    def moved(self, before: Lease, after: Lease) -> None:
+        """Remember that a lease went from one worker to another."""
+        if before.owner != after.owner:
+            self.moves.append(Move(self.world.now, after.shard_id, before.owner, after.owner))

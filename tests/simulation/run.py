@@ -2,14 +2,18 @@
 
 from collections import Counter
 
+from consumer.engine.lineage import runnable
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.sinks import Repeats
 from tests.simulation.fleet import LEASE, SimFleet, SimWorker, Store, start_worker
+from tests.simulation.kcl import KclWorker
 from tests.simulation.stream import Faults, SimStream
-from tests.simulation.world import Silent, World
+from tests.simulation.world import Process, Silent, World
 
 TROUBLE = 70.0  # seconds of events and faults
 QUIET = 150.0  # seconds to settle at most
+CALM = 35.0  # seconds of quiet after which every open shard is owned, and no lease moves any more
+CALM_BESIDE_KCL = 90.0  # a KCL 2.x takes each 20 s, and one lease at a time
 
 RATES = {
     "throttle": 0.03,
@@ -31,30 +35,34 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
     """Run one fleet; returns the promises it broke, as sentences."""
     world = World(seed)
     calm = seed % 4 == 0  # only reshards, joins and orderly ends: nothing excuses a repeat
+    beside_kcl = seed % 10 in (7, 9)  # of version 2.x, of version 3.x; it repeats, so only a sink by row absorbs it
     rates = {kind: rate for kind, rate in RATES.items() if not calm or kind in HARMLESS}
     kinds = list(Repeats)
     fleet = SimFleet(
         world,
         SimStream(world, world.rng.randint(1, 4)),
         MemoryLeaseTable(),
-        Store(kinds[seed % 3]),
-        Store(kinds[seed // 3 % 2]),
+        Store(Repeats.BY_ROW if beside_kcl else kinds[seed % 3]),
+        Store(Repeats.BY_ROW if beside_kcl else kinds[seed // 3 % 2]),
         Faults(world, rates),
         log=Silent(world if verbose else None),
     )
     fleet.faults.opened = lambda shard_id: _witness_open(fleet, shard_id)
     for number in range(world.rng.randint(1, 3)):
         fleet.workers.append(start_worker(world, f"w{number}", fleet))
+    if beside_kcl:
+        _add_kcl(fleet, three=seed % 10 == 9)
     _plan_troubles(fleet, calm)
     _produce(fleet)
     world.run_until(world.now + TROUBLE)
     fleet.faults.quiet = True
     if not _alive(fleet):
         fleet.workers.append(start_worker(world, "last", fleet))
-    end = world.now + QUIET
-    while world.now < end and not _settled(fleet):
+    quiet_since = world.now
+    while world.now < quiet_since + QUIET and not _settled(fleet):
         world.run_until(world.now + 2.0)
-    return world.violations + _broken(fleet)
+    world.run_until(max(world.now, quiet_since + (CALM_BESIDE_KCL if beside_kcl else CALM)) + LEASE)
+    return world.violations + _broken(fleet) + _restless(fleet, world.now - LEASE)
 
 
 def _produce(fleet: SimFleet) -> None:
@@ -81,6 +89,17 @@ def _plan_troubles(fleet: SimFleet, calm: bool) -> None:
         acts += [lambda: _kill(fleet), lambda: _freeze(fleet), lambda: _return(fleet)]
     for _ in range(world.rng.randint(2, 7)):
         world.at(world.now + world.rng.uniform(1, TROUBLE), world.rng.choice(acts))
+
+
+def _add_kcl(fleet: SimFleet, three: bool) -> None:
+    """One to three workers of a KCL, before or after our own; one of them may be killed."""
+    world = fleet.world
+    for number in range(world.rng.randint(1, 3)):
+        kcl = KclWorker(fleet, Process(f"kcl{number}"), three)
+        fleet.kcls.append(kcl)
+        world.at(world.now + world.rng.choice([0.0, 20.0]), kcl.start)
+    if world.rng.random() < 0.5:
+        world.at(world.now + world.rng.uniform(30, TROUBLE), lambda: setattr(kcl.process, "alive", False))
 
 
 def _alive(fleet: SimFleet) -> list[SimWorker]:
@@ -157,6 +176,18 @@ def _broken(fleet: SimFleet) -> list[str]:
         lost = [event_id for event_id in fleet.stream.produced if event_id not in delivered and event_id[0] != "s"]
         broken.append(f"lost: {len(lost)}, such as {lost[:3]}" if lost else "a closed shard never came to its end")
     broken += _repeated(fleet.rows, fleet) + _repeated(fleet.dead, fleet) + _disordered(fleet)
+    return broken
+
+
+def _restless(fleet: SimFleet, since: float) -> list[str]:
+    """Once all is quiet every open shard has a live owner, and leases stay where they are."""
+    alive = {worker.process.name for worker in _alive(fleet)}
+    alive |= {kcl.name for kcl in fleet.kcls if kcl.process.alive}
+    orphans = [row.shard_id for row in runnable(fleet.table.scan()) if row.owner not in alive]
+    broken = [f"nobody reads {orphans}"] if orphans else []
+    restless = [move for move in fleet.moves if move.at > since]
+    if restless and not any(kcl.three for kcl in fleet.kcls):
+        broken.append(f"leases still move: {restless[:3]}")
     return broken
 
 

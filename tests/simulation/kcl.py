@@ -1,0 +1,245 @@
+"""Models of Amazon's KCL as peers in a simulated fleet: what 2.x and 3.x do to the table, and how they read.
+
+Only what other workers can notice is modelled: conditions on the counter alone, takes each two leases, stealing, leases
+of finished shards that are taken and renewed; in 3.x a leader that assigns and moves leases by `checkpointOwner`. A KCL
+notices the loss of a lease only when it next writes, so its late batches may repeat.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from consumer.engine.lineage import missing
+from consumer.engine.scheduler import Lane
+from consumer.errors import ConsumerError
+from consumer.leases import Lease
+from consumer.records import SHARD_END, TRIM_HORIZON, DeadLetter, Position, Rank, Row
+from tests.simulation.fleet import LEASE, Delivered, SimFleet, processor
+from tests.simulation.stream import SimClient
+from tests.simulation.world import Process, VirtualScheduler
+
+RENEW, TAKE, DISCOVER, FORCE = LEASE / 3, 2 * LEASE, LEASE, 30.0 + LEASE
+
+
+class KclTable:
+    """The lease table under KCL's conditions."""
+
+    def __init__(self, fleet: SimFleet) -> None:
+        self._fleet, self._table, self._world = fleet, fleet.table, fleet.world
+
+    def rows(self) -> dict[str, Lease]:
+        return {row.shard_id: row for row in self._table.scan()}
+
+    def create(self, lease: Lease) -> None:
+        self._table.create(lease)
+
+    def update(self, seen: Lease, **changes: object) -> Lease | None:
+        """Change a row if its counter is as seen; KCL knows no other condition."""
+        row = self.rows().get(seen.shard_id)
+        if row is None or row.counter != seen.counter:
+            return None
+        after = replace(row, **changes)  # type: ignore[arg-type]
+        if after.checkpoint < row.checkpoint:
+            self._world.violated(f"a KCL moved the checkpoint of {row.shard_id} back")
+        self._table._rows[row.shard_id] = after
+        self._fleet.moved(row, after)
+        return after
+
+
+class KclTask:
+    """One of a worker's periodic jobs."""
+
+    def __init__(self, act: Callable[[], None], interval: float) -> None:
+        self._act, self._interval = act, interval
+
+    def step(self, now: float) -> float:
+        self._act()
+        return self._interval
+
+
+@dataclass
+class KclWorker:
+    """One worker: which rows it believes its own, and where it is in each."""
+
+    fleet: SimFleet
+    process: Process
+    three: bool = False  # KCL 3.x: a leader assigns; 2.x: everybody takes
+    held: dict[str, Lease] = field(default_factory=dict)
+    iterators: dict[str, str] = field(default_factory=dict)
+    sights: dict[str, tuple[int, float]] = field(default_factory=dict)
+    moved: dict[str, float] = field(default_factory=dict)
+
+    def start(self) -> None:
+        world = self.fleet.world
+        self.table = KclTable(self.fleet)
+        self.client = SimClient(self.fleet.stream, self.process, self.fleet.faults)
+        scheduler = VirtualScheduler(world, self.process)
+        jobs = [(self.renew, RENEW), (self.read, 1.0), (self.discover if self.three else self.take, TAKE)]
+        jobs += [(self.discover, DISCOVER), (self.lead, TAKE)] if self.three else []
+        for act, interval in jobs:
+            scheduler.add(KclTask(act, interval * world.rng.uniform(0.95, 1.0)), Lane.COORDINATOR)
+        world.causes.append("kcl")
+
+    @property
+    def name(self) -> str:
+        return self.process.name
+
+    # Liveness --------------------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        for row in list(self.held.values()):
+            now = self.table.rows().get(row.shard_id)
+            if now is not None and self.three and now.checkpoint_owner == self.name and now.counter == row.counter:
+                self._renewed(self.table.update(now, counter=now.counter + 1), row)
+            elif now is not None and now.checkpoint_owner is not None:
+                self._lose(row.shard_id)
+            else:
+                self._renewed(self.table.update(row, counter=row.counter + 1), row)
+
+    def _renewed(self, after: Lease | None, before: Lease) -> None:
+        if after is None:
+            self._lose(before.shard_id)
+        else:
+            self.held[after.shard_id] = after
+
+    def _lose(self, shard_id: str) -> None:
+        self.held.pop(shard_id, None)
+        self.iterators.pop(shard_id, None)
+
+    def _expired(self) -> list[Lease]:
+        """Rows that nobody has moved for a lease; unowned ones count as expired at once."""
+        now, rows = self.fleet.world.now, self.table.rows()
+        for row in rows.values():
+            if self.sights.get(row.shard_id, (None, 0.0))[0] != row.counter:
+                self.sights[row.shard_id] = (row.counter, now)
+        return [row for row in rows.values() if row.owner is None or now - self.sights[row.shard_id][1] > LEASE]
+
+    # 2.x -------------------------------------------------------------------------------------------------------------
+
+    def take(self) -> None:
+        """Expired leases up to the target, else one of the most loaded worker's."""
+        expired = [row for row in self._expired() if row.shard_id not in self.held]
+        rows = self.table.rows()
+        live = Counter(row.owner for row in rows.values() if row.owner and row not in expired)
+        live[self.name] += 0
+        target = max(1, math.ceil(len(rows) / len(live)))
+        needed = target - len(self.held)
+        self.fleet.world.rng.shuffle(expired)
+        chosen = expired[: max(0, needed)]
+        if needed > 0 and not expired:
+            most, count = live.most_common(1)[0]
+            over = max(count - target, 1 if needed > 1 and count >= target else 0)
+            theirs = [row for row in rows.values() if row.owner == most and most != self.name]
+            chosen = self.fleet.world.rng.sample(theirs, min(1, over, len(theirs)))
+        for row in chosen:
+            after = self.table.update(row, owner=self.name, counter=row.counter + 1, checkpoint_owner=None)
+            if after is not None:
+                self.held[row.shard_id] = after
+        self._sync()
+
+    def _sync(self) -> None:
+        try:
+            shards = self.client.shards()
+        except ConsumerError:
+            return
+        for shard in missing(shards, self.table.rows()):
+            self.table.create(Lease(shard.shard_id, TRIM_HORIZON, shard.parents, hash_range=shard.hash_range))
+
+    # 3.x -------------------------------------------------------------------------------------------------------------
+
+    def discover(self) -> None:
+        """Start what the leader has assigned to us."""
+        for row in self.table.rows().values():
+            if row.owner == self.name and row.checkpoint_owner is None and row.shard_id not in self.held:
+                self.held[row.shard_id] = row
+
+    def lead(self) -> None:
+        """The first live worker leads: it assigns what has expired, and now and then moves a lease."""
+        threes = [kcl for kcl in self.fleet.kcls if kcl.three and kcl.process.alive]
+        if threes[:1] != [self]:
+            return
+        rng, now = self.fleet.world.rng, self.fleet.world.now
+        ours = [worker.process.name for worker in self.fleet.workers if worker.process.alive and not worker.draining]
+        names = [kcl.name for kcl in threes]
+        for row in self._expired():
+            if not row.ended:
+                owner = rng.choice([*names, *ours] if rng.random() < 0.3 else names)
+                self.table.update(row, owner=owner, checkpoint_owner=None, counter=row.counter + 1)
+        for row in self.table.rows().values():
+            if row.checkpoint_owner is not None and now - self.moved.get(row.shard_id, now) > FORCE:
+                self.table.update(row, checkpoint_owner=None, counter=row.counter + 1)
+        movable = [row for row in self.table.rows().values() if row.owner and not row.checkpoint_owner]
+        if movable and rng.random() < 0.5:
+            row = rng.choice(movable)
+            heir = rng.choice([*names, *ours])
+            if heir != row.owner and not row.ended:
+                self.moved[row.shard_id] = now
+                self.table.update(row, owner=heir, checkpoint_owner=row.owner)
+        self._sync()
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        for row in list(self.held.values()):
+            rows = self.table.rows()
+            blocked = any(parent in rows and not rows[parent].ended for parent in row.parents)
+            if not blocked and not row.ended and row.shard_id in self.held:
+                try:
+                    self._read(row.shard_id)
+                except ConsumerError:
+                    self.iterators.pop(row.shard_id, None)
+            self._end_move(row.shard_id)
+
+    def _read(self, shard_id: str) -> None:
+        after = self.held[shard_id].start
+        iterator = self.iterators.get(shard_id) or self.client.open(shard_id, after)
+        fetched = self.client.fetch(iterator)
+        shard = self.fleet.stream.shards[shard_id].shard
+        process = processor(shard)
+        last = after
+        for record in fetched.records:
+            if after.rank is Rank.SEQUENCE and record.sequence < after.sequence:
+                continue
+            done = process(record, after)
+            for outcome in done.outcomes:
+                if isinstance(outcome, Row | DeadLetter):
+                    dead = isinstance(outcome, DeadLetter) or outcome.data.startswith(b"r")
+                    line = ("dead:" if dead else "") + outcome.data.decode()
+                    at = self.fleet.world.now
+                    (self.fleet.dead if dead else self.fleet.rows).add(
+                        line, [Delivered(line, shard_id, record.sequence, at)]
+                    )
+            last = max(last, done.last, key=Position._order)
+        if last != after and not self._checkpoint(shard_id, last):
+            return
+        if fetched.next_iterator is None:
+            self._end(shard_id)
+        else:
+            self.iterators[shard_id] = fetched.next_iterator
+
+    def _checkpoint(self, shard_id: str, position: Position, children: tuple[str, ...] = ()) -> bool:
+        row = self.held.get(shard_id)
+        if row is None:
+            return False
+        self._renewed(
+            self.table.update(
+                row, checkpoint=position, counter=row.counter + 1, switches=0, pending=None, children=children
+            ),
+            row,
+        )
+        return shard_id in self.held
+
+    def _end(self, shard_id: str) -> None:
+        for name in self.fleet.stream.shards[shard_id].children:
+            child = self.fleet.stream.shards[name].shard
+            if all(parent in self.table.rows() for parent in child.parents):
+                self.table.create(Lease(name, TRIM_HORIZON, child.parents, hash_range=child.hash_range))
+        self._checkpoint(shard_id, SHARD_END, tuple(self.fleet.stream.shards[shard_id].children))
+
+    def _end_move(self, shard_id: str) -> None:
+        """The old owner ends a hand-over: everything read is checkpointed."""
+        row = self.held.get(shard_id)
+        if row is not None and row.checkpoint_owner == self.name:
+            self.table.update(row, checkpoint_owner=None, counter=row.counter + 1)
+            self._lose(shard_id)
