@@ -77,7 +77,13 @@ def build(settings: Settings) -> Process:
     clock = _ServerClock(made.stream.summary)
     return Process(
         coordinator=lambda scheduler: _coordinator(settings, made, metrics, clock, scheduler),
-        checks=[clock.start, made.leases.check, made.rows.check, made.dead_letters.check],
+        checks=[
+            clock.start,
+            made.leases.check,
+            lambda: _refuse_other_streams(made.leases, clock.summary),
+            made.rows.check,
+            made.dead_letters.check,
+        ],
         closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
         threads=settings.threads,
@@ -106,7 +112,6 @@ def _coordinator(
 ) -> Coordinator:
     me = Identity(settings.worker, uuid.uuid4().hex)
     log = structlog.get_logger().bind(worker=me.worker_id)
-    _refuse_other_streams(made.leases, clock.summary)
     world = Surroundings(
         stream=made.stream,
         rows=made.rows,

@@ -57,31 +57,26 @@ def plan(rows: Sequence[Lease], watch: Watch, view: View) -> Plan:
     """Decide what this worker does next."""
     leases = runnable(rows)
     free = [row for row in leases if row.shard_id not in view.running and _is_free(row, watch, view)]
-    take = _takes(leases, free, watch, view)
+    peers = peers_of(leases, watch, view.me, view.now)
+    share = math.ceil(len(leases) / (sum(not peer.leaving for peer in peers.values()) + 1))
+    take = _takes(leases, free, share, watch, view)
     mine = sum(row.shard_id in view.running for row in leases) + len(take)
     room = min(view.most_moves - len(take), view.most_leases - mine)
     if free or room <= 0:
         return Plan(take)
     want = _wishes(leases, watch, view, room)
-    return Plan(take, want, _steals(leases, watch, view, mine) if not want and view.may_steal else ())
+    return Plan(take, want, _steals(leases, view, mine) if view.may_steal and not want and mine < share else ())
 
 
-def share_of(leases: Sequence[Lease], watch: Watch, me: Worker, now: float) -> int:
-    """How many leases each live worker should have at most."""
-    staying = [worker_id for worker_id, peer in peers_of(leases, watch, me, now).items() if not peer.leaving]
-    return math.ceil(len(leases) / (len(staying) + 1))
-
-
-def _takes(leases: Sequence[Lease], free: list[Lease], watch: Watch, view: View) -> list[Lease]:
+def _takes(leases: Sequence[Lease], free: list[Lease], share: int, watch: Watch, view: View) -> list[Lease]:
     waited = watch.free_for(free, view.now)
-    share = min(view.most_leases, share_of(leases, watch, view.me, view.now))
     mine = sum(row.shard_id in view.running for row in leases)
     free.sort(key=lambda row: (row.owner != view.me.worker_id, _shuffled(row, view.me)))
     take: list[Lease] = []
     for row in free:
         offered_to_me = row.owner == view.me.worker_id
         unwanted = waited[row.shard_id] > watch.duration / 2  # whoever is below its share had its time
-        bound = view.most_leases if offered_to_me or unwanted else share
+        bound = view.most_leases if offered_to_me or unwanted else min(view.most_leases, share)
         if mine + len(take) < bound and (offered_to_me or len(take) < view.most_moves):
             take.append(row)
     return take
@@ -97,12 +92,12 @@ def _is_free(row: Lease, watch: Watch, view: View) -> bool:
     return row.offered and watch.still_for(row, view.now) >= OFFER_STANDS
 
 
-def peers_of(rows: Sequence[Lease], watch: Watch, me: Worker, now: float) -> dict[str, Peer]:
-    """The live workers other than `me`; those that only wish have no leases."""
+def peers_of(leases: Sequence[Lease], watch: Watch, me: Worker, now: float) -> dict[str, Peer]:
+    """The live workers other than `me` and how many of these leases each has; those that only wish have none."""
     owned: Counter[str] = Counter()
     ours: set[str] = set()
     leaving: set[str] = set()
-    for row in runnable(rows):
+    for row in leases:
         if watch.expired(row, now):
             continue
         if row.owner is not None:
@@ -137,7 +132,7 @@ def _wishes(leases: Sequence[Lease], watch: Watch, view: View, room: int) -> lis
     givers -= {mine}
     while givers and len(wishes) < room:
         richest = max(givers, key=lambda owner: (loads[str(owner)], str(owner)))
-        row = _best(holdings[str(richest)], weight, loads[str(richest)] - loads[mine])
+        row = _best(holdings[str(richest)], weight, loads[str(richest)] - loads[mine], view.me)
         uneven = len(holdings[str(richest)]) - len(holdings[mine]) >= 2
         if row is None or not (uneven or watch.owned_for(row, view.now) > 3 * watch.duration):
             givers.discard(richest)
@@ -151,29 +146,31 @@ def _wishes(leases: Sequence[Lease], watch: Watch, view: View, room: int) -> lis
 
 
 def _holdings(leases: Sequence[Lease], watch: Watch, view: View) -> dict[str, list[Lease]]:
-    """Who will hold what once every wish is granted; in an order of this worker's own."""
+    """Who will hold what once every wish is granted."""
     holdings: dict[str, list[Lease]] = {view.me.worker_id: []}
-    for row in sorted(leases, key=lambda row: _shuffled(row, view.me)):
+    for row in leases:
         heir = row.owner if row.wanted_by is None else row.wanted_by
         if heir is not None and not watch.expired(row, view.now):
             holdings.setdefault(heir, []).append(row)
     return holdings
 
 
-def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float) -> Lease | None:
+def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float, me: Worker) -> Lease | None:
     """The lease that evens out a gap best, if moving it makes the two more even at all."""
+    if gap <= 1.0 + SLACK:
+        return None
     movable = [row for row in held if row.wanted_by is None and row.ours and gap > weight[row.shard_id] + SLACK]
-    return min(movable, key=lambda row: abs(gap / 2 - weight[row.shard_id]), default=None)
+    return min(movable, key=lambda row: (abs(gap / 2 - weight[row.shard_id]), _shuffled(row, me)), default=None)
 
 
-def _steals(leases: Sequence[Lease], watch: Watch, view: View, mine: int) -> list[Lease]:
+def _steals(leases: Sequence[Lease], view: View, mine: int) -> list[Lease]:
     """One lease of the richest worker of a KCL, if that has at least two more than we have."""
     owned: dict[str, list[Lease]] = {}
     for row in leases:
         if row.owner not in (None, view.me.worker_id) and not row.ours and row.checkpoint_owner is None:
             owned.setdefault(str(row.owner), []).append(row)
     richest = max(owned.values(), key=len, default=[])
-    if len(richest) - mine < 2 or share_of(leases, watch, view.me, view.now) <= mine:
+    if len(richest) - mine < 2:
         return []
     return [min(richest, key=lambda row: _shuffled(row, view.me))]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from consumer.engine.assignment import View, peers_of, plan
-from consumer.engine.holdings import Holdings
-from consumer.engine.lineage import LATEST_MARGIN
+from consumer.engine.holdings import Fleet, Holdings
+from consumer.engine.lineage import LATEST_MARGIN, runnable
 from consumer.engine.namesakes import Namesakes
 from consumer.engine.tenure import Tenure
 from consumer.engine.watch import Watch
@@ -17,8 +17,11 @@ from consumer.records import Rank
 
 # Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
 DATE_RESOLUTION = timedelta(seconds=1)
-# Tables of more rows than this are scanned more seldom; what is urgent is then looked at row by row.
-SMALL_TABLE = 300
+# A larger table, or one that more workers read, is scanned more seldom; what is urgent is then looked at row by row.
+# With ten workers the scans cost about a third of what the renewals cost, whatever the number of shards.
+# https://aws.amazon.com/dynamodb/pricing/on-demand/ (a write costs five reads)
+SMALL_TABLE = 500
+SMALL_FLEET = 10
 # A new worker moves so many leases in its first step and doubles them with each, so that others who start with it get
 # their share at once and not by a second move.
 FIRST_MOVES = 16
@@ -50,6 +53,8 @@ class Balance:
                     return wait
                 if not self._holdings.draining:
                     self._act(now)
+            if not self._holdings.draining:
+                self._hand_over()
         except LeaseTableUnavailable as error:
             self._holdings.log.warning("scan.failed", error=str(error))
         return self._fleet.probe_interval * self._holdings.world.rng.uniform(0.8, 1.0)
@@ -62,7 +67,7 @@ class Balance:
             rows = list(self._holdings.table.scan())
             self._rows = {row.shard_id: row for row in rows}
             self._watch.observe(rows, now)
-            self._scan_at = now + self._scan_interval() * 0.9
+            self._scan_at = now + scan_interval(self._fleet, rows, self._live(rows, now)) * 0.9
             return True
         urgent = [row.shard_id for row in self._rows.values() if self._is_urgent(row, now)]
         if urgent:
@@ -71,12 +76,8 @@ class Balance:
             self._watch.glimpse(rows, now)
         return bool(urgent)
 
-    def _scan_interval(self) -> float:
-        """Between a tenth and a third of a lease, by how much a scan costs."""
-        if any(row.draining for row in self._rows.values()):  # offers are about to come
-            return self._fleet.probe_interval
-        scale = max(1.0, len(self._rows) / SMALL_TABLE)
-        return min(self._fleet.probe_interval * scale, max(self._fleet.probe_interval, self._fleet.lease_duration / 3))
+    def _live(self, rows: Sequence[Lease], now: float) -> int:
+        return 1 + len(peers_of(runnable(rows), self._watch, self._fleet.me, now))
 
     def _is_urgent(self, row: Lease, now: float) -> bool:
         """Its owner may be dead, or it may be on its way to us."""
@@ -98,7 +99,6 @@ class Balance:
         self._take([*decided.take, *decided.steal])
         for row in decided.want:
             self._want(row)
-        self._hand_over()
         self.caught_up = self._is_caught_up()
 
     def _take(self, rows: Sequence[Lease]) -> None:
@@ -138,13 +138,14 @@ class Balance:
         """Hand over what a peer wishes for, and what a KCL's leader moves away."""
         for shard_id, consumer in self._holdings.running.items():
             row = self._rows.get(shard_id)
-            heir = row.heir if row is not None and row.held_by(self._fleet.me) else consumer.tenure.lease.heir
+            seen = row.heir if row is not None and row.held_by(self._fleet.me) else None
+            heir = consumer.tenure.lease.heir or seen  # a renewal's answer shows a wish too
             if heir is not None:
                 self._holdings.hand_over(consumer, heir)
 
     def heirs(self) -> dict[Heir, int]:
         """Who may be handed leases, and how many they have: peers of ours, else the workers of a KCL 3.x."""
-        rows, now = list(self._rows.values()), self._holdings.world.clock()
+        rows, now = runnable(list(self._rows.values())), self._holdings.world.clock()
         peers = peers_of(rows, self._watch, self._fleet.me, now)
         ours = {Heir(name): peer.leases for name, peer in peers.items() if peer.ours and not peer.leaving}
         if ours:
@@ -166,3 +167,12 @@ class Balance:
         if consumer is not None and not consumer.tenure.lost:
             return consumer.tenure.read_to is not None and consumer.tenure.read_to >= until
         return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION
+
+
+def scan_interval(fleet: Fleet, rows: Sequence[Lease], workers: int) -> float:
+    """Seconds between scans: a probe interval for a small fleet, up to a lease where scans would cost too much."""
+    if any(row.draining for row in rows):  # offers are about to come
+        return fleet.probe_interval
+    by_rows = min(len(rows) / SMALL_TABLE, fleet.lease_duration / 3 / fleet.probe_interval)
+    by_workers = min(workers / SMALL_FLEET, fleet.lease_duration / fleet.probe_interval)
+    return fleet.probe_interval * max(1.0, by_rows, by_workers)

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from consumer.leases import Lease
 
+GLANCE = 0.4
+SILENCE = 0.35  # more than the third of a lease between two renewals, less than a glance
+
 
 class Sight(NamedTuple):
     """A row's state as it was seen last: since when it stands so, and since when it has this owner."""
@@ -21,8 +24,9 @@ class Sight(NamedTuple):
 class Watch:
     """Tells the living from the dead: an owner whose counter stands still for longer than a lease lasts is dead.
 
-    Only time in which this worker was looking counts. After a pause of its own, or an outage of the table, the others
-    may not have had the chance to renew: the blind time is left out, so nobody loses a lease that it could keep.
+    Only time in which this worker was looking counts: of what lies between two looks at a row, no more than `GLANCE`
+    leases. After a pause of its own, or an outage of the table, the others may not have had the chance to renew, and
+    nobody should lose a lease that it could keep.
     """
 
     duration: float
@@ -41,7 +45,7 @@ class Watch:
         before = self._seen.get(row.shard_id)
         if before is None:
             return Sight(row.counter, row.owner, now, now, now)
-        blind = max(0.0, now - before.looked_at - self.duration / 3)
+        blind = max(0.0, now - before.looked_at - GLANCE * self.duration)
         owned_since = before.owned_since if before.owner == row.owner else now
         stands = (before.counter, before.owner) == (row.counter, row.owner)
         return Sight(row.counter, row.owner, before.since + blind if stands else now, owned_since, now)
@@ -61,8 +65,10 @@ class Watch:
         return row.owner is not None and self.still_for(row, now) > self.duration
 
     def silent(self, row: Lease, now: float) -> bool:
-        """Its owner may be dying: it is worth a closer look than scans give."""
-        return row.owner is not None and not row.ended and self.still_for(row, now) > self.duration / 2
+        """It was seen to stand still for longer than renewals are apart: worth a closer look than scans give."""
+        seen = self._seen.get(row.shard_id)
+        still = seen is not None and seen.looked_at - seen.since > SILENCE * self.duration
+        return still and row.owner is not None and not row.ended
 
     def free_for(self, free: Sequence[Lease], now: float) -> dict[str, float]:
         """Seconds for which each of these has been free for the taking."""

@@ -1,0 +1,144 @@
+"""`python -m benchmarks.balance`: how fast a fleet becomes even, how many leases move, and what that costs in DynamoDB.
+
+The real `plan`, `Watch` and steps of a row, over a lease table in memory. Each worker scans once a round, the order is
+drawn anew each time; shards are not read, and an owner grants each wish within the round. Three stories a fleet size:
+all workers start at once on a new table; one worker more joins; one worker dies.
+"""
+
+import argparse
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from consumer.engine.assignment import View, plan
+from consumer.engine.balance import FIRST_MOVES, scan_interval
+from consumer.engine.holdings import Fleet as Terms
+from consumer.engine.watch import Watch
+from consumer.leases import Change, Lease, Worker
+from consumer.leases.lease import handed_on, renewed, taken
+from consumer.leases.memory import MemoryLeaseTable
+
+LEASE = 10.0
+ROUND = 1.0
+MOST_ROUNDS = 120
+SIZES = [(1, 1), (1, 100), (2, 4), (3, 12), (3, 300), (10, 100), (10, 1000), (50, 500), (100, 5000), (500, 5000)]
+# A lease item of ours, bytes (benchmarks.lease_costs measures it); a write of up to 1 KB is one unit.
+ITEM = 700
+
+
+@dataclass
+class SimWorker:
+    """One worker's memory: what it has seen, and in which of its rounds it is."""
+
+    me: Worker
+    watch: Watch
+    steps: int = 0
+
+
+class Fleet:
+    """Workers on one table."""
+
+    def __init__(self, workers: int, shards: int, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.table = MemoryLeaseTable()
+        for number in range(shards):
+            throughput = self.rng.choice([0.0, 20.0, 200.0, 900.0])
+            self.table.create(Lease(f"shard-{number:05}", throughput=throughput))
+        self.workers = [self._worker(number) for number in range(workers)]
+        self.now = 0.0
+        self.moves = 0
+
+    def _worker(self, number: int) -> SimWorker:
+        return SimWorker(Worker(f"w{number:03}", "start"), Watch(LEASE))
+
+    def join(self) -> None:
+        self.workers.append(self._worker(len(self.workers)))
+
+    def die(self) -> None:
+        self.workers.pop()
+
+    def story(self, event: Callable[[], None]) -> str:
+        """Let something happen; returns after how many scans the fleet was even again, and by how many moves."""
+        self.moves = 0
+        event()
+        return f"{self.settle()}, {self.moves}"
+
+    def settle(self) -> int:
+        """Rounds until nothing has moved for as long as a lease lasts; the quiet ones are not counted."""
+        last = 0
+        for number in range(1, MOST_ROUNDS):
+            before = self.moves
+            self._round(number)
+            if self.moves != before:
+                last = number
+            if number - last > 1.5 * LEASE / ROUND:
+                return last
+        return MOST_ROUNDS
+
+    def _round(self, number: int) -> None:
+        self.now += ROUND
+        for worker in self.rng.sample(self.workers, len(self.workers)):
+            rows = self.table.scan()
+            worker.watch.observe(rows, self.now)
+            running = {row.shard_id for row in rows if row.held_by(worker.me)}
+            moves = FIRST_MOVES * 2 ** min(worker.steps, 16)
+            decided = plan(rows, worker.watch, View(worker.me, running, self.now, 1_000_000, moves))
+            worker.steps += 1
+            self._write(Change(row, taken(row, worker.me)) for row in decided.take)
+            for row in decided.want:
+                self.table.want(row, worker.me.worker_id)
+            granted = [row for row in rows if row.shard_id in running and row.heir]
+            self._write(Change(row, handed_on(row, worker.me, row.heir)) for row in granted)
+            if number % round(LEASE / 3) == 0:
+                mine = [row for row in self.table.scan() if row.held_by(worker.me)]
+                self.table.write([Change(row, renewed(row, worker.me, None, row.throughput)) for row in mine])
+
+    def _write(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            [written] = self.table.write([change])
+            self.moves += written.done and change.before.owner != change.after.owner
+
+    def spread(self) -> tuple[int, int]:
+        """The fewest and the most leases of a worker."""
+        counts = Counter({worker.me.worker_id: 0 for worker in self.workers})
+        counts.update(str(row.owner) for row in self.table.scan() if row.owner in counts)
+        return min(counts.values()), max(counts.values())
+
+
+def interval(workers: int, rows: Sequence[Lease]) -> float:
+    """Seconds between a worker's scans at the default lease."""
+    return scan_interval(Terms(Worker("any", ""), LEASE), rows, workers)
+
+
+def hourly(workers: int, rows: Sequence[Lease]) -> tuple[int, int]:
+    """DynamoDB read and write units an hour of a fleet at rest."""
+    scan = math.ceil(len(rows) * ITEM / 4096) * 0.5  # eventually consistent: half a unit each 4 KB
+    return round(workers * 3600 / interval(workers, rows) * scan), round(len(rows) * 3600 / (LEASE / 3))
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.balance", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--largest", type=int, default=5000, help="leave out fleets of more shards")
+    arguments = parser.parse_args()
+    print(
+        "| workers | shards | scan every, s | start: scans, moves | join: scans, moves | death: scans, moves ", end=""
+    )
+    print("| leases each | reads/h | writes/h |\n|---|---|---|---|---|---|---|---|---|")
+    for workers, shards in SIZES:
+        if shards > arguments.largest:
+            continue
+        fleet = Fleet(workers, shards, arguments.seed)
+        stories = [fleet.story(event) for event in (lambda: None, fleet.join, fleet.die)]
+        rows = fleet.table.scan()
+        reads, writes = hourly(workers, rows)
+        least, most = fleet.spread()
+        print(f"| {workers} | {shards} | {interval(workers, rows):.1f} | {' | '.join(stories)} ", end="")
+        print(f"| {least}-{most} | {reads:,} | {writes:,} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
