@@ -113,15 +113,17 @@ class Balance:
                     self._begin(written.row, change.before.owner, sent)
 
     def _taken(self, row: Lease) -> Lease:
-        """The row once it is ours.
+        """The row once it is ours, with what a KCL does not keep on it.
 
-        A row of a KCL that says LATEST means "from now on" each time that the shard is opened. It gets the instant, so
-        that a crash before the first checkpoint skips nothing (rule 6).
+        LATEST means to a KCL "from now on" each time that it opens the shard. Here it gets its instant, so that a crash
+        before the first checkpoint skips nothing (rule 6).
         """
         mine = taken(row, self._fleet.me)
-        if row.checkpoint.rank is not Rank.LATEST or row.started_at is not None:
-            return mine
-        return replace(mine, started_at=self._holdings.world.server_time() - LATEST_MARGIN)
+        if row.stream_created_at is None:
+            mine = replace(mine, stream_created_at=self._holdings.origin.stream_created_at)
+        if row.checkpoint.rank is Rank.LATEST and row.started_at is None:
+            mine = replace(mine, started_at=self._holdings.world.server_time() - LATEST_MARGIN)
+        return mine
 
     def _begin(self, row: Lease, before: str | None, sent: float) -> None:
         world = self._holdings.world

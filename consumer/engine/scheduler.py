@@ -59,7 +59,8 @@ class ThreadScheduler:
     """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive."""
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 1}
+        # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 3}
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
 
     def add(self, task: Task, lane: Lane) -> None:
