@@ -31,7 +31,11 @@ from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
 
 SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sqlite": "consumer.sinks.sqlite"}
-LEASES = {"memory": "consumer.leases.memory", "sqlite": "consumer.leases.sqlite"}
+LEASES = {
+    "memory": "consumer.leases.memory",
+    "sqlite": "consumer.leases.sqlite",
+    "dynamodb": "consumer.leases.dynamodb",
+}
 ROW_KEY = ("event_source", "event_id", "event_type")
 LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
 

@@ -52,7 +52,9 @@ class Settings(BaseModel):
     sink: str = Field(default="stdout:", description="Where rows go: stdout:, jsonl:DIR or sqlite:FILE.")
     dead_letters: str = Field(default="jsonl:dead-letters", description="Where dead letters go; the same kinds.")
     leases: str = Field(
-        default="sqlite:call-consumer.db", description="The lease table: sqlite:FILE, or memory: for one process."
+        default="sqlite:call-consumer.db",
+        description="The lease table: sqlite:FILE for one host, dynamodb:[TABLE] for many [TABLE: the application],"
+        " memory: for one process.",
     )
     application: str = Field(default="", description="Whose checkpoints these are [default: the stream's name].")
     from_: Start = Field(

@@ -9,6 +9,7 @@ import typer
 from consumer.app import parts
 from consumer.cli.options import with_settings
 from consumer.errors import ConsumerError
+from consumer.leases import LeaseTable
 from consumer.settings import Settings, load
 
 Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
@@ -26,12 +27,18 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
         _ask(
             "stream", lambda: f"{len(made.stream.shards())} shards, made {made.stream.summary().created_at:%F %T} UTC"
         ),
-        _ask("leases", lambda: f"{len(made.leases.scan())} rows", made.leases.check),
+        _ask("leases", lambda: _rows(made.leases), made.leases.check),
         _ask("sink", lambda: f"repeats are taken {made.rows.repeats.value}", made.rows.check),
         _ask("dead letters", lambda: "can be written", made.dead_letters.check),
     ]
     if not all(healthy):
         raise typer.Exit(2)
+
+
+def _rows(leases: LeaseTable) -> str:
+    found = f"{len(leases.scan())} rows"
+    broken = [f"; {shard_id} is left alone: {why}" for shard_id, why in sorted(leases.unreadable().items())]
+    return found + "".join(broken)
 
 
 def _show(settings: Settings) -> None:

@@ -4,13 +4,25 @@ An adapter keeps one row a shard and answers a few questions; the same contract 
 (tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from consumer.errors import LeaseTableUnavailable
 from consumer.leases.lease import Heir, Lease, Pending, Token, Worker
 
-__all__ = ["Change", "Heir", "Lease", "LeaseTable", "Pending", "Scope", "Token", "Worker", "Written"]
+__all__ = [
+    "Change",
+    "Heir",
+    "Lease",
+    "LeaseTable",
+    "PartlyWritten",
+    "Pending",
+    "Scope",
+    "Token",
+    "Worker",
+    "Written",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,17 @@ class Written(NamedTuple):
     done: bool
 
 
+class PartlyWritten(LeaseTableUnavailable):
+    """Some changes have no answer: they may or may not have been made.
+
+    `answers` has those that came, in the order of the changes, and None for each of the others.
+    """
+
+    def __init__(self, message: str, answers: "Sequence[Written | None]") -> None:
+        super().__init__(message)
+        self.answers = answers
+
+
 class LeaseTable(Protocol):
     """The leases of one application on one stream. Thread-safe."""
 
@@ -60,6 +83,13 @@ class LeaseTable(Protocol):
         """Return these rows, those that exist, as they stand now."""
         ...
 
+    def unreadable(self) -> Mapping[str, str]:
+        """Return what the last scan left out, by shard id: rows that lack what each has, and what that is.
+
+        They are never touched, and nothing may be concluded from them: the shard has a row, and it has not ended.
+        """
+        ...
+
     def assignees(self) -> Collection[str]:
         """Return the live workers of a KCL 3.x fleet, as of the last scan: they read what is assigned to them.
 
@@ -72,7 +102,14 @@ class LeaseTable(Protocol):
         ...
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
-        """Carry out each change on its own (not all or nothing); answers in the same order."""
+        """Carry out each change on its own (not all or nothing), at most one a shard; answers in the same order.
+
+        A row that has ended stays ended: a change that would have it otherwise is not made.
+
+        Raises:
+            PartlyWritten: some were answered.
+            LeaseTableUnavailable: none was.
+        """
         ...
 
     def want(self, lease: Lease, worker_id: str) -> None:

@@ -1,7 +1,7 @@
 """A lease table in memory: for one process and for the simulation. Nothing survives the process."""
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 
 from pydantic import BaseModel
@@ -39,6 +39,10 @@ class MemoryLeaseTable:
         with self._lock:
             return [self._rows[shard_id] for shard_id in shard_ids if shard_id in self._rows]
 
+    def unreadable(self) -> Mapping[str, str]:
+        """Nobody else writes these rows."""
+        return {}
+
     def assignees(self) -> Collection[str]:
         """No KCL reads this table."""
         return ()
@@ -53,7 +57,7 @@ class MemoryLeaseTable:
 
     def _swap(self, change: Change) -> Written:
         row, before = self._rows.get(change.before.shard_id), change.before
-        if row is None or (row.counter, row.owner, row.token) != (before.counter, before.owner, before.token):
+        if row is None or _seen(row) != _seen(before) or (row.ended and not change.after.ended):
             return Written(row, done=False)
         row = replace(row, **differing(change))  # type: ignore[arg-type]
         self._rows[row.shard_id] = row
@@ -73,6 +77,10 @@ class MemoryLeaseTable:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _seen(row: Lease) -> tuple[object, ...]:
+    return row.counter, row.owner, row.checkpoint_owner, row.token
 
 
 def differing(change: Change) -> dict[str, object]:

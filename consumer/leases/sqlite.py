@@ -7,7 +7,7 @@ lock is not fair, so after each write a process pauses before its next one: no w
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -27,7 +27,8 @@ PAUSE = 0.002  # seconds between a process's write transactions
 FIELDS = tuple(field.name for field in fields(Lease))
 HEARTBEAT = {"counter", "token", "read_to", "throughput"}
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
-AS_SEEN = f"{KEY} AND counter = :seen_counter AND owner IS :seen_owner AND token IS :seen_token"
+SEEN = ("counter", "owner", "checkpoint_owner", "token")
+AS_SEEN = " AND ".join([KEY, *(f"{name} IS :seen_{name}" for name in SEEN), "(checkpoint <> 'SHARD_END' OR :ends)"])
 
 
 class Options(BaseModel, extra="forbid"):
@@ -78,6 +79,10 @@ class SqliteLeaseTable:
         with self._trouble():
             rows = [self._row(self._connection(), shard_id) for shard_id in shard_ids]
             return [row for row in rows if row is not None]
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Nobody else writes these rows."""
+        return {}
 
     def assignees(self) -> Collection[str]:
         """No KCL reads this table."""
@@ -130,17 +135,25 @@ class SqliteLeaseTable:
     def _beat(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> set[str]:
         """All heartbeats in one statement; returns the shards whose rows were as seen."""
         beats = [
-            [change.after.shard_id, *_seen(change.before).values(), *_stored(change.after, sorted(HEARTBEAT)).values()]
+            [
+                change.after.shard_id,
+                change.after.ended,
+                *_seen(change.before).values(),
+                *_stored(change.after, sorted(HEARTBEAT)).values(),
+            ]
             for change in changes
         ]
-        connection.execute("CREATE TEMP TABLE IF NOT EXISTS beats (s, c, o, t, counter, read_to, throughput, token)")
+        connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS beats (s, e, c, o, h, t, counter, read_to, throughput, token)"
+        )
         connection.execute("DELETE FROM beats")
-        connection.executemany("INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?, ?)", beats)
+        connection.executemany("INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", beats)
         rows = connection.execute(
             "UPDATE leases SET counter = beats.counter, token = beats.token, read_to = beats.read_to,"
             " throughput = beats.throughput, updated_at = datetime() FROM beats"
             " WHERE application = :application AND stream = :stream AND shard_id = s AND leases.counter = c"
-            " AND owner IS o AND leases.token IS t RETURNING shard_id",
+            " AND owner IS o AND checkpoint_owner IS h AND leases.token IS t AND (checkpoint <> 'SHARD_END' OR e)"
+            " RETURNING shard_id",
             self._scope,
         )
         return {row[0] for row in rows}
@@ -149,9 +162,13 @@ class SqliteLeaseTable:
         names = sorted(_differing(change))
         sets = ", ".join(f"{name} = :{name}" for name in names)
         values = {f"seen_{name}": value for name, value in _seen(change.before).items()}
+        values |= {"shard_id": change.after.shard_id, "ends": change.after.ended}
         done = connection.execute(
             f"UPDATE leases SET {sets}, updated_at = datetime() WHERE {AS_SEEN}",
-            self._scope | {"shard_id": change.after.shard_id} | values | _stored(change.after, names),
+            self._scope
+            | {"shard_id": change.after.shard_id, "ends": change.after.ended}
+            | values
+            | _stored(change.after, names),
         )
         return done.rowcount == 1
 
@@ -206,7 +223,7 @@ def _differing(change: Change) -> set[str]:
 
 
 def _seen(lease: Lease) -> dict[str, Any]:
-    return _stored(lease, ("counter", "owner", "token"))
+    return _stored(lease, SEEN)
 
 
 def _stored(lease: Lease, names: Sequence[str]) -> dict[str, Any]:

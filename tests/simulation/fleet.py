@@ -1,6 +1,6 @@
 """Workers, lease table and sinks of a simulated fleet: the real engine on ports that fail."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +42,9 @@ class SimTable:
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
         self._trouble()
         return self._table.read(shard_ids)
+
+    def unreadable(self) -> Mapping[str, str]:
+        return {}
 
     def assignees(self) -> Collection[str]:
         return [kcl.name for kcl in self._fleet.kcls if kcl.three and kcl.process.alive]

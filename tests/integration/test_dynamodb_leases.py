@@ -1,0 +1,117 @@
+"""The worker on a lease table in DynamoDB, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from consumer.leases.kcl_item import is_lease
+from tests import kcl_parser
+from tests.servers_dynamodb import dynamodb_local, moto
+
+STREAM = "twilio-events"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@dataclass
+class Place:
+    """A stream with two shards, a DynamoDB, and where rows go."""
+
+    kinesis: Any
+    dynamodb: Any
+    directory: Path
+    kinesis_url: str
+    dynamodb_url: str
+
+    def publish(self, numbers: range) -> None:
+        for number in numbers:
+            data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {}}}
+            kind = "com.twilio.voice.api-request.call.created"
+            event = {"specversion": "1.0", "type": kind, "source": "/calls", "id": f"VW{number:032x}", "data": data}
+            self.kinesis.put_record(StreamName=STREAM, Data=json.dumps(event).encode(), PartitionKey=str(number))
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", self.kinesis_url]
+        command += ["--until-caught-up", "--sink", "jsonl:rows", *arguments]
+        environment = os.environ | CREDENTIALS
+        return subprocess.run(
+            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=90, check=False
+        )
+
+    def rows(self) -> list[str]:
+        return [
+            line for file in sorted(self.directory.glob("rows/**/*.jsonl*")) for line in file.read_text().splitlines()
+        ]
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        return list(self.dynamodb.scan(TableName=table)["Items"])
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[str, str]]:
+    with moto() as kinesis, dynamodb_local() as dynamodb:
+        yield kinesis, dynamodb
+
+
+@pytest.fixture
+def place(servers: tuple[str, str], tmp_path: Path) -> Iterator[Place]:
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    kinesis: Any = boto3.client("kinesis", endpoint_url=servers[0], **keys)  # type: ignore[call-overload]
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=servers[1], **keys)  # type: ignore[call-overload]
+    kinesis.create_stream(StreamName=STREAM, ShardCount=2)
+    yield Place(kinesis, dynamodb, tmp_path, *servers)
+    kinesis.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
+    for client in (kinesis, dynamodb):
+        client.close()
+
+
+def test_a_run_goes_on_where_the_last_one_ended(place: Place) -> None:
+    """The table is made, named for the application; a second run delivers only what is new."""
+    leases = f"dynamodb:?endpoint_url={place.dynamodb_url}"
+    place.publish(range(20))
+    first = place.run("--leases", leases, "--application", "resumed")
+    assert first.returncode == 0, first.stderr
+    place.publish(range(20, 25))
+    second = place.run("--leases", leases, "--application", "resumed")
+    assert second.returncode == 0, second.stderr
+    assert len(place.rows()) == 25
+    assert len(set(place.rows())) == 25
+
+
+def test_kcl_can_read_the_table_of_a_run(place: Place) -> None:
+    """Every item is a lease, is read by KCL's rules, and has no owner once the worker has left."""
+    place.publish(range(10))
+    ended = place.run("--leases", f"dynamodb:kcl-reads?endpoint_url={place.dynamodb_url}")
+    assert ended.returncode == 0, ended.stderr
+    items = place.items("kcl-reads")
+    assert len(items) == 2
+    assert all(is_lease(item) for item in items)
+    assert {kcl_parser.parse(item).owner for item in items} == {None}
+    assert all(kcl_parser.parse(item).counter > 0 for item in items)
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(place: Place) -> None:
+    """Such as a table that is somebody else's."""
+    place.dynamodb.create_table(
+        TableName="orders",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    ended = place.run("--leases", f"dynamodb:orders?endpoint_url={place.dynamodb_url}")
+    assert ended.returncode == 2
+    assert "table orders is no lease table: its key is id (S), not leaseKey (S)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert place.items("orders") == []
