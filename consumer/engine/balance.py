@@ -65,7 +65,8 @@ class Balance:
         """Scan when it is time, else look at single rows; False when there was nothing to look at."""
         if now >= self._scan_at:
             rows = list(self._holdings.table.scan())
-            self._rows = {row.shard_id: row for row in rows}
+            blocked = self._holdings.table.unreadable().keys()  # nobody knows whether these have ended
+            self._rows = {row.shard_id: row for row in rows if blocked.isdisjoint(row.parents)}
             self._watch.observe(rows, now)
             self._scan_at = now + scan_interval(self._fleet, rows, self._live(rows, now)) * 0.9
             return True
@@ -160,7 +161,7 @@ class Balance:
     def _is_caught_up(self) -> bool:
         """Has every shard of the stream, whoever holds it, been delivered up to `until`?"""
         until = self._fleet.until
-        if until is None or not self._holdings.discovered or not self._rows:
+        if until is None or not self._holdings.discovered or not self._rows or self._holdings.table.unreadable():
             return False
         return all(row.ended or self._read_to(row, until) for row in self._rows.values())
 

@@ -23,7 +23,10 @@ class Discovery:
 
     def step(self, now: float) -> float:
         try:
-            if now - self._listed_at > LISTING_INTERVAL or not covered(self._holdings.table.scan()):
+            rows = self._holdings.table.scan()
+            for shard_id, why in self._holdings.table.unreadable().items():
+                self._holdings.log.error("lease.unreadable", shard=shard_id, error=why)
+            if now - self._listed_at > LISTING_INTERVAL or not covered(rows):
                 self._list()
                 self._listed_at = now
         except Retryable as error:

@@ -77,7 +77,7 @@ class Holdings:
         """Make the rows that a listing calls for; returns all rows as they were before."""
         rows = list(self.table.scan())
         origin = self.origin.following(rows)
-        for shard in missing(shards, {row.shard_id for row in rows}):
+        for shard in missing(shards, {row.shard_id for row in rows} | self.table.unreadable().keys()):
             self.table.create(origin.lease(shard))
             self.log.info("lease.created", shard=shard.shard_id, position=str(origin.position))
         return rows

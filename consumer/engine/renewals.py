@@ -1,8 +1,11 @@
 """Keeps the leases of this process: all are renewed in one write, each third of a lease."""
 
+from collections.abc import Sequence
+
 from consumer.engine.backoff import Backoff
 from consumer.engine.holdings import Holdings
 from consumer.errors import LeaseTableUnavailable
+from consumer.leases import PartlyWritten, Written
 
 
 class Renewals:
@@ -19,17 +22,19 @@ class Renewals:
         if not begun:
             return self._holdings.fleet.renewal_interval / 4
         sent = self._holdings.world.clock()
+        answers: Sequence[Written | None] = [None] * len(begun)
+        failure: LeaseTableUnavailable | None = None
         try:
-            written = self._holdings.table.write([change for _, change in begun])
+            answers = self._holdings.table.write([change for _, change in begun])
+        except PartlyWritten as error:
+            answers, failure = error.answers, error
         except LeaseTableUnavailable as error:
-            for tenure, _ in begun:
-                tenure.end_renewal(None, sent)
-            self._holdings.log.warning("renewal.failed", error=str(error), leases=len(begun))
+            failure = error
+        finally:
+            settled = [tenure.end_renewal(answer, sent) for (tenure, _), answer in zip(begun, answers, strict=True)]
+        if failure is not None:
+            self._holdings.log.warning("renewal.failed", error=str(failure), leases=answers.count(None))
             return self._backoff.next()
-        except BaseException:
-            for tenure, _ in begun:
-                tenure.end_renewal(None, sent)
-            raise
-        settled = [tenure.end_renewal(answer, sent) for (tenure, _), answer in zip(begun, written, strict=True)]
         self._backoff.reset()
-        return self._holdings.fleet.renewal_interval if all(settled) else 0.01
+        took = self._holdings.world.clock() - sent
+        return max(0.0, self._holdings.fleet.renewal_interval - took) if all(settled) else 0.01

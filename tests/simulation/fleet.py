@@ -11,11 +11,13 @@ from consumer.engine.lineage import Origin
 from consumer.engine.shard_consumer import Pace, Surroundings
 from consumer.errors import BatchRejected, LeaseTableUnavailable, RowsRejected, SinkUnavailable
 from consumer.leases import Change, Lease, LeaseTable, Worker, Written
+from consumer.leases.kcl_item import item_of
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.batching import Letter
 from consumer.records import BatchLimits, DeadLetter, Outcome, Place, Position, Reason, Record, Row, Shard, Skipped
 from consumer.sinks import Batch, Repeats
 from consumer.telemetry.metrics import Metrics
+from tests import kcl_parser
 from tests.simulation.stream import Faults, SimClient, SimStream
 from tests.simulation.world import Process, Silent, VirtualScheduler, World
 
@@ -83,6 +85,10 @@ class SimTable:
 
     def _witness(self, before: Lease, after: Lease) -> None:
         self._fleet.moved(before, after)
+        try:
+            kcl_parser.parse(item_of(after))
+        except kcl_parser.KclThrows as error:
+            self._world.violated(f"a KCL cannot read the row of {after.shard_id}: {error}")
         if after.checkpoint < before.checkpoint:
             self._world.violated(f"the checkpoint of {after.shard_id} went back")
         holder = before.checkpoint_owner or before.owner
