@@ -22,7 +22,7 @@ from consumer.leases import Worker as Identity
 from consumer.pipeline.dead_letters import seal
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
-from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, StreamSummary
+from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, Rank, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.streams.kinesis import KinesisStream, kinesis_client
@@ -84,7 +84,7 @@ def build(settings: Settings) -> Process:
         checks=[
             clock.start,
             made.leases.check,
-            lambda: _refuse_other_streams(made.leases, clock.summary),
+            lambda: _look_at_checkpoints(made.leases, clock.summary),
             made.rows.check,
             made.dead_letters.check,
         ],
@@ -141,9 +141,14 @@ def _coordinator(
     return Coordinator(holdings, scheduler)
 
 
-def _refuse_other_streams(leases: LeaseTable, summary: StreamSummary) -> None:
-    """Checkpoints of a stream that was deleted and made again mean nothing in the new one."""
-    for row in leases.scan():
+def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
+    """Checkpoints of a stream that was deleted and made again mean nothing in the new one; others win over --from."""
+    rows = leases.scan()
+    if known := sum(row.checkpoint.rank in (Rank.SEQUENCE, Rank.SHARD_END) for row in rows):
+        structlog.get_logger().info(
+            "checkpoints.found", shards=known, note="they win over --from, which is for shards without one"
+        )
+    for row in rows:
         if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
             raise ConfigurationError(
                 f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"

@@ -6,6 +6,7 @@ next owner goes on.
 """
 
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.records import SHARD_END, BatchLimits, Fetched, Outcome, Position, Rank, Record, Shard, Skipped
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -113,6 +114,7 @@ class ShardConsumer:
         self._heir: Heir | None = None
         self._estimate = FIRST_ESTIMATE
         self._fetched_at = float("-inf")
+        self._reading, self._in_read = threading.Lock(), False
         self._restart()
 
     def _restart(self) -> None:
@@ -148,6 +150,17 @@ class ShardConsumer:
         self._abandoning = True
         self.hand_over(None)
 
+    def let_go(self) -> None:
+        """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
+
+        Raises:
+            Retryable: not now; try again.
+        """
+        with self._reading:
+            if self._in_read and not self.over:
+                self._hand_on()
+                self.over = True
+
     # The state machine -----------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> float | None:
@@ -156,10 +169,12 @@ class ShardConsumer:
             delay: float | None = self._advance(now)
             self._backoff.reset()
         except LeaseLost:
-            self._log.warning("lease.lost")
+            if not self.over:
+                self._log.warning("lease.lost")
             self._finish()
             delay = None
         except OutputClosed:
+            self.abandon()
             raise
         except IteratorExpired:
             self._log.info("iterator.expired")
@@ -238,10 +253,7 @@ class ShardConsumer:
             return WAIT_FOR_BUDGET
         self._fetched_at = now
         try:
-            if self._iterator is None:
-                self._iterator = self._world.stream.open(self.shard_id, self._open_at())
-            asked = self._world.server_time()
-            fetched = self._world.stream.fetch(self._iterator)
+            asked, fetched = self._read()
         except ShardGone:
             return self._gone()
         self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
@@ -259,6 +271,17 @@ class ShardConsumer:
         if self._backlog or self._ended or not self._at_tip:
             return 0.0
         return max(0.0, min(self._world.pace.poll_interval, self._buffer.ripe_in(now)))
+
+    def _read(self) -> tuple[datetime, Fetched]:
+        """The next answer, and what time it was when it was asked for."""
+        self._in_read = True
+        try:
+            if self._iterator is None:
+                self._iterator = self._world.stream.open(self.shard_id, self._open_at())
+            return self._world.server_time(), self._world.stream.fetch(self._iterator)
+        finally:
+            with self._reading:
+                self._in_read = False
 
     def _open_at(self) -> Position:
         return self._after if self._fetched is None else Position.of(self._fetched)
@@ -296,12 +319,15 @@ class ShardConsumer:
         self._finish()
 
     def _leave(self) -> None:
+        self._hand_on()
+        self._finish()
+
+    def _hand_on(self) -> None:
         self.tenure.hand_on(self._heir)
         if self._heir is not None:
             self._log.info("lease.offered" if self._heir.ours else "lease.assigned", to=self._heir.worker_id)
         else:
             self._log.info("lease.released")
-        self._finish()
 
     def _finish(self) -> None:
         self._drop()

@@ -2,11 +2,12 @@
 
 import os
 import stat
+import sys
 import threading
 
 from pydantic import BaseModel
 
-from consumer.errors import OutputClosed, SinkUnavailable
+from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
 from consumer.places import PlaceUrl
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Contents, Repeats
@@ -21,6 +22,10 @@ class Options(BaseModel, extra="forbid"):
 
 def connect(url: PlaceUrl, options: Options, contents: Contents) -> "StdoutSink":
     """Open the sink."""
+    if url.path:
+        raise ConfigurationError(f"{url.label} stdout: takes no path; to write files say jsonl:DIR")
+    if sys.stdout is None:  # then descriptor 1 belongs to whatever is opened next
+        raise ConfigurationError(f"{url.label} stdout: standard output is closed; name another --sink")
     return StdoutSink(STDOUT)
 
 
@@ -36,7 +41,7 @@ class StdoutSink:
         self._torn = False
 
     def check(self) -> None:
-        """Standard output is there or it is not; the first write tells."""
+        """Standard output is there; whether anybody reads it, the first write tells."""
 
     def write(self, batch: Batch) -> int:
         data = b"".join(item.line + b"\n" for item in batch)
