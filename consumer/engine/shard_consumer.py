@@ -356,6 +356,7 @@ class ShardConsumer:
         if self._leaving and not isinstance(error, LeaseStale) and error.retry_after is None:
             self._log.warning("batch.dropped", error=str(error), note="delivered again by the next owner")
             self._abandoning = True
+            return 0.0
         if isinstance(error, Throttled):
             self._world.metrics.throttle()
         delay = error.retry_after or self._backoff.next()

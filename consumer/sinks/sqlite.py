@@ -64,7 +64,8 @@ class SqliteSink:
             try:
                 return self._write(batch)
             except sqlite3.Error as error:
-                raise SinkUnavailable(f"{self._file}: {type(error).__name__}") from None
+                reason = getattr(error, "sqlite_errorname", type(error).__name__)  # its text may name a value
+                raise SinkUnavailable(f"{self._file}: {reason}") from None
 
     def close(self) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import threading
+from itertools import islice
 
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ from consumer.sinks import Batch, Contents, Repeats
 
 SCHEMES = ("stdout",)
 STDOUT = 1
+AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
 
 
 class Options(BaseModel, extra="forbid"):
@@ -44,10 +46,11 @@ class StdoutSink:
         """Standard output is there; whether anybody reads it, the first write tells."""
 
     def write(self, batch: Batch) -> int:
-        data = b"".join(item.line + b"\n" for item in batch)
+        lines = iter(batch)
         with self._lock:
             try:
-                self._write(b"\n" + data if self._torn else data)
+                while part := b"".join(item.line + b"\n" for item in islice(lines, AT_ONCE)):
+                    self._write(b"\n" + part if self._torn else part)
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
             except (BrokenPipeError, ValueError):
