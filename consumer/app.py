@@ -22,7 +22,7 @@ from consumer.leases import Worker as Identity
 from consumer.pipeline.dead_letters import seal
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
-from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, Rank, StreamSummary
+from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.streams.kinesis import KinesisStream, kinesis_client
@@ -144,10 +144,9 @@ def _coordinator(
 def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
     """Checkpoints of a stream that was deleted and made again mean nothing in the new one; others win over --from."""
     rows = leases.scan()
-    if known := sum(row.checkpoint.rank in (Rank.SEQUENCE, Rank.SHARD_END) for row in rows):
-        structlog.get_logger().info(
-            "checkpoints.found", shards=known, note="they win over --from, which is for shards without one"
-        )
+    if rows:
+        note = "checkpoints, and where the first start began, win over --from"
+        structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
     for row in rows:
         if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
             raise ConfigurationError(

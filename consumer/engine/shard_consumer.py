@@ -167,7 +167,6 @@ class ShardConsumer:
         """Do the next piece of work; never raises but for `OutputClosed`, which is nobody's fault and ends the run."""
         try:
             delay: float | None = self._advance(now)
-            self._backoff.reset()
         except LeaseLost:
             if not self.over:
                 self._log.warning("lease.lost")
@@ -179,7 +178,9 @@ class ShardConsumer:
         except IteratorExpired:
             self._log.info("iterator.expired")
             self._iterator = None
-            delay = 0.0 if not self._backoff.failures else self._backoff.next()
+            again = self._backoff.failures > 0
+            wait = self._backoff.next()
+            delay = wait if again else 0.0
         except Retryable as error:
             delay = self._retry_in(error)
         except Exception as error:
@@ -233,6 +234,7 @@ class ShardConsumer:
         self._batch = self._batch or self._buffer.batch()
         self._delivery.deliver(self._batch)
         self._after, self._batch = self._batch.end, None
+        self._backoff.reset()
         self._buffer.close()
         self._empty()
         self._settle()
@@ -263,6 +265,8 @@ class ShardConsumer:
         if fresh:
             self._fetched = fresh[-1].sequence
             self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
+        elif not self._backlog and self._buffer.empty:
+            self._backoff.reset()  # all is well; otherwise only a delivery shows that it is
             self.tenure.throughput.add(fetched.size)
         self._at_tip = fetched.millis_behind == 0
         self._read_to = asked - timedelta(milliseconds=fetched.millis_behind)

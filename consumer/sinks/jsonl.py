@@ -1,7 +1,8 @@
 """A directory of complete JSON-lines files, one a batch, that appear whole and are never touched again.
 
-`DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl` for rows, `….dead-letters.jsonl` for dead letters. A file is written under a name that readers ignore, fsynced, and
-linked to its final name; if that name is taken the batch was written before, so each row is there exactly once.
+`DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl` for rows, `….dead-letters.jsonl` for dead letters. A file is written
+under a name that readers ignore, fsynced, and linked to its final name; if that name is taken the batch was written
+before, so each row is there exactly once.
 """
 
 import contextlib
