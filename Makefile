@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
 
-.PHONY: help install demo test check lint types simulate schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,6 +24,9 @@ demo: install ## the main job on an embedded Kinesis
 
 test: install ## run the tests
 	$(BIN)/python -m pytest
+
+integration: install ## real processes on real servers only
+	$(BIN)/python -m pytest tests/integration
 
 check: lint types test ## lint, types and tests
 

@@ -108,6 +108,8 @@ class ShardConsumer:
         self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
         self._delivery = Delivery(tenure, world.rows, world.dead_letters, world.seal, world.metrics)
         self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
+        # Apart from the other: after a defect the shard is read again without trouble up to the same record.
+        self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
         self._leaving = False
         self._abandoning = False
@@ -185,7 +187,7 @@ class ShardConsumer:
             delay = self._retry_in(error)
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self._backoff.next()
+            delay = self._after_defects.next()
             self._log.error("shard.halted", error=type(error).__name__, where=_where(error), retry_in=round(delay, 1))
             self._restart()
         return delay
@@ -235,6 +237,7 @@ class ShardConsumer:
         self._delivery.deliver(self._batch)
         self._after, self._batch = self._batch.end, None
         self._backoff.reset()
+        self._after_defects.reset()
         self._buffer.close()
         self._empty()
         self._settle()
@@ -258,6 +261,7 @@ class ShardConsumer:
             asked, fetched = self._read()
         except ShardGone:
             return self._gone()
+        self._backoff.reset()
         self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
         self._children = fetched.children
         fresh = [record for record in fetched.records if self._fetched is None or record.sequence > self._fetched]
@@ -265,8 +269,6 @@ class ShardConsumer:
         if fresh:
             self._fetched = fresh[-1].sequence
             self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
-        elif not self._backlog and self._buffer.empty:
-            self._backoff.reset()  # all is well; otherwise only a delivery shows that it is
             self.tenure.throughput.add(fetched.size)
         self._at_tip = fetched.millis_behind == 0
         self._read_to = asked - timedelta(milliseconds=fetched.millis_behind)
