@@ -57,6 +57,9 @@ lock: ## renew the locked requirements (needs uv)
 		--no-emit-index-url --no-emit-find-links --extra demo --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links .ci/emulators/localstack/requirements.in \
+		-o .ci/emulators/localstack/requirements.txt
 
 clean: ## remove what make has made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
