@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
 
-.PHONY: help install demo test check lint types simulate schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,6 +24,9 @@ demo: install ## the main job on an embedded Kinesis
 
 test: install ## run the tests
 	$(BIN)/python -m pytest
+
+integration: install ## real processes on real servers only
+	$(BIN)/python -m pytest tests/integration
 
 check: lint types test ## lint, types and tests
 
@@ -54,6 +57,9 @@ lock: ## renew the locked requirements (needs uv)
 		--no-emit-index-url --no-emit-find-links --extra demo --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links .ci/emulators/localstack/requirements.in \
+		-o .ci/emulators/localstack/requirements.txt
 
 clean: ## remove what make has made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -84,7 +84,7 @@ def build(settings: Settings) -> Process:
         checks=[
             clock.start,
             made.leases.check,
-            lambda: _refuse_other_streams(made.leases, clock.summary),
+            lambda: _look_at_checkpoints(made.leases, clock.summary),
             made.rows.check,
             made.dead_letters.check,
         ],
@@ -141,9 +141,13 @@ def _coordinator(
     return Coordinator(holdings, scheduler)
 
 
-def _refuse_other_streams(leases: LeaseTable, summary: StreamSummary) -> None:
-    """Checkpoints of a stream that was deleted and made again mean nothing in the new one."""
-    for row in leases.scan():
+def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
+    """Checkpoints of a stream that was deleted and made again mean nothing in the new one; others win over --from."""
+    rows = leases.scan()
+    if rows:
+        note = "checkpoints, and where the first start began, win over --from"
+        structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
+    for row in rows:
         if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
             raise ConfigurationError(
                 f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"

@@ -6,6 +6,7 @@ Each module names its schemes and declares its options; a typo is an error that 
 
 import difflib
 import importlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -43,6 +44,8 @@ def parse(label: str, text: str) -> PlaceUrl:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ConfigurationError(f"{label} {scheme}: options are written ?name=value&name=value") from None
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ConfigurationError(f"{label} {scheme}: option {twice[0]!r} is given twice")
     return PlaceUrl(label, scheme, path, dict(pairs))
 
 
@@ -50,13 +53,16 @@ def module_of(url: PlaceUrl, modules: Mapping[str, str], group: str) -> Any:
     """The module that serves the URL's scheme.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is none, or it cannot be imported.
     """
     outside = {point.name: point for point in entry_points(group=group)}
     if url.scheme in modules:
         return importlib.import_module(modules[url.scheme])
     if url.scheme in outside:
-        return outside[url.scheme].load()
+        try:
+            return outside[url.scheme].load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"{url.label} {url.scheme}: {outside[url.scheme].value}: {error}") from None
     known = sorted({*modules, *outside})
     raise ConfigurationError(
         f"{url.label} {url.scheme}: no such kind{_near(url.scheme, known)}; there are {_list(known)}"

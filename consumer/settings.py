@@ -26,16 +26,18 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def _start(value: object) -> object:
     """`trim-horizon`, `latest`, an RFC 3339 time, or an age such as `2h`."""
-    if not isinstance(value, str) or value in ("trim-horizon", "latest"):
+    if value in ("trim-horizon", "latest"):
         return value
-    if age := AGE.fullmatch(value):
-        return datetime.now(UTC) - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+    now = datetime.now(UTC)
     try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
+        age = AGE.fullmatch(str(value))
+        moment = now - timedelta(seconds=float(age[1]) * UNITS[age[2]]) if age else datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError):
         raise ValueError("say trim-horizon, latest, an RFC 3339 time, or an age such as 2h") from None
     if moment.tzinfo is None:
         raise ValueError("a time needs its offset, such as Z or +02:00")
+    if moment > now:
+        raise ValueError("this time is still to come; say latest to start now")
     return moment
 
 

@@ -5,13 +5,14 @@ takes, asks and hands over, `Discovery` makes rows for new shards; each on a lan
 """
 
 import heapq
+from contextlib import suppress
 
 from consumer.engine.balance import Balance
 from consumer.engine.discovery import Discovery
 from consumer.engine.holdings import Holdings
 from consumer.engine.renewals import Renewals
 from consumer.engine.scheduler import Lane, Scheduler
-from consumer.errors import Retryable
+from consumer.errors import LeaseLost, Retryable
 from consumer.leases import Change
 from consumer.leases.lease import handed_on
 
@@ -61,6 +62,12 @@ class Coordinator:
             else:
                 self._holdings.hand_over(consumer, None)
         self._scheduler.wake(self._renewals)
+
+    def let_go(self) -> None:
+        """Give up the shards of which a read is still under way."""
+        for consumer in self._holdings.running.values():
+            with suppress(Retryable, LeaseLost):
+                consumer.let_go()
 
     def farewell(self) -> None:
         """Release what names us still, such as an offer made to us while we left: nobody should wait for a lease."""

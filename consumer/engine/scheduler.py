@@ -14,6 +14,8 @@ from enum import Enum
 from typing import Protocol
 
 Clock = Callable[[], float]
+# When a task whose step raised is due again, seconds; the program ends meanwhile.
+AFTER_FAILURE = 1.0
 
 
 def boottime() -> float:
@@ -56,7 +58,10 @@ class Scheduler(Protocol):
 
 
 class ThreadScheduler:
-    """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive."""
+    """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive.
+
+    Until then the task stays: an orderly end may still ask something of it.
+    """
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
@@ -133,7 +138,7 @@ class _Threads:
                 delay = task.step(self._clock())
             except BaseException as error:
                 self._on_failure(error)
-                return
+                delay = AFTER_FAILURE
             self._done(task, delay)
 
     def _next(self) -> Task | None:

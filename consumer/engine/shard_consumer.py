@@ -6,6 +6,7 @@ next owner goes on.
 """
 
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.records import SHARD_END, BatchLimits, Fetched, Outcome, Position, Rank, Record, Shard, Skipped
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -107,12 +108,15 @@ class ShardConsumer:
         self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
         self._delivery = Delivery(tenure, world.rows, world.dead_letters, world.seal, world.metrics)
         self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
+        # Apart from the other: after a defect the shard is read again without trouble up to the same record.
+        self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
         self._leaving = False
         self._abandoning = False
         self._heir: Heir | None = None
         self._estimate = FIRST_ESTIMATE
         self._fetched_at = float("-inf")
+        self._reading, self._in_read = threading.Lock(), False
         self._restart()
 
     def _restart(self) -> None:
@@ -148,28 +152,42 @@ class ShardConsumer:
         self._abandoning = True
         self.hand_over(None)
 
+    def let_go(self) -> None:
+        """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
+
+        Raises:
+            Retryable: not now; try again.
+        """
+        with self._reading:
+            if self._in_read and not self.over:
+                self._hand_on()
+                self.over = True
+
     # The state machine -----------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> float | None:
         """Do the next piece of work; never raises but for `OutputClosed`, which is nobody's fault and ends the run."""
         try:
             delay: float | None = self._advance(now)
-            self._backoff.reset()
         except LeaseLost:
-            self._log.warning("lease.lost")
+            if not self.over:
+                self._log.warning("lease.lost")
             self._finish()
             delay = None
         except OutputClosed:
+            self.abandon()
             raise
         except IteratorExpired:
             self._log.info("iterator.expired")
             self._iterator = None
-            delay = 0.0 if not self._backoff.failures else self._backoff.next()
+            again = self._backoff.failures > 0
+            wait = self._backoff.next()
+            delay = wait if again else 0.0
         except Retryable as error:
             delay = self._retry_in(error)
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self._backoff.next()
+            delay = self._after_defects.next()
             self._log.error("shard.halted", error=type(error).__name__, where=_where(error), retry_in=round(delay, 1))
             self._restart()
         return delay
@@ -218,6 +236,8 @@ class ShardConsumer:
         self._batch = self._batch or self._buffer.batch()
         self._delivery.deliver(self._batch)
         self._after, self._batch = self._batch.end, None
+        self._backoff.reset()
+        self._after_defects.reset()
         self._buffer.close()
         self._empty()
         self._settle()
@@ -238,12 +258,10 @@ class ShardConsumer:
             return WAIT_FOR_BUDGET
         self._fetched_at = now
         try:
-            if self._iterator is None:
-                self._iterator = self._world.stream.open(self.shard_id, self._open_at())
-            asked = self._world.server_time()
-            fetched = self._world.stream.fetch(self._iterator)
+            asked, fetched = self._read()
         except ShardGone:
             return self._gone()
+        self._backoff.reset()
         self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
         self._children = fetched.children
         fresh = [record for record in fetched.records if self._fetched is None or record.sequence > self._fetched]
@@ -259,6 +277,17 @@ class ShardConsumer:
         if self._backlog or self._ended or not self._at_tip:
             return 0.0
         return max(0.0, min(self._world.pace.poll_interval, self._buffer.ripe_in(now)))
+
+    def _read(self) -> tuple[datetime, Fetched]:
+        """The next answer, and what time it was when it was asked for."""
+        self._in_read = True
+        try:
+            if self._iterator is None:
+                self._iterator = self._world.stream.open(self.shard_id, self._open_at())
+            return self._world.server_time(), self._world.stream.fetch(self._iterator)
+        finally:
+            with self._reading:
+                self._in_read = False
 
     def _open_at(self) -> Position:
         return self._after if self._fetched is None else Position.of(self._fetched)
@@ -296,12 +325,15 @@ class ShardConsumer:
         self._finish()
 
     def _leave(self) -> None:
+        self._hand_on()
+        self._finish()
+
+    def _hand_on(self) -> None:
         self.tenure.hand_on(self._heir)
         if self._heir is not None:
             self._log.info("lease.offered" if self._heir.ours else "lease.assigned", to=self._heir.worker_id)
         else:
             self._log.info("lease.released")
-        self._finish()
 
     def _finish(self) -> None:
         self._drop()
@@ -330,6 +362,7 @@ class ShardConsumer:
         if self._leaving and not isinstance(error, LeaseStale) and error.retry_after is None:
             self._log.warning("batch.dropped", error=str(error), note="delivered again by the next owner")
             self._abandoning = True
+            return 0.0
         if isinstance(error, Throttled):
             self._world.metrics.throttle()
         delay = error.retry_after or self._backoff.next()

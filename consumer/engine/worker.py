@@ -23,7 +23,10 @@ from consumer.telemetry.metrics import Metrics
 
 # How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
 PATIENCE = 10.0
+BETWEEN_TRIES = 0.5
 REPORT_INTERVAL = 60.0
+# How long the end waits for reads that are under way, seconds; what they answer is left to the next owner.
+READS_END = 2.0
 
 
 class Exit(IntEnum):
@@ -42,6 +45,15 @@ class Ending:
     _happened: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
     by_signal: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why, in a word or two."""
+        if self.by_signal is not None:
+            return signal.Signals(self.by_signal).name
+        if isinstance(self.error, OutputClosed):
+            return "output closed"
+        return "failure" if self.error else "caught up"
 
     def because(self, error: BaseException | None = None, by_signal: int | None = None) -> None:
         """End the run."""
@@ -76,7 +88,8 @@ class Worker:
         ending = Ending()
         with _signals(ending):
             for check in self.checks:
-                _try_for(PATIENCE, check, self.clock, ending)
+                if not _try_for(PATIENCE, check, self.clock, ending):
+                    return Exit.DONE  # told to stop before anything was begun
             scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
             coordinator = self.coordinator(scheduler)
             coordinator.start()
@@ -91,16 +104,15 @@ class Worker:
 
     def _drain(self, coordinator: Coordinator, ending: Ending) -> bool:
         log = structlog.get_logger()
-        reason = (
-            signal.Signals(ending.by_signal).name if ending.by_signal else "failure" if ending.error else "caught up"
-        )
-        log.info("worker.draining", reason=reason, leases=coordinator.leases)
-        deadline = self.clock() + self.shutdown_timeout
+        log.info("worker.draining", reason=ending.reason, leases=coordinator.leases)
+        began = self.clock()
         coordinator.drain(abandon=ending.error is not None)
         while not coordinator.drained:
-            if self.clock() >= deadline:
+            if self.clock() >= began + self.shutdown_timeout:
                 log.error("worker.not_drained", leases=coordinator.leases)
                 return False
+            if self.clock() >= began + READS_END:
+                coordinator.let_go()
             time.sleep(0.01)
         coordinator.farewell()
         return True
@@ -133,22 +145,24 @@ class Report:
         return REPORT_INTERVAL
 
 
-def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: Ending) -> None:
-    """Call `check` until it works.
+def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: Ending) -> bool:
+    """Call `check` until it works; False when the run has to end before that.
 
     Raises:
         ConfigurationError: it has not worked for `seconds`.
     """
     give_up = clock() + seconds
     while True:
+        began = clock()
         try:
             check()
-            return
+            return not ending.wait(0.0)
         except Retryable as error:
-            if clock() >= give_up:
+            now = clock()
+            if now + max(BETWEEN_TRIES, now - began) >= give_up:
                 raise ConfigurationError(f"{error} (tried for {seconds:.0f} s)") from error
-        if ending.wait(0.5):
-            return
+        if ending.wait(BETWEEN_TRIES):
+            return False
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A directory of complete JSON-lines files, one a batch, that appear whole and are never touched again.
 
-`DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl`. A file is written under a name that readers ignore, fsynced, and
-linked to its final name; if that name is taken the batch was written before, so each row is there exactly once.
+`DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl` for rows, `….dead-letters.jsonl` for dead letters. A file is written
+under a name that readers ignore, fsynced, and linked to its final name; if that name is taken the batch was written
+before, so each row is there exactly once.
 """
 
 import contextlib
@@ -27,7 +28,9 @@ def connect(url: PlaceUrl, options: Options, contents: Contents) -> "JsonlSink":
     """Open the sink."""
     if not url.path:
         raise ConfigurationError(f"{url.label} jsonl: name a directory, such as jsonl:rows")
-    return JsonlSink(Path(url.path), private=contents.private)
+    # Rows and dead letters may share a directory: a batch of the one must not pass for a batch of the other.
+    suffix = ".dead-letters.jsonl" if contents.private else ".jsonl"
+    return JsonlSink(Path(url.path), suffix, private=contents.private)
 
 
 class JsonlSink:
@@ -36,8 +39,8 @@ class JsonlSink:
     limits = BatchLimits(rows=10_000, bytes=8 * 1024 * 1024, age=10.0)
     repeats = Repeats.BY_BATCH
 
-    def __init__(self, directory: Path, private: bool = False) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, suffix: str = ".jsonl", private: bool = False) -> None:
+        self._directory, self._suffix = directory, suffix
         self._mode = 0o600 if private else 0o666
 
     def check(self) -> None:
@@ -55,7 +58,7 @@ class JsonlSink:
                     path.unlink()
 
     def write(self, batch: Batch) -> int:
-        final = self._directory / f"{batch.name}.jsonl"
+        final = self._directory / f"{batch.name}{self._suffix}"
         unfinished = final.with_name(f".{final.name}.{secrets.token_hex(8)}.tmp")
         try:
             if final.exists():

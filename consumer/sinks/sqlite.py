@@ -3,7 +3,8 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from consumer.sinks import Batch, Contents, Repeats
 SCHEMES = ("sqlite",)
 # How long to wait for another writer of the file, seconds; longer ones are retried by the engine.
 BUSY = 2.0
+AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
+NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
 Values = list[Any]
 
 
@@ -57,12 +60,12 @@ class SqliteSink:
                 raise ConfigurationError(f"{self._file}: {error}") from None
 
     def write(self, batch: Batch) -> int:
-        rows = [self._values(item.line) for item in batch]
         with self._lock:
             try:
-                return self._write(rows)
+                return self._write(batch)
             except sqlite3.Error as error:
-                raise SinkUnavailable(f"{self._file}: {type(error).__name__}") from None
+                reason = getattr(error, "sqlite_errorname", type(error).__name__)  # its text may name a value
+                raise SinkUnavailable(f"{self._file}: {reason}") from None
 
     def close(self) -> None:
         with self._lock:
@@ -73,7 +76,9 @@ class SqliteSink:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             if self._contents.private:
-                os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+                descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+                os.fchmod(descriptor, 0o600)  # it may be there already, with rows in it
+                os.close(descriptor)
             connection = sqlite3.connect(self._file, timeout=BUSY, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -95,34 +100,38 @@ class SqliteSink:
         row = msgspec.json.decode(line)
         return [_stored(row.get(field)) for field in self._contents.fields]
 
-    def _write(self, rows: Sequence[Values]) -> int:
-        """Insert all in one transaction; row by row only when SQLite can't store one of them."""
+    def _write(self, batch: Batch) -> int:
+        """Insert all in one transaction, a part of the batch in memory at a time."""
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         before = connection.total_changes
         rejected: dict[int, str] = {}
+        rows, start = iter(batch), 0
         try:
-            try:
-                connection.executemany(self._insert, rows)
-            except (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError):
-                rejected = self._one_by_one(connection, rows)
+            while part := [self._values(item.line) for item in islice(rows, AT_ONCE)]:
+                rejected |= {start + index: why for index, why in self._insert_all(connection, part)}
+                start += len(part)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        repeated = len(rows) - len(rejected) - (connection.total_changes - before)
+        repeated = start - len(rejected) - (connection.total_changes - before)
         if rejected:
             raise RowsRejected(rejected, repeated)
         return repeated
 
-    def _one_by_one(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> dict[int, str]:
-        rejected = {}
+    def _insert_all(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> Iterator[tuple[int, str]]:
+        """Insert rows; one by one only when SQLite can't store one of them. Yields those with the reason."""
+        try:
+            connection.executemany(self._insert, rows)
+            return
+        except NOT_STORABLE:
+            pass
         for index, row in enumerate(rows):
             try:
                 connection.execute(self._insert, row)
-            except (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError) as error:
-                rejected[index] = f"SQLite cannot store it: {type(error).__name__}"
-        return rejected
+            except NOT_STORABLE as error:
+                yield index, f"SQLite cannot store it: {type(error).__name__}"
 
 
 def _stored(value: Any) -> Any:

@@ -2,17 +2,20 @@
 
 import os
 import stat
+import sys
 import threading
+from itertools import islice
 
 from pydantic import BaseModel
 
-from consumer.errors import OutputClosed, SinkUnavailable
+from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
 from consumer.places import PlaceUrl
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Contents, Repeats
 
 SCHEMES = ("stdout",)
 STDOUT = 1
+AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
 
 
 class Options(BaseModel, extra="forbid"):
@@ -21,6 +24,10 @@ class Options(BaseModel, extra="forbid"):
 
 def connect(url: PlaceUrl, options: Options, contents: Contents) -> "StdoutSink":
     """Open the sink."""
+    if url.path:
+        raise ConfigurationError(f"{url.label} stdout: takes no path; to write files say jsonl:DIR")
+    if sys.stdout is None:  # then descriptor 1 belongs to whatever is opened next
+        raise ConfigurationError(f"{url.label} stdout: standard output is closed; name another --sink")
     return StdoutSink(STDOUT)
 
 
@@ -36,13 +43,14 @@ class StdoutSink:
         self._torn = False
 
     def check(self) -> None:
-        """Standard output is there or it is not; the first write tells."""
+        """Standard output is there; whether anybody reads it, the first write tells."""
 
     def write(self, batch: Batch) -> int:
-        data = b"".join(item.line + b"\n" for item in batch)
+        lines = iter(batch)
         with self._lock:
             try:
-                self._write(b"\n" + data if self._torn else data)
+                while part := b"".join(item.line + b"\n" for item in islice(lines, AT_ONCE)):
+                    self._write(b"\n" + part if self._torn else part)
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
             except (BrokenPipeError, ValueError):

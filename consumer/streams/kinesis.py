@@ -1,10 +1,12 @@
 """Amazon Kinesis, polled with boto3. Retries are the engine's: here a call is made once, and its error translated."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -17,7 +19,9 @@ from consumer.streams.answers import Answer, TypedAnswers
 
 MOST_RECORDS = 10_000  # AWS GetRecords: at most 10,000 records or 10 MiB an answer
 CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 15.0
+READ_TIMEOUT = 10.0  # without a byte; an answer of 10 MiB may take longer in all
+ARN = re.compile(r"arn:[a-z-]+:kinesis:([a-z0-9-]+):\d{12}:stream/[A-Za-z0-9_.-]{1,128}")
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 THROTTLED = {"ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"}
 DENIED = {
     "AccessDeniedException": "the credentials lack a permission (kinesis:{action})",
@@ -31,10 +35,9 @@ def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, co
     """A boto3 client for a stream's name or ARN; profiles, environment and endpoints as boto3 finds them.
 
     Raises:
-        ConfigurationError: no region, no such profile, or an endpoint that is no URL.
+        ConfigurationError: no such name or ARN can be, no region, no such profile, or an endpoint that is no URL.
     """
-    if stream.startswith("arn:"):
-        region = stream.split(":")[3] or region
+    region = _region_of(stream) or region
     config = Config(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_TIMEOUT,
@@ -46,9 +49,23 @@ def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, co
         core = botocore.session.Session()
         core.register_component("response_parser_factory", TypedAnswers())
         session = boto3.Session(botocore_session=core)
-        return session.client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config)
+        client = session.client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config)
+        url = urlsplit(client.meta.endpoint_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+            raise ValueError(f"Invalid endpoint: {client.meta.endpoint_url}")
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(_advice(error)) from None
+    return client
+
+
+def _region_of(stream: str) -> str | None:
+    """The region in a stream's ARN; None for a name."""
+    arn = ARN.fullmatch(stream)
+    if arn is None and NAME.fullmatch(stream) is None:
+        raise ConfigurationError(
+            f"stream {stream!r}: give its name (letters, digits, _ . -) or arn:aws:kinesis:REGION:ACCOUNT:stream/NAME"
+        )
+    return arn[1] if arn else None
 
 
 class KinesisStream:
@@ -114,7 +131,9 @@ class KinesisStream:
         except ClientError as error:
             raise self._translated(error, action, reading) from None
         except (ConnectionError, HTTPClientError) as error:
-            raise StreamUnavailable(f"{action}: {type(error).__name__} at {self._client.meta.endpoint_url}") from None
+            raise StreamUnavailable(
+                f"the stream does not answer at {self._client.meta.endpoint_url}: {action}: {type(error).__name__}"
+            ) from None
         except BotoCoreError as error:
             raise (StreamUnavailable if reading else ConfigurationError)(_advice(error)) from None
 

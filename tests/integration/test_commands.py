@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from schemas import examples
-from tests.integration.test_run import environment
+from tests.integration.workers import environment
 
 
 def call(*arguments: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":

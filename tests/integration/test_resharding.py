@@ -3,105 +3,14 @@
 import os
 import random
 import signal
-import sqlite3
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from consumer.pipeline.deaggregation import aggregate
-from tests.integration.servers import kinesis_local
-from tests.integration.test_run import STREAM, environment, event, ids, run, worker
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with kinesis_local() as url:
-        yield url
-
-
-@pytest.fixture
-def kinesis(endpoint: str) -> Iterator[Any]:
-    client = boto3.client(
-        "kinesis",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-    client.create_stream(StreamName=STREAM, ShardCount=4)
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    yield client
-    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    client.close()
-
-
-def put(client: Any, numbers: range, per_record: int = 1) -> None:
-    """Put events with these numbers, plain or aggregated, spread over the shards."""
-    data = [
-        aggregate([(str(n), event(n)) for n in numbers[start : start + per_record]])
-        if per_record > 1
-        else event(numbers[start])
-        for start in range(0, len(numbers), per_record)
-    ]
-    for start in range(0, len(data), 200):
-        entries = [{"Data": item, "PartitionKey": str(random.random())} for item in data[start : start + 200]]
-        client.put_records(StreamName=STREAM, Records=entries)
-
-
-def active(client: Any) -> None:
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-
-
-def open_shards(client: Any) -> list[dict[str, Any]]:
-    shards = client.list_shards(StreamName=STREAM)["Shards"]
-    found = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
-    return sorted(found, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
-
-
-def split(client: Any) -> None:
-    shard = open_shards(client)[0]
-    middle = (int(shard["HashKeyRange"]["StartingHashKey"]) + int(shard["HashKeyRange"]["EndingHashKey"])) // 2
-    client.split_shard(StreamName=STREAM, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle))
-    active(client)
-
-
-def merge(client: Any) -> None:
-    left, right = open_shards(client)[-2:]
-    client.merge_shards(StreamName=STREAM, ShardToMerge=left["ShardId"], AdjacentShardToMerge=right["ShardId"])
-    active(client)
-
-
-def expected(count: int) -> list[str]:
-    return sorted(f"VW{number:032x}" for number in range(count))
-
-
-def in_sqlite(directory: Path) -> list[str]:
-    database = sqlite3.connect(directory / "rows.db")
-    found = [row[0] for row in database.execute("SELECT event_id FROM call_requests")]
-    database.close()
-    return found
-
-
-def start(directory: Path, endpoint: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    """A worker that runs on; its log goes to a file of its own."""
-    with (directory / f"log-{time.monotonic_ns()}").open("wb") as log:
-        return subprocess.Popen(worker(directory, endpoint, *arguments), cwd=directory, env=environment(), stderr=log)
-
-
-def wait_until(true: Any, seconds: float = 30.0) -> float:
-    """Wait for a condition on real processes; returns how long it took."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds, "it did not happen in time"
-        time.sleep(0.1)
-    return time.monotonic() - began
+from tests.integration.workers import expected, ids, in_sqlite, merge, owners, put, run, split, start, wait_until
 
 
 @pytest.mark.parametrize("sink", ["jsonl:rows", "sqlite:rows.db"])
@@ -126,7 +35,7 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing(
     """A crash at any instant: the files hold each event once all the same."""
     put(kinesis, range(400))
     made = 400
-    for attempt in range(6):
+    for attempt in range(4):
         name = "w" if worker_id == "same" else f"w{attempt}"
         process = start(
             tmp_path,
@@ -171,19 +80,6 @@ def test_two_processes_share_the_shards_and_one_reads_on_when_the_other_is_kille
         two.terminate()
         assert two.wait(10) == 0
         one.kill()
-
-
-def owners(directory: Path) -> Counter[str]:
-    """How many shards each worker holds, by the lease table."""
-    if not (directory / "call-consumer.db").exists():
-        return Counter()
-    database = sqlite3.connect(directory / "call-consumer.db")
-    try:
-        return Counter(row[0] for row in database.execute("SELECT owner FROM leases WHERE owner IS NOT NULL"))
-    except sqlite3.OperationalError:
-        return Counter()
-    finally:
-        database.close()
 
 
 def test_a_frozen_worker_that_wakes_repeats_nothing(kinesis: Any, endpoint: str, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class KclWorker:
     def start(self) -> None:
         world = self.fleet.world
         self.table = KclTable(self.fleet)
-        self.client = SimClient(self.fleet.stream, self.process, self.fleet.faults)
+        self.client = SimClient(self.fleet.stream, self.process, self.fleet.faults, ours=False)
         scheduler = VirtualScheduler(world, self.process)
         jobs = [(self.renew, RENEW), (self.read, 1.0), (self.discover if self.three else self.take, TAKE)]
         jobs += [(self.discover, DISCOVER), (self.lead, TAKE)] if self.three else []

@@ -11,6 +11,7 @@ import yaml
 from schemas.__main__ import drifted
 
 ROOT = Path(__file__).parents[2]
+LOCKS = [*sorted((ROOT / "requirements").glob("*.txt")), ROOT / ".ci" / "emulators" / "localstack" / "requirements.txt"]
 COMPOSE = yaml.safe_load((ROOT / "localstack-compose.yml").read_text())
 
 
@@ -45,7 +46,7 @@ def test_the_image_does_not_run_as_root_and_starts_the_worker_itself() -> None:
     assert "--require-hashes" in dockerfile
 
 
-@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_every_locked_requirement_has_a_version_and_hashes_and_no_address(lock: Path) -> None:
     """Pinned by version and hash, never by where it is downloaded from."""
     text = lock.read_text()

@@ -1,0 +1,173 @@
+"""Every sink there is, in a place of its own where its readers can be asked and trouble can be made."""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.pipeline.batching import Chunk, Spool
+from consumer.places import options_of, parse
+from consumer.records import Place, Row
+from consumer.sinks import Contents, Repeats, Sink, jsonl, sqlite, stdout
+from tests.simulation.fleet import SimSink, Store
+from tests.simulation.stream import Faults
+from tests.simulation.world import Process, World
+
+CONTENTS = Contents("things", ("id", "value"), ("id",))
+PRIVATE = Contents("dead_things", ("id", "value"), ("id",), private=True)
+
+
+OPEN: list[Any] = []  # what a test leaves open; its fixture closes it
+
+
+def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **values: Any) -> Chunk:
+    """A batch of lines with these ids; it lies on disk, as a large one does. `row_7=…` is the value of id 7."""
+    spool = Spool(memory=0)
+    OPEN.append(spool)
+    for number in ids:
+        line = json.dumps({"id": number, "value": values.get(f"row_{number}", "v")}).encode()
+        spool.append(Row(line, Place("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+    return Chunk(name, spool, 0, len(ids))
+
+
+@dataclass
+class SinkPlace:
+    """Where a sink writes. `open` connects as a new process would; `seen` is what a reader finds there."""
+
+    open: Callable[[], Sink]
+    seen: Callable[[], list[int]]
+    trouble: Callable[[], Any]  # a context: writes fail as long as it lasts, the first one half done where that can be
+    unstorable: Any = None  # a value that it will never take
+
+
+def connect(module: Any, text: str, contents: Contents = CONTENTS) -> Sink:
+    """A sink from its URL, as the composition root does it."""
+    url = parse("--sink", text)
+    sink: Sink = module.connect(url, options_of(url, module.Options), contents)
+    OPEN.append(sink)
+    return sink
+
+
+def stdout_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
+    """Standard output into a file."""
+    file = directory / "out"
+
+    def fresh() -> Sink:
+        OPEN.append(output := file.open("ab"))
+        return stdout.StdoutSink(output.fileno())
+
+    @contextmanager
+    def trouble() -> Iterator[None]:
+        write = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(stdout.os, "write", half_then_full(write))  # type: ignore[attr-defined]
+            yield
+
+    return SinkPlace(fresh, lambda: ids(file.read_text()) if file.exists() else [], trouble)
+
+
+def half_then_full(write: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
+    """A disk with room for a part of a line more."""
+    room = [10]
+
+    def limited(descriptor: int, data: Any) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        taken, room[0] = room[0], 0
+        return write(descriptor, data[:taken])
+
+    return limited
+
+
+def ids(text: str) -> list[int]:
+    """The ids of whole lines; a torn one is a reader's to skip."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line)["id"])
+        except ValueError:
+            continue
+    return found
+
+
+def jsonl_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
+    """A directory of files."""
+    rows = directory / "rows"
+
+    @contextmanager
+    def trouble() -> Iterator[None]:
+        def broken(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(jsonl.os, "fsync", broken)  # type: ignore[attr-defined]
+            yield
+
+    def seen() -> list[int]:
+        return [number for file in sorted(rows.rglob("[!.]*.jsonl")) for number in ids(file.read_text())]
+
+    return SinkPlace(lambda: connect(jsonl, f"jsonl:{rows}"), seen, trouble)
+
+
+def sqlite_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
+    """A table in a file."""
+    file = directory / "rows.db"
+    monkeypatch.setattr(sqlite, "BUSY", 0.05)
+
+    @contextmanager
+    def trouble() -> Iterator[None]:
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.close()
+
+    def seen() -> list[int]:
+        reader = sqlite3.connect(file)
+        found = [row[0] for row in reader.execute("SELECT id FROM things ORDER BY rowid")]
+        reader.close()
+        return found
+
+    return SinkPlace(lambda: connect(sqlite, f"sqlite:{file}"), seen, trouble, unstorable=2**70)
+
+
+@dataclass
+class Simulated:
+    """The simulation's sink: a fake that nobody verifies is a lie."""
+
+    repeats: Repeats
+    world: World = field(default_factory=lambda: World(seed=2))
+    lock: Any = field(default_factory=threading.Lock)
+
+    def place(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
+        """A store that all processes share."""
+        store, faults = Store(self.repeats), Faults(self.world, {"sink after": 1.0})
+        faults.quiet = True
+
+        @contextmanager
+        def trouble() -> Iterator[None]:
+            faults.quiet = False
+            yield
+            faults.quiet = True
+
+        def seen() -> list[int]:
+            return [json.loads(row.event_id)["id"] for row in store.rows]
+
+        return SinkPlace(lambda: SimSink(self.world, store, Process("p"), faults), seen, trouble)
+
+
+PLACES: dict[str, Callable[[Path, pytest.MonkeyPatch], SinkPlace]] = {
+    "stdout": stdout_place,
+    "jsonl": jsonl_place,
+    "sqlite": sqlite_place,
+    **{
+        f"simulated {repeats.value}": lambda d, m, repeats=repeats: Simulated(repeats).place(d, m)  # type: ignore[misc]
+        for repeats in Repeats
+    },
+}

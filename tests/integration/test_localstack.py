@@ -1,0 +1,31 @@
+"""The whole job on LocalStack, run without docker: its ready hook makes the stream, the worker reads it."""
+
+from pathlib import Path
+
+import boto3
+
+from schemas import examples
+from tests.integration.servers import localstack
+from tests.integration.workers import STREAM, put, run
+
+
+def test_the_whole_job_on_localstack(tmp_path: Path) -> None:
+    """Each event is a row; a second run has nothing to do."""
+    with localstack() as endpoint:
+        client = boto3.client(
+            "kinesis",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        assert len(client.list_shards(StreamName=STREAM)["Shards"]) == 2
+        put(client, range(50))
+        put(client, range(50, 150), per_record=10)
+        client.put_record(StreamName=STREAM, PartitionKey="a", Data=examples.load("documented-call-created"))
+        done = run(tmp_path, endpoint, "--sink", "jsonl:rows", "--until-caught-up")
+        assert done.returncode == 0, done.stderr
+        assert "written 151" in done.stderr
+        again = run(tmp_path, endpoint, "--sink", "jsonl:rows", "--until-caught-up")
+        assert "written 0" in again.stderr
+        client.close()

@@ -1,0 +1,141 @@
+"""What an operator gets wrong, and what is not there at the start: one line that says what to do, and exit code 2."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.workers import CREDENTIALS, STREAM, environment, worker
+
+BARE = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+BARE |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
+
+
+def started(directory: Path, endpoint: str, *arguments: str, given: dict[str, str] | None = None) -> Any:
+    """A run that is expected to give up."""
+    command = worker(directory, endpoint, *arguments)
+    directory.mkdir(exist_ok=True)
+    return subprocess.Popen(command, cwd=directory, env=given or environment(), stderr=subprocess.PIPE, text=True)
+
+
+def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
+    """One line, exit code 2, no traceback."""
+    try:
+        lines = process.communicate(timeout=within)[1].strip().splitlines()
+    finally:
+        process.kill()
+    assert process.returncode == 2, lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("call-consumer: ")
+    assert says in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--nope"], "No such option: --nope"),
+        (["--sink"], "requires an argument"),
+        (["--sink", "jsnol:rows"], "did you mean 'jsonl'"),
+        (["--sink", "jsonl:rows?rowz=1"], "unknown option 'rowz'"),
+        (["--lease-duration", "soon"], "--lease-duration"),
+        (["--sink", "jsonl:/dev/null/rows"], "/dev/null/rows"),
+        (["--dead-letters", "jsonl:/dev/null/letters"], "/dev/null/letters"),
+        (["--leases", "sqlite:/dev/null/leases.db"], "--leases"),
+        (["--leases", "sqlite:no-database"], "not a database"),
+        (["--sink", "sqlite:no-database"], "not a database"),
+        (["--from", "yesterday"], "--from"),
+        (["--region", "no region"], "region"),
+        (["--endpoint-url", "127.0.0.1"], "Invalid endpoint"),
+        (["--endpoint-url", "http://127.0.0.1:99999"], "Port out of range"),
+        (["--config", "missing.toml"], "missing.toml: No such file"),
+        (["--config", "typo.toml"], "there is no setting 'sinc'; did you mean sink?"),
+    ],
+)
+def test_a_mistake_is_one_line(kinesis: Any, endpoint: str, tmp_path: Path, arguments: list[str], says: str) -> None:
+    """It says what and where."""
+    (tmp_path / "typo.toml").write_text('sinc = "stdout:"')
+    (tmp_path / "no-database").write_bytes(b"no database " * 100)
+    assert_refused(started(tmp_path, endpoint, *arguments), says)
+
+
+def test_a_stream_that_cannot_be_or_is_not_there_is_one_line(endpoint: str, tmp_path: Path) -> None:
+    """Name, region and endpoint are in it, or what a name looks like."""
+    runs = {
+        "no-such-stream": f"there is no stream 'no-such-stream' in us-east-1 at {endpoint}",
+        "arn:aws:s3:::bucket": "give its name",
+        "arn:aws:kinesis:us-east-1:000000000000:stream/no-such-stream": "there is no stream 'no-such-stream'",
+        "odd name!": "give its name",
+    }
+    for stream, says in runs.items():
+        command = [sys.executable, "-m", "consumer", "run", stream, "--endpoint-url", endpoint]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+        assert_refused(process, says)
+
+
+def test_missing_credentials_region_and_standard_output_are_one_line(endpoint: str, tmp_path: Path) -> None:
+    """With what to set."""
+    access = {name: value for name, value in CREDENTIALS.items() if name.endswith(("KEY_ID", "ACCESS_KEY"))}
+    region = {"AWS_DEFAULT_REGION": "us-east-1"}
+    assert_refused(started(tmp_path, endpoint, given={**BARE, **region}), "no AWS credentials: set AWS_PROFILE")
+    assert_refused(started(tmp_path, endpoint, given={**BARE, **access}), "no AWS region: give --region")
+    command = ["bash", "-c", 'exec "$@" >&-', "bash", *worker(tmp_path, endpoint)]
+    closed = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert_refused(closed, "standard output is closed")
+
+
+def test_what_does_not_answer_is_tried_for_ten_seconds(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """An endpoint nobody listens at, one that is silent, a locked lease table, a locked sink: all at once here."""
+    for name in ("leases", "sink"):
+        (tmp_path / name).mkdir()
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen()
+    with (
+        silent,
+        closing(sqlite3.connect(tmp_path / "leases" / "call-consumer.db", isolation_level=None)) as leases,
+        closing(sqlite3.connect(tmp_path / "sink" / "rows.db", isolation_level=None)) as rows,
+    ):
+        leases.execute("BEGIN EXCLUSIVE")
+        rows.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        runs = {
+            "does not answer at http://127.0.0.1:9": started(tmp_path / "a", "http://127.0.0.1:9"),
+            "ReadTimeout": started(tmp_path / "b", f"http://127.0.0.1:{silent.getsockname()[1]}"),
+            "database is locked": started(tmp_path / "leases", endpoint),
+            "locked by another process": started(tmp_path / "sink", endpoint, "--sink", "sqlite:rows.db"),
+        }
+        for says, process in runs.items():
+            assert_refused(process, says)
+        assert time.monotonic() - began > 9
+    assert not (tmp_path / "a" / "call-consumer.db").exists()
+
+
+def test_a_disk_that_is_full_holds_the_shard_up_and_loses_nothing(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """Loudly, for as long as it lasts; the next run delivers each row once."""
+    data = b'{"type": "com.twilio.voice.api-request.call.created", "source": "s", "id": "%d", "data": {"sid": "CA1"}}'
+    for number in range(20):
+        kinesis.put_record(StreamName=STREAM, PartitionKey="one shard", Data=data % number)
+    small = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash"]
+    arguments = ["--sink", "jsonl:rows", "--leases", "memory:", "--batch-age", "0.2"]
+    full = subprocess.Popen(
+        [*small, *worker(tmp_path, endpoint, *arguments)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    )
+    assert full.stderr is not None
+    line = b""
+    while b"File too large" not in line:
+        line = full.stderr.readline()
+        assert line
+    full.terminate()
+    assert full.wait(10) == 0
+    assert not list((tmp_path / "rows").rglob("[!.]*.jsonl"))
+    full.stderr.close()
+    again = worker(tmp_path, endpoint, *arguments, "--until-caught-up")
+    done = subprocess.run(again, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=60)
+    assert b"written 20" in done.stderr

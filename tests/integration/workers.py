@@ -1,0 +1,138 @@
+"""Real worker processes, what they are given and what they leave."""
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from consumer.pipeline.deaggregation import aggregate
+
+STREAM = "twilio-events"
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def event(number: int, event_type: str = "com.twilio.voice.api-request.call.created") -> bytes:
+    data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {"To": "+15550100000"}}}
+    envelope = {"specversion": "1.0", "type": event_type, "source": "/calls", "id": f"VW{number:032x}", "data": data}
+    return json.dumps(envelope).encode()
+
+
+def worker(directory: Path, endpoint: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", endpoint, *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, **CREDENTIALS}
+
+
+def run(directory: Path, endpoint: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        worker(directory, endpoint, *arguments),
+        cwd=directory,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def ids(directory: Path) -> list[str]:
+    lines = [line for file in sorted(directory.rglob("*.jsonl")) for line in file.read_text().splitlines()]
+    return [json.loads(line)["event_id"] for line in lines]
+
+
+def put(client: Any, numbers: range, per_record: int = 1) -> None:
+    """Put events with these numbers, plain or aggregated, spread over the shards."""
+    data = [
+        aggregate([(str(n), event(n)) for n in numbers[start : start + per_record]])
+        if per_record > 1
+        else event(numbers[start])
+        for start in range(0, len(numbers), per_record)
+    ]
+    for start in range(0, len(data), 200):
+        entries = [{"Data": item, "PartitionKey": str(random.random())} for item in data[start : start + 200]]
+        client.put_records(StreamName=STREAM, Records=entries)
+
+
+def active(client: Any) -> None:
+    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+
+
+def open_shards(client: Any) -> list[dict[str, Any]]:
+    shards = client.list_shards(StreamName=STREAM)["Shards"]
+    found = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+    return sorted(found, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+
+
+def split(client: Any) -> None:
+    shard = open_shards(client)[0]
+    middle = (int(shard["HashKeyRange"]["StartingHashKey"]) + int(shard["HashKeyRange"]["EndingHashKey"])) // 2
+    client.split_shard(StreamName=STREAM, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle))
+    active(client)
+
+
+def merge(client: Any) -> None:
+    left, right = open_shards(client)[-2:]
+    client.merge_shards(StreamName=STREAM, ShardToMerge=left["ShardId"], AdjacentShardToMerge=right["ShardId"])
+    active(client)
+
+
+def expected(count: int) -> list[str]:
+    return sorted(f"VW{number:032x}" for number in range(count))
+
+
+def in_sqlite(directory: Path) -> list[str]:
+    database = sqlite3.connect(directory / "rows.db")
+    found = [row[0] for row in database.execute("SELECT event_id FROM call_requests")]
+    database.close()
+    return found
+
+
+def start(
+    directory: Path, endpoint: str, *arguments: str, stdout: IO[bytes] | int | None = None
+) -> "subprocess.Popen[bytes]":
+    """A worker that runs on; its log goes to a file of its own."""
+    with (directory / f"log-{time.monotonic_ns()}").open("wb") as log:
+        return subprocess.Popen(
+            worker(directory, endpoint, *arguments), cwd=directory, env=environment(), stdout=stdout, stderr=log
+        )
+
+
+def logged(directory: Path) -> str:
+    """What all workers of a directory have logged."""
+    return "".join(file.read_text() for file in sorted(directory.glob("log-*")))
+
+
+def wait_until(true: Callable[[], object], seconds: float = 30.0) -> float:
+    """Wait for a condition on real processes; returns how long it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, "it did not happen in time"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def owners(directory: Path) -> Counter[str]:
+    """How many shards each worker holds, by the lease table."""
+    if not (directory / "call-consumer.db").exists():
+        return Counter()
+    database = sqlite3.connect(directory / "call-consumer.db")
+    try:
+        return Counter(row[0] for row in database.execute("SELECT owner FROM leases WHERE owner IS NOT NULL"))
+    except sqlite3.OperationalError:
+        return Counter()
+    finally:
+        database.close()

@@ -1,0 +1,157 @@
+"""Tasks on threads: due order, lanes, waking."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from consumer.engine.scheduler import Lane, ThreadScheduler
+
+PATIENCE = 10.0  # seconds until a test gives up waiting for a thread
+
+
+class Steps:
+    """A task that calls `act` and says when it is due again."""
+
+    def __init__(self, act: Callable[[], float | None]) -> None:
+        self._act = act
+        self.stepped = threading.Semaphore(0)
+        self.steps = 0
+
+    def step(self, now: float) -> float | None:
+        self.steps += 1
+        try:
+            return self._act()
+        finally:
+            self.stepped.release()
+
+    def wait(self) -> None:
+        """Wait for one more step."""
+        assert self.stepped.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture
+def failures() -> list[BaseException]:
+    return []
+
+
+@pytest.fixture
+def scheduler(failures: list[BaseException]) -> Iterator[ThreadScheduler]:
+    made = ThreadScheduler(2, failures.append)
+    yield made
+    made.stop()
+
+
+def test_tasks_run_in_the_order_in_which_they_are_due() -> None:
+    """Not in the order in which they were added."""
+    order: list[str] = []
+    gate = threading.Event()
+    failures: list[BaseException] = []
+    scheduler = ThreadScheduler(1, failures.append)
+    delays = {"late": [0.06, None], "early": [0.02, None], "middle": [0.04, None]}
+
+    def act(name: str) -> Callable[[], float | None]:
+        def run() -> float | None:
+            gate.wait(PATIENCE)
+            order.append(name)
+            return delays[name].pop(0)
+
+        return run
+
+    tasks = [Steps(act(name)) for name in delays]
+    for task in tasks:
+        scheduler.add(task, Lane.SHARDS)
+    gate.set()
+    for task in tasks:
+        task.wait()
+        task.wait()
+    scheduler.stop()
+    assert order[3:] == ["early", "middle", "late"]
+
+
+def test_a_lane_of_hanging_threads_does_not_hold_up_renewals(scheduler: ThreadScheduler) -> None:
+    """Every thread of the shards hangs in a sink; leases are renewed all the same."""
+    hang = threading.Event()
+
+    def act() -> None:
+        hang.wait(PATIENCE)
+
+    hanging = [Steps(act) for _ in range(4)]
+    for task in hanging:
+        scheduler.add(task, Lane.SHARDS)
+    renewals, balance = Steps(lambda: 0.001), Steps(lambda: 0.001)
+    scheduler.add(renewals, Lane.RENEWALS)
+    scheduler.add(balance, Lane.COORDINATOR)
+    for _ in range(3):
+        renewals.wait()
+        balance.wait()
+    assert sum(task.steps for task in hanging) == 2
+    hang.set()
+    for task in hanging:
+        task.wait()
+
+
+def test_wake_makes_a_sleeping_task_due_now(scheduler: ThreadScheduler) -> None:
+    """A drain does not wait for a back-off of half a minute."""
+    task = Steps(lambda: 3600.0)
+    scheduler.add(task, Lane.SHARDS)
+    task.wait()
+    scheduler.wake(task)
+    task.wait()
+
+
+def test_wake_during_a_step_runs_the_task_once_more_after_it(scheduler: ThreadScheduler) -> None:
+    """A wish that comes while the task is busy is not forgotten, and never runs it twice at once."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def act() -> float:
+        begun.set()
+        go_on.wait(PATIENCE)
+        return 3600.0
+
+    task = Steps(act)
+    scheduler.add(task, Lane.SHARDS)
+    assert begun.wait(PATIENCE)
+    scheduler.wake(task)
+    assert task.steps == 1
+    go_on.set()
+    task.wait()
+    task.wait()
+
+
+def test_a_task_that_is_over_is_not_run_again(scheduler: ThreadScheduler) -> None:
+    """None means over; waking it does nothing."""
+    task, other = Steps(lambda: None), Steps(lambda: None)
+    scheduler.add(task, Lane.SHARDS)
+    task.wait()
+    scheduler.wake(task)
+    scheduler.add(other, Lane.SHARDS)
+    other.wait()
+    assert task.steps == 1
+
+
+def test_a_step_that_raises_is_told_and_the_task_can_still_be_woken(
+    scheduler: ThreadScheduler, failures: list[BaseException]
+) -> None:
+    """The program ends; until then an orderly end may ask the task to give its lease back."""
+    acts: list[Callable[[], float | None]] = [lambda: 1 / 0, lambda: None]
+
+    def act() -> float | None:
+        return acts.pop(0)()
+
+    task = Steps(act)
+    scheduler.add(task, Lane.SHARDS)
+    task.wait()
+    scheduler.wake(task)
+    task.wait()
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+def test_nothing_starts_after_stop(scheduler: ThreadScheduler) -> None:
+    """Steps under way are not waited for, new ones are not begun."""
+    task = Steps(lambda: 0.0)
+    scheduler.add(task, Lane.SHARDS)
+    task.wait()
+    scheduler.stop()
+    scheduler.add(late := Steps(lambda: 0.0), Lane.SHARDS)
+    assert not late.stepped.acquire(timeout=0.05)

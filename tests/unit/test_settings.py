@@ -1,0 +1,118 @@
+"""One model: flag, else environment, else file, else default."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ConfigurationError
+from consumer.settings import PREFIX, Settings, flag, load
+
+VALUES = {  # one value a setting that is not its default, as people type it
+    "stream": "calls",
+    "sink": "jsonl:rows",
+    "dead_letters": "sqlite:letters.db",
+    "leases": "memory:",
+    "application": "reports",
+    "from_": "latest",
+    "until_caught_up": "true",
+    "fail_on_dead_letters": "true",
+    "raw": "true",
+    "worker_id": "w1",
+    "lease_duration": "3.5",
+    "shutdown_timeout": "5",
+    "batch_rows": "7",
+    "batch_bytes": "2MiB",
+    "batch_age": "0.5",
+    "memory": "1GiB",
+    "threads": "3",
+    "max_leases": "4",
+    "poll_interval": "0.2",
+    "region": "eu-west-1",
+    "endpoint_url": "http://127.0.0.1:4566",
+    "log_level": "debug",
+    "log_format": "json",
+}
+
+
+def toml(directory: Path, text: str) -> str:
+    file = directory / "settings.toml"
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_flag_variable_and_key_mean_the_same(name: str, tmp_path: Path) -> None:
+    """Whichever way a value comes, it is the same setting."""
+    value = VALUES[name]
+    by_flag = load({name: value}, environ={})
+    by_variable = load({}, environ={PREFIX + name.rstrip("_").upper(): value})
+    by_key = load({}, toml(tmp_path, f'{flag(name)[2:]} = "{value}"'), environ={})
+    assert by_flag == by_variable == by_key
+    assert getattr(by_flag, name) != Settings.model_fields[name].default
+
+
+def test_flag_before_variable_before_file_before_default(tmp_path: Path) -> None:
+    """The nearer to the user wins."""
+    file = toml(tmp_path, "threads = 1\nmax-leases = 1\nbatch-rows = 1")
+    found = load({"threads": "3"}, file, environ={f"{PREFIX}THREADS": "2", f"{PREFIX}MAX_LEASES": "2"})
+    assert (found.threads, found.max_leases, found.batch_rows, found.raw) == (3, 2, 1, False)
+
+
+def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
+    """As a container does it."""
+    assert load({}, environ={f"{PREFIX}CONFIG": toml(tmp_path, 'stream = "s"')}).stream == "s"
+
+
+def test_the_region_of_the_environment_is_the_last_resort() -> None:
+    """AWS_REGION is what containers are given; ours is nearer."""
+    assert load({}, environ={"AWS_REGION": "eu-west-1"}).region == "eu-west-1"
+    assert load({}, environ={"AWS_REGION": "eu-west-1", f"{PREFIX}REGION": "us-east-1"}).region == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('sinc = "stdout:"', "there is no setting 'sinc'; did you mean sink"),
+        ("threads = [1]", "threads: input should be a valid integer"),
+        ("from = 2026-01-01T00:00:00", "from: a time needs its offset"),
+        ("from = 2026-01-01", "from: a time needs its offset"),
+        ("= 1", "not TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: str, says: str) -> None:
+    """One line that says where."""
+    file = toml(tmp_path, text)
+    with pytest.raises(ConfigurationError, match=says) as raised:
+        load({}, file, environ={})
+    assert file in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "says"),
+    [
+        ({"threads": "0"}, {}, "--threads"),
+        ({"lease_duration": "nan"}, {}, "--lease-duration"),
+        ({}, {f"{PREFIX}MEMORY": "lots"}, f"{PREFIX}MEMORY"),
+        ({}, {f"{PREFIX}SINC": "x"}, f"did you mean {PREFIX}SINK"),
+        ({"from_": "yesterday"}, {}, "--from: say trim-horizon"),
+        ({"from_": "99999999999999d"}, {}, "--from: say trim-horizon"),
+        ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from: this time is still to come"),
+    ],
+)
+def test_a_mistake_names_where_it_was_made(flags: dict[str, object], environ: dict[str, str], says: str) -> None:
+    """The flag, or the variable."""
+    with pytest.raises(ConfigurationError, match=says):
+        load(flags, environ=environ)
+
+
+def test_an_age_is_counted_back_from_now() -> None:
+    """`2h` is two hours ago."""
+    start = load({"from_": "2h"}, environ={}).from_
+    assert isinstance(start, datetime)
+    assert abs(datetime.now(UTC) - timedelta(hours=2) - start) < timedelta(seconds=5)
+
+
+def test_an_arn_names_the_application_by_its_stream() -> None:
+    """The default application is the stream's name."""
+    assert load({"stream": "arn:aws:kinesis:eu-west-1:123456789012:stream/calls"}, environ={}).name == "calls"

@@ -1,0 +1,357 @@
+"""One leased shard, a step at a time, in time that stands still."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+import structlog
+
+from consumer.engine.budget import Budget
+from consumer.engine.shard_consumer import LEAST_INTERVAL, Pace, Processed, ShardConsumer, Surroundings
+from consumer.errors import IteratorExpired, OutputClosed, SinkUnavailable, StreamUnavailable, Throttled
+from consumer.leases import Pending
+from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
+from consumer.sinks import Repeats
+from consumer.telemetry.metrics import Metrics
+from tests.unit.clocks import FakeClock
+from tests.unit.fakes import SHARD, JournalSink, held, row, seal
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Done(NamedTuple):
+    outcomes: Sequence[Outcome]
+    user_records: int
+    out_of_range: int
+    last: Position
+
+
+def process(record: Record, after: Position) -> Processed:
+    """One row a record; `skip` is skipped, `boom` is a defect."""
+    if record.data == b"boom":
+        raise ZeroDivisionError
+    made: Outcome = Skipped("other") if record.data == b"skip" else row(record.sequence)
+    return Done([made], 1, 0, Position.of(record.sequence))
+
+
+class Script:
+    """A stream that answers as told, then with nothing more to read."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self.journal = journal
+        self.answers: list[Fetched | Exception] = []
+        self.during: Callable[[], None] = lambda: None
+
+    def summary(self) -> StreamSummary:
+        return StreamSummary("stream", True, NOW, NOW)
+
+    def shards(self) -> Sequence[Shard]:
+        return [Shard(SHARD)]
+
+    def open(self, shard_id: str, position: Position) -> str:
+        self.journal.append(f"open {position}")
+        return "iterator"
+
+    def fetch(self, iterator: str) -> Fetched:
+        self.during()
+        answer = self.answers.pop(0) if self.answers else Fetched([], "iterator", 0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def records(*sequences: int, data: bytes = b"x", behind: int = 0, last: bool = False) -> Fetched:
+    """An answer with these records."""
+    found = [Record(number, "key", 0.0, data) for number in sequences]
+    return Fetched(found, None if last else "iterator", behind, (), len(found))
+
+
+class Bench:
+    """A shard consumer with all that it talks to."""
+
+    def __init__(self, repeats: Repeats = Repeats.BY_ROW, **lease: Any) -> None:
+        self.journal: list[str] = []
+        self.clock = FakeClock()
+        self.table, self.tenure = held(self.journal, self.clock, **lease)
+        self.stream = Script(self.journal)
+        self.rows = JournalSink("rows", self.journal, repeats)
+        self.metrics, self.budget = Metrics(), Budget(10_000_000)
+        world = Surroundings(
+            stream=self.stream,
+            rows=self.rows,
+            dead_letters=JournalSink("letters", self.journal),
+            budget=self.budget,
+            metrics=self.metrics,
+            pace=Pace(1.0, BatchLimits(rows=2, bytes=1000, age=5.0)),
+            clock=self.clock,
+            server_time=lambda: NOW + timedelta(seconds=self.clock.now),
+            processor=lambda _: process,
+            seal=seal,
+            rng=random.Random(1),
+            log=structlog.wrap_logger(None, processors=[self.log]),
+        )
+        self.logged: list[str] = []
+        self.consumer = ShardConsumer(self.tenure, world, lambda *_: ("child-1", "child-2"))
+
+    def log(self, logger: Any, method: str, event: Any) -> Any:
+        self.logged.append(event["event"])
+        raise structlog.DropEvent
+
+    def run(self, steps: int = 20) -> float | None:
+        """Step as long as there is something to do at once; returns the last wish."""
+        delay: float | None = 0.0
+        while delay is not None and delay < 2 * LEAST_INTERVAL and steps:
+            self.clock.advance(delay)
+            delay = self.consumer.step(self.clock())
+            steps -= 1
+        return delay
+
+    @property
+    def done(self) -> list[str]:
+        """What was written."""
+        return [line for line in self.journal if not line.startswith("open")]
+
+
+def test_full_batches_are_delivered_and_the_rest_waits_until_it_is_old() -> None:
+    """Two rows are a batch here; the third is delivered five seconds later."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2, 3)]
+    assert bench.run() == pytest.approx(1.0)
+    assert bench.done == ["rows 1,2", "checkpoint 2.0"]
+    bench.clock.advance(5.0)
+    bench.run()
+    assert bench.done[2:] == ["rows 3", "checkpoint 3.0"]
+
+
+def test_it_asks_at_once_when_behind_and_once_a_second_at_the_tip_but_never_above_the_limit() -> None:
+    """AWS allows five reads a second."""
+    bench = Bench()
+    bench.stream.answers = [records(1, behind=60_000), records(2, behind=0)]
+    first = bench.consumer.step(bench.clock())
+    assert first == 0.0
+    assert bench.consumer.step(bench.clock()) == 0.0  # decodes
+    assert bench.consumer.step(bench.clock()) == pytest.approx(LEAST_INTERVAL)  # may not read yet
+    bench.clock.advance(LEAST_INTERVAL)
+    bench.run()
+    assert bench.done == ["rows 1,2", "checkpoint 2.0"]
+
+
+def test_skipped_records_move_the_checkpoint_when_the_batch_is_old() -> None:
+    """Nothing is written, nothing is read twice."""
+    bench = Bench()
+    bench.stream.answers = [records(1, data=b"skip")]
+    bench.run()
+    bench.clock.advance(5.0)
+    bench.run()
+    assert bench.done == ["checkpoint 1.0"]
+    assert bench.metrics.skipped == {"other": 1}
+
+
+def test_an_expired_iterator_is_opened_again_after_the_last_fetched_record() -> None:
+    """What is buffered stays, and the record at that place is not taken twice."""
+    bench = Bench()
+    bench.stream.answers = [records(1), IteratorExpired(), records(1, 2)]
+    bench.run()
+    bench.clock.advance(1.0)
+    bench.run()
+    assert bench.journal == ["open TRIM_HORIZON", "open 1.0", "rows 1,2", "checkpoint 2.0"]
+
+
+@pytest.mark.parametrize("error", [StreamUnavailable(), Throttled()])
+def test_a_stream_in_trouble_is_asked_again_with_growing_waits(error: Exception) -> None:
+    """For ever, and then it goes on as if nothing had been."""
+    bench = Bench()
+    bench.stream.answers = [error] * 5 + [records(1, 2)]
+    waits: list[float] = []
+    while bench.stream.answers:
+        left = len(bench.stream.answers)
+        delay = bench.consumer.step(bench.clock())
+        assert delay is not None
+        if len(bench.stream.answers) < left:
+            waits.append(delay)
+        bench.clock.advance(delay)
+        bench.tenure.began(bench.clock())
+    bench.run()
+    assert waits[4] > 2 * waits[0]
+    assert bench.done == ["rows 1,2", "checkpoint 2.0"]
+
+
+def test_a_sink_that_is_down_gets_the_same_batch_until_it_takes_it() -> None:
+    """No record is fetched meanwhile: an occupied slot is the back-pressure."""
+    bench = Bench()
+    bench.rows.answers = [SinkUnavailable()] * 3
+    bench.stream.answers = [records(1, 2), records(3)]
+    for _ in range(30):
+        delay = bench.consumer.step(bench.clock())
+        bench.clock.advance(min(delay or 0.0, 1.0))
+        bench.tenure.began(bench.clock())
+        if "checkpoint 2.0" in bench.journal:
+            break
+        assert len(bench.stream.answers) <= 1
+    assert bench.done == ["rows 1,2"] * 4 + ["checkpoint 2.0"]
+
+
+def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_checkpoint() -> None:
+    """Loud, with a place and without the text of the error (rules 8 and 11)."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2), records(3, data=b"boom"), records(3)]
+    bench.run()
+    bench.clock.advance(1.0)
+    bench.run()
+    assert "shard.halted" in bench.logged
+    assert not bench.consumer.over
+    bench.clock.advance(30.0)
+    bench.tenure.began(bench.clock())
+    bench.run()
+    assert "open 2.0" in bench.journal
+
+
+def test_a_defect_that_stays_is_tried_with_growing_waits() -> None:
+    """Reading it again works each time; that alone is no progress."""
+    bench = Bench()
+    bench.stream.answers = [records(1, data=b"boom") for _ in range(6)]
+    waits: list[float] = []
+    while bench.stream.answers or len(waits) < 6:
+        halts = bench.logged.count("shard.halted")
+        delay = bench.consumer.step(bench.clock())
+        assert delay is not None
+        if bench.logged.count("shard.halted") > halts:
+            waits.append(delay)
+        bench.clock.advance(delay)
+        bench.tenure.began(bench.clock())
+    assert waits[4] > 2 * waits[0]
+
+
+def test_the_end_of_a_shard_delivers_what_is_left_before_it_says_so() -> None:
+    """SHARD_END comes last, with its children."""
+    bench = Bench()
+    bench.stream.answers = [records(1, last=True)]
+    assert bench.run() is None
+    assert bench.done == ["rows 1", "checkpoint 1.0", "checkpoint SHARD_END"]
+    assert bench.tenure.lease.children == ("child-1", "child-2")
+    assert bench.consumer.over
+
+
+def test_handing_over_delivers_first_then_releases() -> None:
+    """The next owner has nothing to repeat."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    bench.consumer.hand_over(None)
+    assert bench.run() is None
+    assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
+
+
+def test_leaving_with_a_sink_that_is_down_drops_the_batch_and_releases_at_once() -> None:
+    """One try has to do; it is read again by the next owner. No back-off of half a minute stands in the way."""
+    bench = Bench()
+    bench.rows.answers = [SinkUnavailable()] * 9
+    bench.stream.answers = [records(1, 2)]
+    for _ in range(3):
+        bench.consumer.step(bench.clock())
+    bench.consumer.hand_over(None)
+    assert bench.run() is None
+    assert bench.done[-1] == "owner None"
+    assert bench.tenure.lease.checkpoint != Position.of(2)
+
+
+def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() -> None:
+    """A renewal makes it good again."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2)]
+    bench.consumer.step(bench.clock())
+    bench.consumer.step(bench.clock())
+    bench.clock.advance(11.0)
+    assert bench.run(steps=5) is not None
+    assert bench.done == []
+    bench.tenure.began(bench.clock())
+    bench.clock.advance(1.0)
+    bench.run()
+    assert bench.done == ["rows 1,2", "checkpoint 2.0"]
+
+
+def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> None:
+    """No checkpoint passes what was not written."""
+    bench = Bench()
+    bench.rows.answers = [OutputClosed()]
+    bench.stream.answers = [records(1, 2)]
+    with pytest.raises(OutputClosed):
+        bench.run()
+    assert bench.run() is None
+    assert bench.done == ["rows 1,2", "owner None"]
+
+
+def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_say() -> None:
+    """Its name is in the row; the next batch ends exactly there (rule 7)."""
+    bench = Bench(Repeats.BY_BATCH, pending=Pending(Position.of(4), "name"))
+    bench.stream.answers = [records(1, 2, 3), records(4, 5, 6)]
+    bench.run()
+    assert bench.done[:2] == ["rows 1,2,3,4", "checkpoint 4.0"]
+
+
+def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None:
+    """Half a batch under the name of a whole one would be a loss."""
+    bench = Bench(Repeats.BY_BATCH, pending=Pending(Position.of(4), "name"))
+    bench.stream.answers = [records(1, 2, 3)]
+    bench.run(steps=3)
+    bench.consumer.hand_over(None)
+    assert bench.run() is None
+    assert bench.done == ["owner None"]
+    assert bench.table.scan()[0].pending == Pending(Position.of(4), "name")
+
+
+def test_a_read_under_way_does_not_hold_up_the_end() -> None:
+    """The lease is given up meanwhile, and what the read brings is not delivered by us any more."""
+    bench = Bench()
+    bench.consumer.hand_over(None)
+    bench.consumer._leaving = False  # the read began before the wish to leave
+    bench.stream.answers = [records(1, 2)]
+    bench.stream.during = bench.consumer.let_go
+    assert bench.run() is None
+    assert bench.done == ["owner None"]
+    assert bench.consumer.over
+
+
+def test_letting_go_does_nothing_between_two_reads() -> None:
+    """A batch that is being written is not ours to give away."""
+    bench = Bench()
+    bench.rows.before = bench.consumer.let_go
+    bench.stream.answers = [records(1, 2)]
+    bench.run()
+    assert bench.done == ["rows 1,2", "checkpoint 2.0"]
+
+
+def test_a_shard_that_finds_no_budget_waits_and_the_largest_delivers_early() -> None:
+    """Another shard is short: what is buffered here goes out before it is full or old (rule 9)."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    assert bench.done == []
+    assert not bench.budget.reserve("other", 20_000_000)
+    bench.run()
+    assert bench.done == ["rows 1", "checkpoint 1.0"]
+
+
+def test_read_to_is_told_only_when_everything_before_it_is_delivered() -> None:
+    """The others' --until-caught-up believes it."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    assert bench.tenure.read_to is None
+    bench.clock.advance(5.0)
+    bench.run()
+    assert bench.tenure.read_to is not None
+
+
+def test_rows_are_counted_in_whole_batches() -> None:
+    """What the last line sums up."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2, 3)]
+    bench.run()
+    found = bench.metrics.summary()
+    assert (found["fetched"], found["user_records"], found["written"]) == (3, 3, 2)

@@ -1,0 +1,222 @@
+"""The life of the process: patience at the start, exit codes, signals."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from consumer.engine import worker
+from consumer.engine.scheduler import Lane, ThreadScheduler
+from consumer.engine.worker import PATIENCE, Ending, Exit, Worker
+from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
+from consumer.records import Reason
+from consumer.telemetry.metrics import Metrics
+from tests.unit.clocks import FakeClock
+
+
+@dataclass
+class FakeCoordinator:
+    """Does what the test says as soon as it is started."""
+
+    begin: Callable[["FakeCoordinator"], None] = lambda _: None
+    drained: bool = True
+    caught_up: bool = False
+    leases: int = 1
+    journal: list[str] = field(default_factory=list)
+    scheduler: Any = None
+
+    def start(self) -> None:
+        self.journal.append("start")
+        self.begin(self)
+
+    def drain(self, abandon: bool = False) -> None:
+        self.journal.append("abandon" if abandon else "drain")
+
+    def let_go(self) -> None:
+        self.journal.append("let go")
+        self.drained = True
+
+    def farewell(self) -> None:
+        self.journal.append("farewell")
+
+
+def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
+    """A worker around it."""
+
+    def build(scheduler: ThreadScheduler) -> Any:
+        coordinator.scheduler = scheduler
+        return coordinator
+
+    given = {"checks": [], "closes": [lambda: coordinator.journal.append("close")], "metrics": Metrics(), **options}
+    return Worker(coordinator=build, **given)
+
+
+def caught_up(coordinator: FakeCoordinator) -> None:
+    coordinator.caught_up = True
+
+
+def signalled(coordinator: FakeCoordinator) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+class Raises:
+    """A task whose step fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def step(self, now: float) -> float:
+        raise self._error
+
+
+def failing(error: BaseException) -> Callable[[FakeCoordinator], None]:
+    def begin(coordinator: FakeCoordinator) -> None:
+        coordinator.scheduler.add(Raises(error), Lane.COORDINATOR)
+
+    return begin
+
+
+@pytest.mark.parametrize("begin", [caught_up, signalled])
+def test_an_orderly_end_drains_says_farewell_closes_and_ends_with_0(
+    begin: Callable[[FakeCoordinator], None],
+) -> None:
+    """In this order, for whichever reason."""
+    coordinator = FakeCoordinator(begin)
+    assert made(coordinator).run() is Exit.DONE
+    assert coordinator.journal == ["start", "drain", "farewell", "close"]
+
+
+def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
+    """A thread may still be in it."""
+    coordinator = FakeCoordinator(caught_up, drained=False)
+    assert made(coordinator, shutdown_timeout=0.05).run() is Exit.NOT_DRAINED
+    assert coordinator.journal == ["start", "drain"]
+
+
+def test_reads_under_way_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would take as long as the stream takes."""
+    monkeypatch.setattr(worker, "READS_END", 0.02)
+    coordinator = FakeCoordinator(caught_up, drained=False)
+    assert made(coordinator).run() is Exit.DONE
+    assert "let go" in coordinator.journal
+
+
+def test_a_failure_in_the_engine_ends_with_1_and_delivers_nothing_more() -> None:
+    """Never half alive (rule 8)."""
+    coordinator = FakeCoordinator(failing(ZeroDivisionError("+15551234567")))
+    assert made(coordinator).run() is Exit.UNEXPECTED
+    assert "abandon" in coordinator.journal
+
+
+def test_a_closed_output_ends_with_0() -> None:
+    """`| head -1` is nobody's mistake."""
+    assert made(FakeCoordinator(failing(OutputClosed()))).run() is Exit.DONE
+
+
+def test_an_operators_mistake_found_on_the_way_is_raised_after_the_end() -> None:
+    """Leases are given back first."""
+    coordinator = FakeCoordinator(failing(ConfigurationError("two of one id")))
+    with pytest.raises(ConfigurationError, match="two of one id"):
+        made(coordinator).run()
+    assert "abandon" in coordinator.journal
+
+
+@pytest.mark.parametrize(("told", "code"), [(True, Exit.UNEXPECTED), (False, Exit.DONE)])
+def test_dead_letters_make_it_1_only_when_told_so(told: bool, code: Exit) -> None:
+    """--fail-on-dead-letters."""
+    metrics = Metrics()
+    metrics.dead_lettered(Reason.NOT_JSON, 1)
+    assert made(FakeCoordinator(caught_up), metrics=metrics, fail_on_dead_letters=told).run() is code
+
+
+class Patient(Ending):
+    """Waits in no time: the clock goes on instead."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, seconds: float) -> bool:
+        self._clock.advance(seconds)
+        return super().wait(0.0)
+
+
+@pytest.mark.parametrize("takes", [0.0, 3.0, 30.0])
+def test_a_dependency_that_fails_at_the_start_is_tried_for_ten_seconds(takes: float) -> None:
+    """However long one try takes, no try is begun that could not end by then; the line says how long."""
+    clock = FakeClock()
+    tries = []
+
+    def check() -> None:
+        tries.append(clock())
+        clock.advance(takes)
+        raise StreamUnavailable("no answer")
+
+    with pytest.raises(ConfigurationError, match=r"no answer \(tried for 10 s\)"):
+        worker._try_for(PATIENCE, check, clock, Patient(clock))
+    assert clock() - 1000.0 <= max(PATIENCE, takes)
+    assert len(tries) == {0.0: 20, 3.0: 3, 30.0: 1}[takes]
+
+
+def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
+    """A rolling restart of everything is no mistake."""
+    clock = FakeClock()
+    answers: list[Exception | None] = [StreamUnavailable(), StreamUnavailable(), None]
+
+    def check() -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    assert worker._try_for(PATIENCE, check, clock, Patient(clock))
+
+
+def test_a_signal_before_anything_has_begun_ends_with_0_and_begins_nothing() -> None:
+    """Half a start would leave rows made from half an answer."""
+    coordinator = FakeCoordinator()
+    check = lambda: signal.raise_signal(signal.SIGTERM)  # noqa: E731
+    assert made(coordinator, checks=[check]).run() is Exit.DONE
+    assert coordinator.journal == []
+
+
+def test_the_handlers_of_before_are_put_back() -> None:
+    """The process may go on with something else."""
+    before = signal.getsignal(signal.SIGTERM)
+    made(FakeCoordinator(caught_up)).run()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_the_process_at_once(number: int, code: int) -> None:
+    """Whatever hangs."""
+    program = (
+        "import os, signal, threading, time\n"
+        "from consumer.engine.worker import Ending, _signals\n"
+        "with _signals(Ending()):\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    print('still here', flush=True)\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (code, "still here\n")
+
+
+def test_threads_that_hang_do_not_keep_the_process() -> None:
+    """They are daemons, and nobody joins them."""
+    hang = threading.Event()
+
+    class Hangs:
+        def step(self, now: float) -> None:
+            hang.wait(30)
+
+    def begin(coordinator: FakeCoordinator) -> None:
+        coordinator.scheduler.add(Hangs(), Lane.SHARDS)
+        coordinator.caught_up = True
+
+    assert made(FakeCoordinator(begin)).run() is Exit.DONE
+    hang.set()
