@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -185,7 +186,12 @@ class BatchLimits:
 
 
 def rfc3339(moment: datetime | float) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds."""
-    if not isinstance(moment, datetime):
-        moment = datetime.fromtimestamp(moment, UTC)
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds; finer digits are cut off."""
+    microseconds = round((moment.timestamp() if isinstance(moment, datetime) else moment) * 1_000_000)
+    second, fraction = divmod(microseconds, 1_000_000)
+    return f"{_second(second)}.{fraction // 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)  # the records of a batch share their seconds
+def _second(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat()
