@@ -55,11 +55,12 @@ class Decoder:
         except Exception as error:
             whole = UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)
             return Processed([self._letter(error, whole, 0)], 1, 0, Position.of(record.sequence))
-        fresh = _behind(after, record.sequence, user_records)
-        outcomes = [outcome for user_record in fresh for outcome in self.decode(user_record)]
-        return Processed(
-            outcomes, len(user_records), outside, Position.of(record.sequence, user_records[-1].sub_sequence)
-        )
+        last = Position.of(record.sequence, len(user_records) - 1)
+        fresh = user_records
+        if after.rank is Rank.SEQUENCE and record.sequence <= after.sequence:
+            fresh = [one for one in user_records if after < Position.of(record.sequence, one.sub_sequence)]
+        outcomes = self.decode(fresh[0]) if len(fresh) == 1 else [one for part in fresh for one in self.decode(part)]
+        return Processed(outcomes, len(user_records), outside, last)
 
     def decode(self, user_record: UserRecord) -> list[Outcome]:
         """What one user record holds: one event, or several in a JSON array."""
@@ -115,10 +116,3 @@ def _bounded(outcomes: list[Outcome]) -> list[Outcome]:
     last = letters[most - 1]
     standing = last._replace(message=f"{last.message}; so are {len(rest)} more of this array")
     return [standing if outcome is last else outcome for outcome in outcomes if outcome not in rest]
-
-
-def _behind(after: Position, sequence: int, user_records: Sequence[UserRecord]) -> Sequence[UserRecord]:
-    """Those of one record that lie behind a position."""
-    if after.rank is not Rank.SEQUENCE or after.sequence < sequence:
-        return user_records
-    return [one for one in user_records if after < Position.of(sequence, one.sub_sequence)]
