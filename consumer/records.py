@@ -177,9 +177,9 @@ class BatchLimits:
 
 def rfc3339(moment: datetime | float) -> str:
     """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds; finer digits are cut off."""
-    microseconds = round((moment.timestamp() if isinstance(moment, datetime) else moment) * 1_000_000)
-    second, fraction = divmod(microseconds, 1_000_000)
-    return f"{_second(second)}.{fraction // 1000:03d}Z"
+    seconds = moment.timestamp() if isinstance(moment, datetime) else moment
+    second, milliseconds = divmod(round(seconds * 1e6) // 1000, 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=256)  # the records of a batch share their seconds

@@ -129,26 +129,32 @@ def twiml_verbs(text: str) -> list[str]:
         _OtherXml: the root is another element.
         expat.ExpatError: malformed, a DTD, or an entity that XML does not define itself.
     """
-    verbs: list[str] = []
-    depth = 0
-
-    def start(name: str, _: dict[str, str]) -> None:
-        nonlocal depth
-        if depth == 0 and name != "Response":
-            raise _OtherXml
-        if depth == 1:
-            verbs.append(name)
-        depth += 1
-
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
-
+    elements = _Elements()
     parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartElementHandler, parser.EndElementHandler = elements.start, elements.end
     parser.StartDoctypeDeclHandler = _refuse  # without a DTD there are no entities of its own
     parser.Parse(text.lstrip(), True)  # text, so whatever encoding it declares is past
-    return verbs
+    return elements.verbs
+
+
+class _Elements:
+    """Follows a document's elements."""
+
+    __slots__ = ("depth", "verbs")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.verbs: list[str] = []
+
+    def start(self, name: str, _: dict[str, str]) -> None:
+        if self.depth == 1:
+            self.verbs.append(name)
+        elif self.depth == 0 and name != "Response":
+            raise _OtherXml
+        self.depth += 1
+
+    def end(self, _: str) -> None:
+        self.depth -= 1
 
 
 def _refuse(*_: object) -> None:

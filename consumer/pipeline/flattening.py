@@ -1,6 +1,7 @@
 """From a validated event to the flat row. Every oddity becomes a code in `warnings`; none costs the row."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,11 +16,10 @@ from schemas.voice_api_request import Request, Response, VoiceApiRequest
 KNOWN_VERSIONS = (1, 2)
 LONGEST_NAME = 64  # characters of a schema's URL, from its end, that are looked at and kept
 _SCHEMA = re.compile(r"/Voice\.WebhookEvent/([0-9]{1,9})(?:\.json)?\Z")
-_ACCOUNT = re.compile(r"/(AC[0-9A-Za-z]{8,62})(?![^/.])")  # a segment of a path
+_ACCOUNT = re.compile(r"/(?<!//)(AC[0-9A-Za-z]{8,62})(?![^/.])")  # a segment of a path, no host
 _SID = re.compile(r"[A-Z]{2}[0-9A-Fa-f]{32}")
 _NO_REQUEST: Request = {}
 _NO_RESPONSE: Response = {}
-_PATH = re.compile(r"(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)")
 
 
 class Family(NamedTuple):
@@ -27,6 +27,20 @@ class Family(NamedTuple):
 
     resource: Resource
     action: Action
+
+
+class Answer(NamedTuple):
+    """What a JSON body tells."""
+
+    account_sid: str | None = None
+    to: str | None = None
+    from_: str | None = None
+    status: str | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+
+
+_NO_ANSWER = Answer()
 
 
 def flatten(event: VoiceApiRequest, what: Family, place: Place, odd: Oddities) -> CallRequest:
@@ -52,7 +66,7 @@ def _facts(event: VoiceApiRequest, what: Family, arrived_at: str, odd: Oddities)
     url, parameters = request.get("url"), request.get("parameters")
     url, named = url and without_password(url), parameters if isinstance(parameters, dict) else {}
     body = decode_body(response.get("responseBody"), response.get("contentType"), odd)
-    answer = body.document
+    answer = _answer(body.document) if body.document else _NO_ANSWER
     event_time, requested_at = _event_time(event.get("time"), odd), _time(payload.get("requestDateCreated"), odd)
     return {
         "event_id": event["id"],
@@ -64,25 +78,23 @@ def _facts(event: VoiceApiRequest, what: Family, arrived_at: str, odd: Oddities)
         "action": what.action,
         "resource_sid": payload["sid"],
         "webhook_event_sid": payload.get("eventSid"),
-        "account_sid": _text(named.get("AccountSid"))
-        or _account(url, event["source"])
-        or _text(answer.get("account_sid")),
+        "account_sid": _text(named.get("AccountSid")) or _account(url, event["source"]) or answer.account_sid,
         "occurred_at": _time(payload.get("timestamp"), odd) or event_time or requested_at or arrived_at,
         "requested_at": requested_at,
         "responded_at": _time(response.get("dateCreated"), odd),
         "request_method": request.get("method"),
         "request_url": url,
         "request_parameters": without_secrets(parameters),
-        "to_address": _text(named.get("To")) or _text(answer.get("to")),
-        "from_address": _text(named.get("From")) or _text(answer.get("from")),
+        "to_address": _text(named.get("To")) or answer.to,
+        "from_address": _text(named.get("From")) or answer.from_,
         "response_status": _integer(response.get("responseCode")),
         "request_duration_ms": _integer(response.get("requestDuration")),
         "response_content_type": response.get("contentType"),
         "response_body": body.text,
         "response_body_kind": body.kind,
-        "resource_status": _text(answer.get("status")),
-        "error_code": _error_code(answer.get("code")),
-        "error_message": _text(answer.get("message")) if answer.get("code") is not None else None,
+        "resource_status": answer.status,
+        "error_code": answer.error_code,
+        "error_message": answer.error_message,
         "twiml_verbs": body.verbs,
     }
 
@@ -90,7 +102,8 @@ def _facts(event: VoiceApiRequest, what: Family, arrived_at: str, odd: Oddities)
 def _note_shape(event: VoiceApiRequest, odd: Oddities) -> None:
     if event.get("specversion") != "1.0":
         odd.note(Oddity.SPECVERSION)
-    if not _is_json(event.get("datacontenttype")):
+    media_type = event.get("datacontenttype")
+    if media_type != "application/json" and not _is_json(media_type):
         odd.note(Oddity.DATACONTENTTYPE)
     if event.get("data_base64") is not None:
         odd.note(Oddity.DATA_BASE64)
@@ -99,8 +112,6 @@ def _note_shape(event: VoiceApiRequest, odd: Oddities) -> None:
 
 
 def _is_json(media_type: Any) -> bool:
-    if media_type == "application/json":
-        return True
     media = media_type.partition(";")[0].strip().lower() if isinstance(media_type, str) else ""
     return media == "application/json" or media.endswith("+json")
 
@@ -137,13 +148,26 @@ def _version_in(dataschema: str) -> int | None:
 
 def _account(url: str | None, source: str) -> str | None:
     """An account's SID in the path of the URL, else in the source."""
-    path = _PATH.match(url) if url else None
-    found = (_ACCOUNT.search(path[1]) if path else None) or _ACCOUNT.search(f"/{source}")
+    found = _ACCOUNT.search(url.partition("?")[0].partition("#")[0]) if url else None
+    found = found or _ACCOUNT.search(source if source.startswith("/") else f"/{source}")
     return found[1] if found else None
 
 
 def _integer(number: int | str | None) -> int | None:
-    return None if number is None else int(number)
+    return int(number) if isinstance(number, str) else number
+
+
+def _answer(document: Mapping[str, Any]) -> Answer:
+    """An error body is one with a `code`."""
+    code, message = document.get("code"), document.get("message")
+    return Answer(
+        _text(document.get("account_sid")),
+        _text(document.get("to")),
+        _text(document.get("from")),
+        _text(document.get("status")),
+        None if code is None else _error_code(code),
+        None if code is None else _text(message),
+    )
 
 
 def _error_code(value: Any) -> int | None:
