@@ -8,11 +8,12 @@ Values made once an event are named tuples (cheap to build); the others are froz
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
+from enum import Enum, IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
-class Rank(Enum):
+class Rank(IntEnum):
     """The kinds of position in the order KCL gives them (ExtendedSequenceNumber): sentinels around the numbers."""
 
     AT_TIMESTAMP = 0
@@ -22,11 +23,10 @@ class Rank(Enum):
     SHARD_END = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A place in a shard: a sentinel, or the record `sequence` up to and including its user record `sub_sequence`.
 
-    Positions are ordered; `at` belongs to AT_TIMESTAMP alone.
+    Positions are ordered as tuples are; `at` belongs to AT_TIMESTAMP alone.
     """
 
     rank: Rank
@@ -43,15 +43,6 @@ class Position:
     def at_timestamp(cls, at: datetime) -> "Position":
         """The first record that arrived at or after `at`."""
         return cls(Rank.AT_TIMESTAMP, at=at)
-
-    def _order(self) -> tuple[int, int, int]:
-        return self.rank.value, self.sequence, self.sub_sequence
-
-    def __lt__(self, other: "Position") -> bool:
-        return self._order() < other._order()
-
-    def __le__(self, other: "Position") -> bool:
-        return self._order() <= other._order()
 
     def __str__(self) -> str:
         if self.rank is Rank.SEQUENCE:
@@ -185,7 +176,12 @@ class BatchLimits:
 
 
 def rfc3339(moment: datetime | float) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds."""
-    if not isinstance(moment, datetime):
-        moment = datetime.fromtimestamp(moment, UTC)
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds; finer digits are cut off."""
+    seconds = moment.timestamp() if isinstance(moment, datetime) else moment
+    second, milliseconds = divmod(round(seconds * 1e6) // 1000, 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=256)  # the records of a batch share their seconds
+def _second(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat()

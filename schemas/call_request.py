@@ -12,34 +12,48 @@ from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 CALL_REQUEST_VERSION = 1
 
+Resource = Literal["call", "conference", "conference_participant"]
+Action = Literal["created", "modified", "deleted"]
+
 
 class Oddity(StrEnum):
     """What was odd about an event that became a row all the same. The list is closed; codes do not change."""
 
-    SPECVERSION = "odd-specversion"  # missing or not "1.0"
-    TIME = "odd-time"  # envelope `time` missing or not RFC 3339
-    DATACONTENTTYPE = "odd-datacontenttype"  # missing or not a JSON media type; the documented examples hold a time
-    DATASCHEMA = "odd-dataschema"  # missing, or not a Twilio schema URL
-    SCHEMA_VERSION = "unknown-schema-version"  # higher than 2, the highest known
-    DATA_STRING = "data-is-a-string"  # `data` is JSON in a string
-    DATA_BASE64 = "data-is-base64"  # `data_base64` instead of `data`
-    SID = "odd-sid"  # not two letters and 32 hexadecimal digits
-    FIELD = "odd-field"  # a field of the payload has an unexpected type or value; it is null in the row
-    BODY = "odd-body"  # the body does not decode, or not as its content type says
-    XML = "refused-xml"  # malformed XML, or XML with a DTD or entities
-    UNICODE = "invalid-unicode"  # lone surrogates, replaced by U+FFFD
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str) -> "Oddity":
+        oddity = str.__new__(cls, code)
+        oddity._value_, oddity.meaning = code, meaning
+        return oddity
+
+    SPECVERSION = "odd-specversion", "specversion is missing or not 1.0"
+    TIME = "odd-time", "the envelope's time is missing or not RFC 3339"
+    DATACONTENTTYPE = "odd-datacontenttype", "datacontenttype is missing or no JSON media type"
+    DATASCHEMA = "odd-dataschema", "dataschema is missing or not a version of Voice.WebhookEvent"
+    SCHEMA_VERSION = "unknown-schema-version", "the schema's version is neither 1 nor 2"
+    DATA_STRING = "data-is-a-string", "data is JSON in a string"
+    DATA_BASE64 = "data-is-base64", "there is data_base64, which is read if there is no data"
+    SID = "odd-sid", "data.sid is not two capitals and 32 hexadecimal digits"
+    FIELD = "odd-field", "a field of the payload has an unexpected type or value, and is null in the row"
+    BODY = "odd-body", "the body does not decode, or not to what its content type says"
+    XML = "refused-xml", "the body is malformed XML, or XML with a DTD or entities"
+    UNICODE = "invalid-unicode", "lone surrogates, replaced by U+FFFD"
+    NUMBER = "outsize-number", "a number too large for a double, kept as text"
 
 
-class CallRequest(TypedDict):
-    """One call request."""
+MEANINGS = " ".join(f"{oddity.value}: {oddity.meaning}." for oddity in Oddity)
+
+
+class Facts(TypedDict):
+    """What the event says."""
 
     event_id: Annotated[str, Field(description="The envelope's id.")]
     event_source: Annotated[str, Field(description="The envelope's source.")]
     event_type: Annotated[str, Field(description="The envelope's type.")]
     event_time: Annotated[str | None, Field(description="The envelope's time.")]
     event_schema_version: Annotated[int | None, Field(description="The number at the end of dataschema.")]
-    resource: Annotated[Literal["call", "conference", "conference_participant"], Field(description="What it is about.")]
-    action: Annotated[Literal["created", "modified", "deleted"], Field(description="What was asked for.")]
+    resource: Annotated[Resource, Field(description="What it is about.")]
+    action: Annotated[Action, Field(description="What was asked for.")]
     resource_sid: Annotated[str, Field(description="data.sid")]
     webhook_event_sid: Annotated[str | None, Field(description="data.eventSid")]
     account_sid: Annotated[
@@ -53,7 +67,9 @@ class CallRequest(TypedDict):
     responded_at: Annotated[str | None, Field(description="data.response.dateCreated")]
     request_method: Annotated[str | None, Field(description="data.request.method")]
     request_url: Annotated[str | None, Field(description="data.request.url; a password in it is `***`.")]
-    request_parameters: Annotated[Any, Field(description="As they came; SipAuthPassword is `***`.")]
+    request_parameters: Annotated[
+        Any, Field(description="data.request.parameters as they came; SipAuthPassword is `***`.")
+    ]
     to_address: Annotated[str | None, Field(description="The parameter To, else a JSON body's to.")]
     from_address: Annotated[str | None, Field(description="The parameter From, else a JSON body's from.")]
     response_status: Annotated[int | None, Field(description="data.response.responseCode")]
@@ -70,11 +86,16 @@ class CallRequest(TypedDict):
     error_code: Annotated[int | None, Field(description="The code of an error body.")]
     error_message: Annotated[str | None, Field(description="The message of an error body.")]
     twiml_verbs: Annotated[list[str] | None, Field(description="The verbs directly under Response, in order.")]
-    warnings: Annotated[list[str], Field(description="What was odd: codes of schemas.call_request.Oddity.")]
-    stream_name: Annotated[str, Field(description="Where it stood: the stream,")]
-    shard_id: Annotated[str, Field(description="the shard,")]
-    sequence_number: Annotated[str, Field(description="the record,")]
-    sub_sequence_number: Annotated[int, Field(description="the user record in a KPL aggregate,")]
-    event_index: Annotated[int, Field(description="and the element of a JSON array.")]
+
+
+class CallRequest(Facts):
+    """One call request: what the event says, how odd it was, and its place on the stream."""
+
+    warnings: Annotated[list[Oddity], Field(description="What was odd. " + MEANINGS)]
+    stream_name: Annotated[str, Field(description="The stream on which it stood.")]
+    shard_id: Annotated[str, Field(description="The shard of the stream.")]
+    sequence_number: Annotated[str, Field(description="The Kinesis record's sequence number.")]
+    sub_sequence_number: Annotated[int, Field(description="Its place in a KPL aggregate; 0 for a plain record.")]
+    event_index: Annotated[int, Field(description="Its place in a JSON array; 0 for a single event.")]
     partition_key: Annotated[str, Field(description="The user record's partition key.")]
     arrived_at: Annotated[str, Field(description="When Kinesis took the record.")]

@@ -4,24 +4,22 @@ Only the three are needed to say what an event is. Twilio's documented examples 
 `time`; such oddities are for whoever flattens the event to note.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Required
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
+Name = Annotated[str, Field(min_length=1)]
 
 
-class CloudEvent(BaseModel):
-    """The envelope; unknown members are ignored."""
+class CloudEvent(TypedDict, total=False):
+    """The envelope but for `data`, which is each family's own. Unknown members are ignored; null is absent."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    id: Name
-    source: Name
-    type: Name
-    specversion: Any = None
-    time: Any = None
-    datacontenttype: Any = None
-    dataschema: Any = None
-    data: Any = None
-    data_base64: Any = None
+    id: Required[Name]
+    source: Required[Name]
+    type: Required[Name]
+    specversion: Any
+    time: Any
+    datacontenttype: Any
+    dataschema: Any
+    data_base64: Any

@@ -1,63 +1,51 @@
-"""Voice.WebhookEvent, versions 1 and 2 (they differ in metadata only): what was asked of Twilio's API, and the answer.
+"""The voice api-request family: an envelope around Voice.WebhookEvent, versions 1 and 2 (they differ in metadata only).
 
-https://www.twilio.com/docs/events/event-types/voice/call-api-request. Only `sid` is required. A field of a wrong type
-is null and its name is in `odd`: no oddity of one field costs the event.
+What was asked of Twilio's API, and the answer: https://www.twilio.com/docs/events/event-types/voice/call-api-request.
+Only `sid` is required. The shapes say what a field should be; `consumer.pipeline.validation` nulls one that is not.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Required
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import PydanticCustomError, ValidationError
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from schemas.cloudevent import CloudEvent, Name
 
-def _or_null(value: object, validate: ValidatorFunctionWrapHandler) -> Any:
-    """What validates, and `ODD` for what does not."""
-    try:
-        return validate(value)
-    except (ValidationError, PydanticCustomError):
-        return ODD
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Digits = Annotated[str, Field(pattern="^[0-9]{1,18}$")]
+Number = Int64 | Digits | None
 
 
-class Odd:
-    """Stands for a value of an unexpected type."""
-
-
-ODD = Odd()
-
-Text = Annotated[str | None, Field(strict=True), WrapValidator(_or_null)]
-Digits = Annotated[int | None, WrapValidator(_or_null)]
-
-
-class Request(BaseModel):
+class Request(TypedDict, total=False):
     """The call of Twilio's API."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    method: Text = None
-    url: Text = None
-    parameters: Any = None
+    method: str | None
+    url: str | None
+    parameters: Any
 
 
-class Response(BaseModel):
-    """Its answer."""
+class Response(TypedDict, total=False):
+    """Its answer: the duration in milliseconds, the body in base64, the time in RFC 2822."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    responseCode: Digits = None  # noqa: N815 - Twilio's name
-    requestDuration: Digits = None  # noqa: N815
-    contentType: Text = None  # noqa: N815
-    responseBody: Text = None  # noqa: N815
-    dateCreated: Text = None  # noqa: N815
+    responseCode: Number
+    requestDuration: Number
+    contentType: str | None
+    responseBody: str | None
+    dateCreated: str | None
 
 
-class VoiceApiRequest(BaseModel):
-    """The payload."""
+class WebhookEvent(TypedDict, total=False):
+    """The payload. `timestamp` is RFC 3339, `requestDateCreated` RFC 2822."""
 
-    model_config = ConfigDict(extra="ignore")
+    sid: Required[Name]
+    requestDateCreated: str | None
+    timestamp: str | None
+    eventSid: str | None
+    request: Request | None
+    response: Response | None
 
-    sid: Annotated[str, StringConstraints(strict=True, min_length=1)]
-    requestDateCreated: Text = None  # noqa: N815
-    timestamp: Text = None
-    eventSid: Text = None  # noqa: N815
-    request: Annotated[Request | None, WrapValidator(_or_null)] = None
-    response: Annotated[Response | None, WrapValidator(_or_null)] = None
+
+class VoiceApiRequest(CloudEvent):
+    """The whole event."""
+
+    data: WebhookEvent

@@ -12,7 +12,11 @@ from typing import Annotated
 import typer
 
 from consumer.errors import ConfigurationError
+from consumer.pipeline.deaggregation import is_aggregate
 from consumer.pipeline.decoding import Decoder
+from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.parsing import parse
+from consumer.pipeline.refusal import Refused
 from consumer.records import TRIM_HORIZON, DeadLetter, Record, Row, Shard
 
 File = Annotated[Path, typer.Argument(help="A file, or - for standard input.", allow_dash=True)]
@@ -45,28 +49,26 @@ def _shown(outcome: object) -> str:
 
 
 def _events(data: bytes) -> Iterator[bytes]:
-    """The documents in a file: the whole of it, or its lines."""
-    if _is_json(data):
-        yield data
-        return
-    for line in data.splitlines() or [data]:
-        if line.strip():
-            yield _plain(line.strip())
+    """The records in a file: the whole of it, or its lines if any of them is an event by itself."""
+    lines = [_plain(line) for line in data.splitlines() if line.strip()]
+    if _is_record(data) or not any(map(_is_record, lines)):
+        yield data if _is_record(data) else _plain(data)
+    else:
+        yield from lines
 
 
-def _is_json(data: bytes) -> bool:
+def _is_record(data: bytes) -> bool:
+    if is_aggregate(data):
+        return True
     try:
-        json.loads(data)
-    except (ValueError, RecursionError):
+        return isinstance(parse(data, Oddities()), dict | list)
+    except Refused:
         return False
-    return True
 
 
-def _plain(line: bytes) -> bytes:
-    """The line, or what it is base64 of."""
-    if line[:1] in b"{[":
-        return line
+def _plain(text: bytes) -> bytes:
+    """What the text is base64 of, wrapped or not, or else the text."""
     try:
-        return base64.b64decode(line, validate=True)
+        return base64.b64decode(b"".join(text.split()), validate=True) or text
     except binascii.Error:
-        return line
+        return text

@@ -136,7 +136,8 @@ class Buffer:
             if isinstance(outcome, Row):
                 size = len(outcome.line)
                 self._bytes += size
-                self.rows.append(outcome, size + len(outcome.data) + ROW_OVERHEAD)
+                shared = outcome.place.event_index > 0  # the rows of an array keep the same bytes
+                self.rows.append(outcome, size + (0 if shared else len(outcome.data)) + ROW_OVERHEAD)
             elif isinstance(outcome, DeadLetter):
                 dead.append(outcome)
         return dead

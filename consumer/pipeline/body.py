@@ -1,104 +1,165 @@
 """What Twilio, or the customer's server, answered: base64 of JSON, TwiML, text, or anything at all."""
 
-import base64
 import binascii
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 from xml.parsers import expat
 
-import msgspec
-
+from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.parsing import parse
+from consumer.pipeline.refusal import Refused
 from schemas.call_request import Oddity
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]+)", re.IGNORECASE)
+LONGEST_HEADER = 256  # characters of a content type that are looked at, and kept
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+# Python knows more codecs than there are charsets: some are no text, some take quadratic time.
+_CODECS = {*aliases.values()} - {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"}
+_CODECS -= {"zlib_codec", "mbcs", "utf_7"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
-    """A body decoded: its text (the base64 for what is no text), what it is, and what it says."""
+    """A body decoded: its text (the base64 as it came for what is no text), what it is, and what it says."""
 
     text: str | None
     kind: Kind
-    document: dict[str, Any] | None = None  # a JSON body, if it is an object
-    verbs: list[str] | None = None
-    oddity: Oddity | None = None
+    document: dict[str, Any] = field(default_factory=dict)  # of a JSON body that is an object
+    verbs: list[str] | None = None  # of TwiML
 
 
-def decode_body(encoded: str | None, content_type: str | None) -> Body:
+class Content(NamedTuple):
+    """What a content type says. `codec` is None for a charset that nobody knows."""
+
+    json: bool
+    xml: bool
+    textual: bool
+    codec: str | None
+
+
+def decode_body(encoded: str | None, content_type: str | None, odd: Oddities) -> Body:
     """Decode a body by its content type and its charset; never raises for anything that was sent."""
     if encoded is None:
         return Body(None, "missing")
-    if not encoded:
+    content = _content((content_type or "")[:LONGEST_HEADER])
+    try:
+        data = binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        odd.note(Oddity.BODY)
+        return Body(encoded, "undecodable")
+    text = _text(data, content.codec) if data else ""
+    if text is None:
+        return _undecoded(encoded, content, odd)
+    if not text:
         return Body("", "empty")
+    body = _read(text, content, odd)
+    return Body(encoded, "binary") if body.kind == "text" and _CONTROL.search(text) else body
+
+
+@lru_cache(maxsize=256)
+def _content(content_type: str) -> Content:
+    media = content_type.partition(";")[0].strip().lower()
+    found = _CHARSET.search(content_type)
+    json, xml = "json" in media, "xml" in media
+    return Content(json, xml, json or xml or media.startswith("text/"), _codec(found[1]) if found else "utf_8")
+
+
+def _codec(charset: str) -> str | None:
+    name = normalize_encoding(charset.lower()).replace(".", "_")
+    name = aliases.get(name, name)
+    return name if name in _CODECS else None
+
+
+def _text(data: bytes, codec: str | None) -> str | None:
+    """The text without a byte order mark; None if it is none in that charset."""
+    if codec is None:
+        return None
     try:
-        data = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return Body(encoded, "undecodable", oddity=Oddity.BODY)
-    media = (content_type or "").lower()
-    found = _CHARSET.search(content_type or "")
-    try:
-        text = data.decode(found[1] if found else "utf-8-sig")
-    except (UnicodeDecodeError, LookupError):
-        return _undecoded(encoded, media)
-    if _CONTROL.search(text):
+        return data.decode(codec).removeprefix("\ufeff")
+    except UnicodeError:
+        return None
+
+
+def _undecoded(encoded: str, content: Content, odd: Oddities) -> Body:
+    if not content.textual:
         return Body(encoded, "binary")
-    return _read(text, media)
+    odd.note(Oddity.BODY)
+    return Body(encoded, "undecodable")
 
 
-def _undecoded(encoded: str, media: str) -> Body:
-    textual = media.startswith("text/") or "json" in media or "xml" in media
-    return Body(encoded, "undecodable", oddity=Oddity.BODY) if textual else Body(encoded, "binary")
-
-
-def _read(text: str, media: str) -> Body:
+def _read(text: str, content: Content, odd: Oddities) -> Body:
     start = text.lstrip()[:1]
-    if "json" in media or (start in ("{", "[") and "xml" not in media):
-        try:
-            document = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            return Body(text, "text", oddity=Oddity.BODY if "json" in media else None)
-        return Body(text, "json", document if isinstance(document, dict) else None)
-    if "xml" in media or start == "<":
-        verbs = twiml_verbs(text)
-        if verbs is not None:
-            return Body(text, "twiml", verbs=verbs)
-        return Body(text, "text", oddity=Oddity.XML if "xml" in media else None)
+    if content.json or (start in ("{", "[") and not content.xml):
+        return _read_json(text, content, odd)
+    if content.xml or start == "<":
+        return _read_xml(text, content, odd)
     return Body(text, "text")
 
 
-def twiml_verbs(text: str) -> list[str] | None:
-    """The elements directly under `Response`, in order; None for any other or malformed XML, or one with a DTD."""
-    verbs: list[str] = []
-    depth = 0
-
-    def start(name: str, _: dict[str, str]) -> None:
-        nonlocal depth
-        if depth == 0 and name != "Response":
-            raise _NoTwiml
-        if depth == 1:
-            verbs.append(name)
-        depth += 1
-
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    def refuse(*_: object) -> None:
-        raise _NoTwiml
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.StartDoctypeDeclHandler = refuse  # without a DTD there are no entities of its own
+def _read_json(text: str, content: Content, odd: Oddities) -> Body:
     try:
-        # The text is decoded already, so whatever encoding it declares is past.
-        parser.Parse(re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1).encode("utf-8", "replace"), True)
-    except (_NoTwiml, expat.ExpatError):
-        return None
-    return verbs
+        document = parse(text.encode(), odd)
+    except Refused:
+        if content.json:
+            odd.note(Oddity.BODY)
+        return Body(text, "text")
+    return Body(text, "json", document if isinstance(document, dict) else {})
 
 
-class _NoTwiml(Exception):
-    """Stops the parser."""
+def _read_xml(text: str, content: Content, odd: Oddities) -> Body:
+    try:
+        return Body(text, "twiml", verbs=twiml_verbs(text))
+    except _OtherXml:
+        pass
+    except expat.ExpatError:
+        if content.xml:
+            odd.note(Oddity.XML)
+    return Body(text, "text")
+
+
+def twiml_verbs(text: str) -> list[str]:
+    """The elements directly under `Response`, in order. Comments and processing instructions are none.
+
+    Raises:
+        _OtherXml: the root is another element.
+        expat.ExpatError: malformed, a DTD, or an entity that XML does not define itself.
+    """
+    elements = _Elements()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = elements.start, elements.end
+    parser.StartDoctypeDeclHandler = _refuse  # without a DTD there are no entities of its own
+    parser.Parse(text.lstrip(), True)  # text, so whatever encoding it declares is past
+    return elements.verbs
+
+
+class _Elements:
+    """Follows a document's elements."""
+
+    __slots__ = ("depth", "verbs")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.verbs: list[str] = []
+
+    def start(self, name: str, _: dict[str, str]) -> None:
+        if self.depth == 1:
+            self.verbs.append(name)
+        elif self.depth == 0 and name != "Response":
+            raise _OtherXml
+        self.depth += 1
+
+    def end(self, _: str) -> None:
+        self.depth -= 1
+
+
+def _refuse(*_: object) -> None:
+    raise expat.ExpatError("a DTD")
+
+
+class _OtherXml(Exception):
+    """It is no TwiML."""

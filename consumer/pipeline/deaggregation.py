@@ -7,13 +7,17 @@ together is refused as a whole: its good half is never delivered without its bad
 
 import hashlib
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aws_kinesis_agg import DIGEST_SIZE, MAGIC
 
-from consumer.records import FULL_HASH_RANGE, Record, UserRecord
+from consumer.pipeline.refusal import Refused
+from consumer.records import FULL_HASH_RANGE, Reason, Record, UserRecord
+
+_HASH_KEY = re.compile("[0-9]{1,39}")  # decimal, of 128 bits
 
 
 def _message() -> Any:
@@ -29,8 +33,9 @@ def _message() -> Any:
 _AggregatedRecord = _message()
 
 
-class CorruptAggregate(ValueError):
-    """A record begins as an aggregate does and is none; the message says where it breaks."""
+def is_aggregate(data: bytes) -> bool:
+    """Does it begin as an aggregate does?"""
+    return data.startswith(MAGIC)
 
 
 def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> tuple[Sequence[UserRecord], int]:
@@ -40,47 +45,72 @@ def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -
     sends only these again, so at worst they repeat.
 
     Raises:
-        CorruptAggregate: digest, message or an index is wrong.
+        Refused: corrupt-aggregate; digest, message, an index or a key is wrong.
     """
-    if not record.data.startswith(MAGIC):
-        return [UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)], 0
-    message = _parse(record.data)
-    keys, hashes = message.partition_key_table, message.explicit_hash_key_table
-    outside = 0
-    user_records = []
-    for sub_sequence, part in enumerate(message.records):
-        if part.partition_key_index >= len(keys):
-            raise CorruptAggregate("a partition key is missing")
-        key = keys[part.partition_key_index]
-        user_records.append(UserRecord(record.sequence, sub_sequence, key, record.arrived_at, part.data))
-        explicit = None
-        if part.HasField("explicit_hash_key_index"):  # absent is not 0
-            if part.explicit_hash_key_index >= len(hashes):
-                raise CorruptAggregate("an explicit hash key is missing")
-            explicit = hashes[part.explicit_hash_key_index]
-        if hash_range != FULL_HASH_RANGE and not _inside(key, explicit, hash_range):
-            outside += 1
-    if not user_records:
-        raise CorruptAggregate("it holds no user record")
-    return user_records, outside
+    sequence, partition_key, arrived_at, data = record
+    if not is_aggregate(data):
+        return [UserRecord(sequence, 0, partition_key, arrived_at, data)], 0
+    message = _parse(data)
+    keys, hashes = _strings(message.partition_key_table), _strings(message.explicit_hash_key_table)
+    parts = [_part(part, len(keys), len(hashes)) for part in message.records]
+    if not parts:
+        raise _corrupt("it holds no user record")
+    user_records = [
+        UserRecord(sequence, index, keys[key], arrived_at, content) for index, (key, _, content) in enumerate(parts)
+    ]
+    if hash_range == FULL_HASH_RANGE:
+        return user_records, 0
+    inside = _Inside(hash_range)
+    return user_records, sum(
+        not inside(keys[key], None if explicit is None else hashes[explicit]) for key, explicit, _ in parts
+    )
 
 
 def _parse(data: bytes) -> Any:
     body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
-    if len(data) <= len(MAGIC) + DIGEST_SIZE or hashlib.md5(body, usedforsecurity=False).digest() != digest:
-        raise CorruptAggregate("the digest differs")
+    if len(data) < len(MAGIC) + DIGEST_SIZE or hashlib.md5(body, usedforsecurity=False).digest() != digest:
+        raise _corrupt("the digest differs")
     try:
-        return _AggregatedRecord.FromString(body)
+        message = _AggregatedRecord.FromString(body)
     except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
-        raise CorruptAggregate("the message does not parse") from error
+        raise _corrupt("the message does not parse") from error
+    if not message.IsInitialized():
+        raise _corrupt("a user record lacks its data or its partition key")
+    return message
 
 
-def _inside(partition_key: str, explicit: str | None, hash_range: tuple[int, int]) -> bool:
-    if explicit is not None and explicit.isdecimal():
-        effective = int(explicit)
-    else:
-        effective = int.from_bytes(hashlib.md5(partition_key.encode(), usedforsecurity=False).digest(), "big")
-    return hash_range[0] <= effective <= hash_range[1]
+def _strings(table: Iterable[str]) -> Sequence[str]:
+    strings = list(table)
+    if not all(isinstance(string, str) for string in strings):  # protobuf gives bytes for what is not UTF-8
+        raise _corrupt("a key is not UTF-8")
+    return strings
+
+
+def _part(part: Any, keys: int, hashes: int) -> tuple[int, int | None, bytes]:
+    """Index of the partition key, index of the explicit hash key, and data."""
+    key = part.partition_key_index
+    explicit = part.explicit_hash_key_index if part.HasField("explicit_hash_key_index") else None  # absent is not 0
+    if key >= keys or (explicit is not None and explicit >= hashes):
+        raise _corrupt("a user record names a key that is not there")
+    return key, explicit, part.data
+
+
+def _corrupt(message: str) -> Refused:
+    return Refused(Reason.CORRUPT_AGGREGATE, message)
+
+
+class _Inside:
+    """Does a user record hash into the shard? An explicit hash key that is no number counts as none."""
+
+    def __init__(self, hash_range: tuple[int, int]) -> None:
+        self._first, self._last = hash_range
+
+    def __call__(self, partition_key: str, explicit: str | None) -> bool:
+        if explicit is not None and _HASH_KEY.fullmatch(explicit):
+            effective = int(explicit)
+        else:
+            effective = int.from_bytes(hashlib.md5(partition_key.encode(), usedforsecurity=False).digest(), "big")
+        return self._first <= effective <= self._last
 
 
 def aggregate(user_records: Iterable[tuple[str, bytes]]) -> bytes:

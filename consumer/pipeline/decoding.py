@@ -4,47 +4,33 @@ Whatever arrives ends as one of the three. Nothing in here raises for what a rec
 value of it.
 """
 
-import base64
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from pydantic import ValidationError
 
-from consumer.pipeline.deaggregation import CorruptAggregate, deaggregate
-from consumer.pipeline.flattening import Oddities, flatten
-from consumer.records import DeadLetter, Outcome, Place, Position, Reason, Record, Row, Shard, Skipped, UserRecord
-from schemas.call_request import Oddity
-from schemas.cloudevent import CloudEvent
-from schemas.voice_api_request import VoiceApiRequest
+from consumer.pipeline.deaggregation import deaggregate
+from consumer.pipeline.flattening import Family, flatten
+from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.parsing import parse
+from consumer.pipeline.refusal import Refused
+from consumer.pipeline.validation import validate
+from consumer.records import DeadLetter, Outcome, Place, Position, Rank, Reason, Record, Row, Shard, Skipped, UserRecord
 
 FAMILY = {
-    f"com.twilio.voice.api-request.{name}": (resource, action)
-    for name, resource, action in (
-        ("call.created", "call", "created"),
-        ("call.modified", "call", "modified"),
-        ("conference.modified", "conference", "modified"),
-        ("conference-participant.created", "conference_participant", "created"),
-        ("conference-participant.modified", "conference_participant", "modified"),
-        ("conference-participant.deleted", "conference_participant", "deleted"),
-    )
+    "com.twilio.voice.api-request.call.created": Family("call", "created"),
+    "com.twilio.voice.api-request.call.modified": Family("call", "modified"),
+    "com.twilio.voice.api-request.conference.modified": Family("conference", "modified"),
+    "com.twilio.voice.api-request.conference-participant.created": Family("conference_participant", "created"),
+    "com.twilio.voice.api-request.conference-participant.modified": Family("conference_participant", "modified"),
+    "com.twilio.voice.api-request.conference-participant.deleted": Family("conference_participant", "deleted"),
 }
-TEST_EVENT = "com.twilio.eventstreams.test-event"
-_BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
-_SURROGATE = re.compile("[\ud800-\udfff]")
+ODD_TYPE = "odd"  # stands for what does not look like an event type, and may be anything, a phone number too
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{,127}")
+# Each dead letter of an array holds the whole array, so many of a long one would be more than any disk takes.
+MOST_BYTES_OF_LETTERS = 16 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
-
-
-class Refused(Exception):
-    """An event can't become a row; the reason and words without values."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Processed(NamedTuple):
@@ -66,138 +52,67 @@ class Decoder:
         """Decode a record, leaving out its user records up to and including `after`."""
         try:
             user_records, outside = deaggregate(record, self._shard.hash_range)
-        except CorruptAggregate as error:
-            place = self._place(UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, b""), 0)
-            letter = DeadLetter(Reason.CORRUPT_AGGREGATE, str(error), place, record.data)
-            return Processed([letter], 1, 0, Position.of(record.sequence, 0))
-        outcomes: list[Outcome] = []
-        for user_record in user_records:
-            if after < Position.of(user_record.sequence, user_record.sub_sequence):
-                outcomes.extend(self.decode(user_record))
-        last = Position.of(record.sequence, user_records[-1].sub_sequence)
+        except Exception as error:
+            whole = UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)
+            return Processed([self._letter(error, whole, 0)], 1, 0, Position.of(record.sequence))
+        last = Position.of(record.sequence, len(user_records) - 1)
+        fresh = user_records
+        if after.rank is Rank.SEQUENCE and record.sequence <= after.sequence:
+            fresh = [one for one in user_records if after < Position.of(record.sequence, one.sub_sequence)]
+        outcomes = self.decode(fresh[0]) if len(fresh) == 1 else [one for part in fresh for one in self.decode(part)]
         return Processed(outcomes, len(user_records), outside, last)
 
     def decode(self, user_record: UserRecord) -> list[Outcome]:
         """What one user record holds: one event, or several in a JSON array."""
+        mended = Oddities()
         try:
-            document, mended = parse(user_record.data)
-        except Refused as error:
-            return [self._letter(error.reason, str(error), user_record, 0)]
-        events = document if isinstance(document, list) else [document]
-        if not events:
-            return [self._letter(Reason.NOT_CLOUDEVENT, "an empty array", user_record, 0)]
-        return [self._outcome(event, mended, user_record, index) for index, event in enumerate(events)]
-
-    def _outcome(self, event: Any, mended: bool, user_record: UserRecord, index: int) -> Outcome:
-        try:
-            return self._row(event, mended, user_record, index)
-        except Refused as error:
-            return self._letter(error.reason, str(error), user_record, index)
+            document = parse(user_record.data, mended)
+            if isinstance(document, list):
+                return self._array(document, mended, user_record)
         except Exception as error:
-            return self._letter(Reason.INTERNAL_ERROR, type(error).__name__, user_record, index)
+            return [self._letter(error, user_record, 0)]
+        return [self._outcome(document, mended, user_record, 0)]
 
-    def _row(self, event: Any, mended: bool, user_record: UserRecord, index: int) -> Outcome:
-        event_type = event.get("type") if isinstance(event, dict) else None
-        what = FAMILY.get(event_type) if isinstance(event_type, str) else None
-        if what is None and isinstance(event_type, str) and event_type:
-            return Skipped(event_type)
-        envelope = _envelope(event)
-        if what is None:
-            return Skipped(envelope.type)
-        odd = Oddities([Oddity.UNICODE.value] if mended else [])
-        place = self._place(user_record, index)
-        row: dict[str, Any] = {**flatten(envelope, _payload(envelope, odd), what, place, odd)}
-        if self._raw:
-            row["event"] = event
-        return Row(_encode(row), place, user_record.data)
+    def _array(self, events: list[Any], mended: Oddities, user_record: UserRecord) -> list[Outcome]:
+        if not events:
+            raise Refused(Reason.NOT_CLOUDEVENT, "an empty array")
+        return _bounded([self._outcome(event, Oddities(mended), user_record, n) for n, event in enumerate(events)])
+
+    def _outcome(self, event: Any, odd: Oddities, user_record: UserRecord, index: int) -> Outcome:
+        try:
+            if not isinstance(event, dict):
+                raise Refused(Reason.NOT_CLOUDEVENT, "it is no JSON object")
+            event_type = event.get("type")
+            if isinstance(event_type, str) and event_type and event_type not in FAMILY:
+                return Skipped(event_type if _NAME.fullmatch(event_type) else ODD_TYPE)
+            return self._row(event, odd, user_record, index)
+        except Exception as error:
+            return self._letter(error, user_record, index)
+
+    def _row(self, event: dict[str, Any], odd: Oddities, user_record: UserRecord, index: int) -> Row:
+        valid, place = validate(event, odd), self._place(user_record, index)
+        row = flatten(valid, FAMILY[valid["type"]], place, odd)
+        return Row(_encode({**row, "event": event} if self._raw else row), place, user_record.data)
 
     def _place(self, user_record: UserRecord, index: int) -> Place:
-        return Place(
-            self._stream_name,
-            self._shard.shard_id,
-            user_record.sequence,
-            user_record.sub_sequence,
-            index,
-            user_record.partition_key,
-            user_record.arrived_at,
-        )
+        sequence, sub_sequence, partition_key, arrived_at, _ = user_record
+        return Place(self._stream_name, self._shard.shard_id, sequence, sub_sequence, index, partition_key, arrived_at)
 
-    def _letter(self, reason: Reason, message: str, user_record: UserRecord, index: int) -> DeadLetter:
-        return DeadLetter(reason, message, self._place(user_record, index), user_record.data)
+    def _letter(self, error: Exception, user_record: UserRecord, index: int) -> DeadLetter:
+        """Of anything unforeseen only the kind is told: its text may carry a value."""
+        place = self._place(user_record, index)
+        if isinstance(error, Refused):
+            return DeadLetter(error.reason, str(error), place, user_record.data)
+        return DeadLetter(Reason.INTERNAL_ERROR, type(error).__name__, place, user_record.data)
 
 
-def parse(data: bytes) -> tuple[Any, bool]:
-    """JSON of a user record, and whether lone surrogates or outsize numbers had to be mended.
-
-    Raises:
-        Refused: it is no JSON.
-    """
-    if data.startswith(_GZIP):
-        raise Refused(Reason.NOT_JSON, "it is compressed with gzip")
-    try:
-        return _decode(data.removeprefix(_BOM)), False
-    except RecursionError:
-        raise Refused(Reason.NOT_JSON, "it is nested too deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _parse_oddly(data), True
-
-
-def _parse_oddly(data: bytes) -> Any:
-    """The stdlib takes a few documents that are JSON by the letter, such as those with lone surrogates."""
-    try:
-        text = data.removeprefix(_BOM).decode("utf-8")
-        return _mended(json.loads(text, parse_constant=_no_constant))
-    except UnicodeDecodeError:
-        raise Refused(Reason.NOT_JSON, "it is not UTF-8") from None
-    except RecursionError:
-        raise Refused(Reason.NOT_JSON, "it is nested too deep") from None
-    except ValueError:
-        raise Refused(Reason.NOT_JSON, "it does not parse" if data else "it is empty") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_mended(item) for item in value]
-    if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
-        return float(value) if value.bit_length() < 1000 else None
-    return value
-
-
-def _envelope(event: Any) -> CloudEvent:
-    if not isinstance(event, dict):
-        raise Refused(Reason.NOT_CLOUDEVENT, "it is not a JSON object")
-    try:
-        return CloudEvent.model_validate(event)
-    except ValidationError as error:
-        names = ", ".join(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
-        raise Refused(Reason.NOT_CLOUDEVENT, f"missing, empty or no string: {names}") from None
-
-
-def _payload(event: CloudEvent, odd: Oddities) -> VoiceApiRequest:
-    data = event.data
-    if data is None and isinstance(event.data_base64, str):
-        odd.note(Oddity.DATA_BASE64)
-        try:
-            data = parse(base64.b64decode(event.data_base64, validate=True))[0]
-        except (ValueError, Refused):
-            raise Refused(Reason.INVALID_EVENT, "data_base64 is not base64 of JSON") from None
-    elif isinstance(data, str):
-        odd.note(Oddity.DATA_STRING)
-        try:
-            data = parse(data.encode())[0]
-        except Refused:
-            raise Refused(Reason.INVALID_EVENT, "data is a string, and no JSON") from None
-    if not isinstance(data, dict):
-        raise Refused(Reason.INVALID_EVENT, "data is missing or no object")
-    try:
-        return VoiceApiRequest.model_validate(data)
-    except ValidationError:
-        raise Refused(Reason.INVALID_EVENT, "data.sid is missing, empty or no string") from None
+def _bounded(outcomes: list[Outcome]) -> list[Outcome]:
+    """The outcomes of an array; if its dead letters are too large together, the last that fits stands for the rest."""
+    letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
+    most = max(1, MOST_BYTES_OF_LETTERS // len(letters[0].data)) if letters else 0
+    if len(letters) <= most:
+        return outcomes
+    rest = set(letters[most:])
+    last = letters[most - 1]
+    standing = last._replace(message=f"{last.message}; so are {len(rest)} more of this array")
+    return [standing if outcome is last else outcome for outcome in outcomes if outcome not in rest]

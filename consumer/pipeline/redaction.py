@@ -1,28 +1,54 @@
-"""What a row must not carry: passwords in URLs and in parameters. Everything else of a row stays verbatim."""
+"""What a row must not carry: the password of the request's URL, and SipAuthPassword. All else stays verbatim."""
 
 import re
 from typing import Any
 
+import msgspec
+
 HIDDEN = "***"
-# The password of `scheme://user:password@host`; up to the last @ before the path, as a password may hold one.
-_PASSWORD = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*:)?(//[^/?#:@]*):[^/?#]*@")
 _SECRET = "sipauthpassword"
-
-
-def without_password(url: str) -> str:
-    """The URL with its password as `***`."""
-    return _PASSWORD.sub(lambda found: f"{found[1] or ''}{found[2]}:{HIDDEN}@", url, count=1)
+_BEFORE_AUTHORITY = re.compile(r"\s*(?:(?:[a-z][a-z0-9+.-]*:)?[/\\]+|(?:sips?|mailto|client|tel):)?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[^/?#\\]*")
+_encode = msgspec.json.Encoder().encode
+_PAIR = re.compile(rf"({_SECRET}=)[^&#]*", re.IGNORECASE)
 
 
 def without_secrets(parameters: Any) -> Any:
-    """The parameters with SipAuthPassword as `***`, however deep; the same object when there is none."""
-    if isinstance(parameters, dict):
-        cleaned = {
-            key: HIDDEN if key.lower() == _SECRET and value is not None else without_secrets(value)
-            for key, value in parameters.items()
+    """Parameters with SipAuthPassword as `***`: in any case, however deep, and in text too."""
+    # Its JSON names the secret if any key or text in it does, and is quicker to look through than they are.
+    if parameters is None or _SECRET.encode() not in _encode(parameters).lower():
+        return parameters
+    return _cleaned(parameters)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _hidden(value) if _SECRET in value.lower() else value
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if key.lower() == _SECRET and item is not None else _cleaned(item)
+            for key, item in value.items()
         }
-        return cleaned if any(cleaned[key] is not parameters[key] for key in cleaned) else parameters
-    if isinstance(parameters, list):
-        items = [without_secrets(item) for item in parameters]
-        return items if any(new is not old for new, old in zip(items, parameters, strict=True)) else parameters
-    return parameters
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return value
+
+
+def without_password(url: str) -> str:
+    """A URL with its password, and a SipAuthPassword in its query, as `***`."""
+    if _SECRET in url.lower():
+        url = _hidden(url)
+    if "@" not in url:
+        return url
+    start = _BEFORE_AUTHORITY.match(url).end()  # type: ignore[union-attr]  # it matches nothing, too
+    end = _AUTHORITY.match(url, start).end()  # type: ignore[union-attr]
+    colon, at = url.find(":", start, end), url.rfind("@", start, end)
+    if at < 0 <= colon and url[start] != "[" and not url[colon + 1 : end].isdecimal():
+        at = url.rfind("@")  # no port: a password with a raw slash, question mark or hash in it
+    return f"{url[: colon + 1]}{HIDDEN}{url[at:]}" if 0 <= colon < at else url
+
+
+def _hidden(text: str) -> str:
+    """Form pairs lose their value; any other text that names the secret, such as JSON in a string, is hidden whole."""
+    cleaned, pairs = _PAIR.subn(rf"\1{HIDDEN}", text)
+    return cleaned if pairs == text.lower().count(_SECRET) else HIDDEN

@@ -1,26 +1,78 @@
-"""The date formats of one payload: RFC 3339 and RFC 2822, to RFC 3339 in UTC with milliseconds and `Z`."""
+"""The date formats of one payload, RFC 3339 and RFC 2822, to the row's: RFC 3339 in UTC with milliseconds and `Z`."""
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import lru_cache
 
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+LONGEST = 64  # characters: no time is longer, and what is cached stays small
+_USUAL_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+_USUAL_END = re.compile(r"\.\d{3}Z", re.ASCII)
+_RFC_3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
+)
+_RFC_2822 = re.compile(
+    r"\s*(?:[a-z]+\s*,)?\s*(\d{1,2})\s+([a-z]{3})\s+(\d{4})\s+(\d\d):(\d\d)(?::(\d\d))?"
+    r"\s+(?:([+-])([01]\d|2[0-3])([0-5]\d)|([a-z]+))\s*",
+    re.ASCII | re.IGNORECASE,
+)
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+# The names of RFC 2822 §4.3 in hours; other names mean nothing certain.
+_ZONES = {"ut": 0, "utc": 0, "gmt": 0, "z": 0, "edt": -4, "est": -5, "cdt": -5, "cst": -6}
+_ZONES |= {"mdt": -6, "mst": -7, "pdt": -7, "pst": -8}
 
 
-def instant(value: Any) -> str | None:
-    """The instant that a string names, in the row's form; None for anything else."""
-    if not isinstance(value, str):
+def instant(text: str | None) -> str | None:
+    """The instant that either format names; None for anything else, such as a time without a zone."""
+    if text is None or len(text) > LONGEST:
         return None
+    return from_rfc3339(text) if text[4:5] == "-" else _from_rfc2822(text)
+
+
+def from_rfc3339(text: str) -> str | None:
+    """The instant; digits beyond milliseconds are cut off. None if it is no RFC 3339, or not in years 1 to 9999."""
+    if _USUAL_END.fullmatch(text, 19) and _is_second(text[:19]):
+        return text  # the row's own form
+    found = _RFC_3339.fullmatch(text)
+    if found is None:
+        return None
+    *clock, fraction, sign, hours, minutes = found.groups()
+    return _in_utc(clock, f"{fraction or ''}000"[:3], _offset(sign, hours, minutes))
+
+
+@lru_cache(maxsize=256)  # both such times of an event are mostly equal, and the next event has them again
+def _from_rfc2822(text: str) -> str | None:
+    """Whole seconds. The weekday is not looked at; `-0000` is UTC."""
+    found = _RFC_2822.fullmatch(text)
+    if found is None:
+        return None
+    day, name, year, hour, minute, second, sign, hours, minutes, zone = found.groups()
+    if name.lower() not in _MONTHS or (zone and zone.lower() not in _ZONES):
+        return None
+    offset = timedelta(hours=_ZONES[zone.lower()]) if zone else _offset(sign, hours, minutes)
+    month = _MONTHS.index(name.lower()) + 1
+    return _in_utc((year, month, day, hour, minute, second or 0), "000", offset)
+
+
+@lru_cache(maxsize=256)
+def _is_second(text: str) -> bool:
     try:
-        if value[:1].isdigit():
-            moment = datetime.fromisoformat(value)
-            if _USUAL.fullmatch(value):
-                return value
-        else:
-            moment = parsedate_to_datetime(value)
-        if moment.tzinfo is None:
-            return None
-        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, IndexError, TypeError):
+        return bool(_USUAL_SECOND.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    return -offset if sign == "-" else offset
+
+
+def _in_utc(clock: Iterable[str | int], milliseconds: str, offset: timedelta) -> str | None:
+    """A leap second counts as the second that follows it, as POSIX has it."""
+    year, month, day, hour, minute, second = map(int, clock)
+    leap = second == 60
+    try:
+        moment = datetime(year, month, day, hour, minute, second - leap) - offset + timedelta(seconds=leap)  # noqa: DTZ001
+    except (ValueError, OverflowError):
         return None
+    return f"{moment.isoformat(timespec='seconds')}.{milliseconds}Z"

@@ -3,10 +3,11 @@
 from typing import Any
 
 import msgspec
+from botocore.exceptions import HTTPClientError
 from botocore.parsers import ResponseParserFactory
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, gc=False):
     SequenceNumber: str
     Data: bytes
     PartitionKey: str = ""
@@ -46,4 +47,8 @@ class _Parser:
         if getattr(shape, "name", None) != "GetRecordsOutput" or response["status_code"] >= 300:
             return self._parser.parse(response, shape)
         metadata = {"HTTPStatusCode": response["status_code"], "HTTPHeaders": dict(response["headers"])}
-        return {"Answer": _decode(response["body"]), "ResponseMetadata": metadata}
+        try:
+            return {"Answer": _decode(response["body"]), "ResponseMetadata": metadata}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Not what Kinesis says, such as the page of a proxy; without the cause, whose text may hold a value.
+            raise HTTPClientError(error="it is no GetRecords answer") from None

@@ -25,7 +25,7 @@ def test_the_demo_shows_the_whole_job_and_counts_right(tmp_path: Path) -> None:
     done = call("demo", "--directory", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert b"All there" in done.stdout
-    assert b"105 rows and 3 dead letters" in done.stdout
+    assert b"106 rows and 3 dead letters" in done.stdout
 
 
 def test_decode_prints_rows_and_ends_with_1_when_an_event_is_refused() -> None:

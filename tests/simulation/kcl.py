@@ -210,7 +210,7 @@ class KclWorker:
                     (self.fleet.dead if dead else self.fleet.rows).add(
                         line, [Delivered(line, shard_id, record.sequence, at)]
                     )
-            last = max(last, done.last, key=Position._order)
+            last = max(last, done.last)
         if last != after and not self._checkpoint(shard_id, last):
             return
         if fetched.next_iterator is None:

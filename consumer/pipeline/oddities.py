@@ -1,0 +1,13 @@
+"""What is odd about an event on its way to a row."""
+
+from schemas.call_request import Oddity
+
+
+class Oddities(list[Oddity]):
+    """The `warnings` of one row: each oddity once, in the order in which they are met."""
+
+    __slots__ = ()
+
+    def note(self, *oddities: Oddity) -> None:
+        """Add what is not there yet."""
+        self.extend(oddity for oddity in dict.fromkeys(oddities) if oddity not in self)

@@ -1,0 +1,67 @@
+"""Holds an event of the family against its declared shape. Odd fields are nulled and noted: no reason to refuse."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.parsing import parse
+from consumer.pipeline.refusal import Refused
+from consumer.records import Reason
+from schemas.call_request import Oddity
+from schemas.voice_api_request import VoiceApiRequest
+
+_validate = TypeAdapter(VoiceApiRequest).validator.validate_python
+
+
+def validate(event: dict[str, Any], odd: Oddities) -> VoiceApiRequest:
+    """The event as declared: what is not as it should be is null, or absent.
+
+    Raises:
+        Refused: not-cloudevent for id, source or type; invalid-event for data or its sid.
+    """
+    try:
+        valid: VoiceApiRequest = _validate(event, strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return _mend(event, [problem["loc"] for problem in problems], odd)
+    return valid
+
+
+def _mend(event: dict[str, Any], places: Sequence[tuple[int | str, ...]], odd: Oddities) -> VoiceApiRequest:
+    names = dict.fromkeys(str(place[0]) for place in places if place[0] != "data")
+    if names:
+        raise Refused(Reason.NOT_CLOUDEVENT, f"missing, empty or no string: {', '.join(names)}")
+    if not isinstance(event.get("data"), dict):
+        return validate({**event, "data": _payload(event, odd)}, odd)
+    if ("data", "sid") in places:
+        raise Refused(Reason.INVALID_EVENT, "data.sid is missing, empty or no string")
+    odd.note(Oddity.FIELD)
+    for place in places:
+        event = _nulled(event, place[:3])  # no field lies deeper; what follows names a member of a union
+    valid: VoiceApiRequest = _validate(event, strict=True)
+    return valid
+
+
+def _nulled(value: dict[str, Any], place: Sequence[int | str]) -> dict[str, Any]:
+    """A copy with the field at `place` null."""
+    name, rest = str(place[0]), place[1:]
+    return {**value, name: _nulled(value[name], rest) if rest else None}
+
+
+def _payload(event: dict[str, Any], odd: Oddities) -> dict[str, Any]:
+    """What is in `data` as a string, or in `data_base64`."""
+    data, encoded = event.get("data"), event.get("data_base64")
+    try:
+        if isinstance(data, str):
+            odd.note(Oddity.DATA_STRING)
+            data = parse(data.encode(), odd)
+        elif data is None and isinstance(encoded, str):
+            data = parse(base64.b64decode(encoded, validate=True), odd)
+    except (ValueError, Refused):
+        raise Refused(Reason.INVALID_EVENT, "data is no JSON") from None
+    if not isinstance(data, dict):
+        raise Refused(Reason.INVALID_EVENT, "data is missing or no object")
+    return data

@@ -1,0 +1,76 @@
+"""Events to test with, and what the pipeline makes of them."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from consumer.pipeline.decoding import Decoder
+from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Position, Record, Row, Shard
+from schemas import examples
+
+FAMILY = "com.twilio.voice.api-request."
+SID = "CA" + "0" * 32
+
+
+def each(*values: Any) -> tuple[Any, ...]:
+    """Values of any kinds, for a table."""
+    return values
+
+
+def decode(data: bytes, after: Position = TRIM_HORIZON, raw: bool = False) -> list[Outcome]:
+    """What becomes of one Kinesis record, the seventh of its shard."""
+    return list(Decoder("stream", Shard("shard"), raw)(Record(7, "key", 1.7e9, data), after).outcomes)
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    """A live-like event with other members; `...` removes one."""
+    base: dict[str, Any] = json.loads(examples.load("live-like-call-created"))
+    return {name: value for name, value in {**base, **changes}.items() if value is not ...}
+
+
+def with_payload(**changes: Any) -> dict[str, Any]:
+    """The event with other members of `data`."""
+    data = event()["data"]
+    return event(data={name: value for name, value in {**data, **changes}.items() if value is not ...})
+
+
+def with_request(**changes: Any) -> dict[str, Any]:
+    """The event with other members of `data.request`."""
+    return with_payload(request={**event()["data"]["request"], **changes})
+
+
+def with_response(**changes: Any) -> dict[str, Any]:
+    """The event with other members of `data.response`."""
+    return with_payload(response={**event()["data"]["response"], **changes})
+
+
+def row(document: Any, raw: bool = False) -> dict[str, Any]:
+    """The one row that comes of an event."""
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    [outcome] = decode(data, raw=raw)
+    assert isinstance(outcome, Row), outcome
+    decoded: dict[str, Any] = json.loads(outcome.line)
+    return decoded
+
+
+def letter(data: bytes) -> DeadLetter:
+    """The one dead letter that comes of a record."""
+    [outcome] = decode(data)
+    assert isinstance(outcome, DeadLetter), outcome
+    return outcome
+
+
+def spelled(document: Any, **changes: str) -> bytes:
+    """The JSON of a document in which a member's value is spelled as given."""
+    text = json.dumps({**document, **dict.fromkeys(changes, "@@")})
+    for value in changes.values():
+        text = text.replace('"@@"', value, 1)
+    return text.encode()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)

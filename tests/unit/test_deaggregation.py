@@ -1,0 +1,175 @@
+"""KPL aggregates: whole, or refused as a whole."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from aws_kinesis_agg.aggregator import RecordAggregator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.pipeline.deaggregation import _AggregatedRecord, aggregate, deaggregate
+from consumer.pipeline.refusal import Refused
+from consumer.records import FULL_HASH_RANGE, Position, Reason, Record, UserRecord
+from tests.unit.events import decode, event, letter
+
+MAGIC = b"\xf3\x89\x9a\xc2"
+HALF = (0, 2**127 - 1)
+
+
+def split(data: bytes, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> tuple[list[UserRecord], int]:
+    user_records, outside = deaggregate(Record(7, "outer", 1.5, data), hash_range)
+    return list(user_records), outside
+
+
+def sealed(message: bytes) -> bytes:
+    """An aggregate of a protobuf message, its digest right."""
+    return MAGIC + message + hashlib.md5(message).digest()
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """A field in protobuf's wire format; short values only."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def part(*, key: int | None = 0, explicit: int | None = None, data: bytes | None = b"x") -> bytes:
+    numbers = [(1, key), (2, explicit), (3, data)]
+    return field(3, b"".join(field(number, value) for number, value in numbers if value is not None))
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", MAGIC[:3], b"\xf3\x89\x9a\xc3" + bytes(40)])
+def test_a_plain_record_is_its_own_user_record(data: bytes) -> None:
+    """Whatever does not begin with the magic."""
+    assert split(data) == ([UserRecord(7, 0, "outer", 1.5, data)], 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (MAGIC, "the digest differs"),
+        (MAGIC + bytes(16), "the digest differs"),
+        (MAGIC + bytes(40), "the digest differs"),
+        (aggregate([("k", b"x")])[:-1], "the digest differs"),
+        (aggregate([("k", b"x"), ("k", b"y")])[:-20], "the digest differs"),
+        (sealed(b""), "it holds no user record"),
+        (sealed(field(1, b"k")), "it holds no user record"),
+        (sealed(b"\xff\xff\xff"), "the message does not parse"),
+        (sealed(field(1, b"k") + part()[:-1]), "the message does not parse"),
+        (sealed(field(1, b"k") + part(key=None)), "a user record lacks its data or its partition key"),
+        (sealed(field(1, b"k") + part() + part(data=None)), "a user record lacks its data or its partition key"),
+        (sealed(part()), "a user record names a key that is not there"),
+        (sealed(field(1, b"k") + part() + part(key=1)), "a user record names a key that is not there"),
+        (sealed(field(1, b"k") + part(explicit=0)), "a user record names a key that is not there"),
+        (sealed(field(1, b"\xff") + part()), "a key is not UTF-8"),
+        (sealed(field(1, b"k") + field(2, b"\xff") + part(explicit=0)), "a key is not UTF-8"),
+    ],
+)
+def test_what_does_not_hold_together_is_one_dead_letter_with_the_whole_record(data: bytes, message: str) -> None:
+    """Never half of its user records."""
+    refused = letter(data)
+    assert (refused.reason, refused.message) == (Reason.CORRUPT_AGGREGATE, message)
+    assert (refused.data, refused.place.sub_sequence) == (data, 0)
+
+
+def test_tags_and_unknown_fields_are_ignored() -> None:
+    """A later format may have more."""
+    data = sealed(field(1, b"k") + field(3, b"\x08\x00" + field(3, b"x") + field(4, field(1, b"t"))) + field(9, b"?"))
+    assert split(data)[0] == [UserRecord(7, 0, "k", 1.5, b"x")]
+
+
+def test_an_aggregate_inside_of_another_is_no_event() -> None:
+    """No library unpacks twice."""
+    [refused] = decode(aggregate([("k", aggregate([("k", b"{}")]))]))
+    assert getattr(refused, "reason", None) is Reason.NOT_JSON
+
+
+def test_user_records_of_no_bytes_are_dead_letters_and_their_siblings_rows() -> None:
+    """One bad user record never costs another."""
+    outcomes: list[Any] = decode(aggregate([("k", b""), ("k", json.dumps(event()).encode()), ("k", b"")]))
+    assert [type(outcome).__name__ for outcome in outcomes] == ["DeadLetter", "Row", "DeadLetter"]
+    assert [outcome.data == b"" for outcome in outcomes] == [True, False, True]
+    assert [outcome.place.sub_sequence for outcome in outcomes] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("explicit", "outside"),
+    [
+        (b"0", 0),
+        (str(2**127 - 1).encode(), 0),
+        (str(2**127).encode(), 1),
+        (b"9" * 90, None),
+        (b"soon", None),
+        ("٢".encode(), None),
+        (b"-1", None),
+    ],
+)
+def test_an_explicit_hash_key_counts_before_the_partition_key(explicit: bytes, outside: int | None) -> None:
+    """None here: it is no 128-bit number, and the partition key counts."""
+    for key in (b"a", b"b", b"c", b"d"):
+        data = sealed(field(1, key) + field(2, explicit) + part(explicit=0))
+        by_key = int(hashlib.md5(key).digest()[0] >= 128)
+        assert split(data, HALF)[1] == (by_key if outside is None else outside)
+        assert split(data)[1] == 0
+
+
+def test_records_outside_of_the_shard_are_kept_and_counted() -> None:
+    """What the KPL never sends again would be lost."""
+    keys = [str(number) for number in range(40)]
+    user_records, outside = split(aggregate([(key, key.encode()) for key in keys]), HALF)
+    assert [one.partition_key for one in user_records] == keys
+    assert outside == sum(hashlib.md5(key.encode()).digest()[0] >= 128 for key in keys)
+    assert 0 < outside < 40
+
+
+@pytest.mark.parametrize(("after", "left"), [(0, [1, 2]), (1, [2]), (2, []), (9, [])])
+def test_what_is_checkpointed_is_left_out(after: int, left: list[int]) -> None:
+    """Up to and including the position, of this record alone."""
+    data = aggregate([("k", b"x")] * 3)
+    assert [getattr(one, "place").sub_sequence for one in decode(data, Position.of(7, after))] == left  # noqa: B009
+    assert len(decode(data, Position.of(6, after))) == 3
+    assert decode(data, Position.of(8, 0)) == []
+
+
+user_records = st.lists(
+    st.tuples(st.text(min_size=1, max_size=8), st.binary(max_size=40), st.none() | st.integers(0, 2**128 - 1).map(str)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(user_records)
+def test_the_published_aggregator_is_read_back(given: list[tuple[str, bytes, str | None]]) -> None:
+    """aws_kinesis_agg as the publisher, and ours where no explicit hash key is given."""
+    publisher = RecordAggregator()
+    for key, data, explicit in given:
+        publisher.add_user_record(key, data, explicit or hashed(key))
+    _, _, record = publisher.clear_and_get().get_contents()
+    found, outside = split(record, HALF)
+    assert [(one.partition_key, one.data, one.sub_sequence) for one in found] == [
+        (key, data, number) for number, (key, data, _) in enumerate(given)
+    ]
+    assert outside == sum(int(explicit or hashed(key)) > HALF[1] for key, _, explicit in given)
+    assert split(aggregate([(key, data) for key, data, _ in given]))[0] == found
+
+
+def hashed(key: str) -> str:
+    return str(int.from_bytes(hashlib.md5(key.encode()).digest(), "big"))
+
+
+@given(st.binary(max_size=60))
+def test_splitting_agrees_with_protobuf(message: bytes) -> None:
+    """Refused where protobuf refuses, or where an index leads nowhere."""
+    try:
+        parsed = _AggregatedRecord.FromString(message)
+        sound = parsed.IsInitialized() and len(parsed.records) > 0
+    except Exception:
+        sound = False
+    try:
+        found = split(sealed(message))[0]
+    except Refused:
+        return
+    assert sound
+    assert [one.data for one in found] == [one.data for one in parsed.records]

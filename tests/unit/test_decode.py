@@ -1,0 +1,65 @@
+"""`call-consumer decode`: what it takes for events, and what it says of them."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from consumer.cli import app
+from consumer.pipeline.deaggregation import aggregate
+from tests.unit.events import event
+
+EVENT = json.dumps(event()).encode()
+PRETTY = json.dumps(event(), indent=2).encode()
+
+
+def call(given: bytes, *options: str) -> tuple[int, list[Any]]:
+    done = CliRunner().invoke(app, ["decode", *options], input=given)
+    return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        (EVENT, 1),
+        (PRETTY, 1),
+        (b"\xef\xbb\xbf" + PRETTY, 1),
+        (b"[" + EVENT + b"," + PRETTY + b"]", 2),
+        (EVENT + b"\n\n" + EVENT + b"\r\n", 2),
+        (base64.b64encode(EVENT), 1),
+        (base64.encodebytes(PRETTY), 1),
+        (base64.b64encode(EVENT) + b"\n" + base64.b64encode(PRETTY) + b"\n" + EVENT, 3),
+        (aggregate([("k", EVENT), ("k", PRETTY)]), 2),
+        (base64.b64encode(aggregate([("k", EVENT), ("k", PRETTY)])), 2),
+    ],
+)
+def test_events_come_as_json_or_base64_alone_or_by_lines(given: bytes, ids: int) -> None:
+    """Pretty-printed and wrapped too; aggregates as on the stream."""
+    code, lines = call(given)
+    assert (code, [line["event_id"] for line in lines]) == (0, [event()["id"]] * ids)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        (b"", ["not-json"]),
+        (PRETTY[:-9], ["not-json"]),
+        (b"one\ntwo\n", ["not-json"]),
+        (b"one\n" + EVENT, ["not-json", None]),
+        (b"{}", ["not-cloudevent"]),
+        (b'[{}, {"type": "a.b"}]', ["not-cloudevent", None]),
+        (aggregate([("k", EVENT)])[:-1], ["corrupt-aggregate"]),
+    ],
+)
+def test_a_refused_event_ends_it_with_1(given: bytes, refused: list[str | None]) -> None:
+    """The others are shown all the same."""
+    code, lines = call(given)
+    assert (code, [line.get("refused") for line in lines]) == (1, refused)
+
+
+def test_raw_shows_the_event_too_and_a_skipped_one_its_type() -> None:
+    """As the worker does it."""
+    assert call(EVENT, "--raw")[1][0]["event"] == event()
+    assert call(b'{"type": "a.b"}') == (0, [{"skipped": "a.b"}])
