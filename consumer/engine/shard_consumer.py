@@ -7,14 +7,15 @@ next owner goes on.
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from consumer.engine.backoff import Backoff
 from consumer.engine.budget import Budget
-from consumer.engine.delivery import Delivery, Seal
+from consumer.engine.delivery import Delivery
+from consumer.engine.intake import Intake, Process, Processed, Seal
 from consumer.engine.scheduler import Clock
 from consumer.engine.tenure import Tenure
 from consumer.errors import (
@@ -29,7 +30,7 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.records import SHARD_END, BatchLimits, Position, Rank, Record, Shard
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -43,25 +44,6 @@ FIRST_ESTIMATE = 1024 * 1024
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
-
-
-class Processed(Protocol):
-    """What became of one record: see `pipeline.decoding`."""
-
-    @property
-    def outcomes(self) -> Sequence[Outcome]: ...
-    @property
-    def user_records(self) -> int: ...
-    @property
-    def out_of_range(self) -> int: ...
-    @property
-    def last(self) -> Position: ...
-
-
-class Process(Protocol):
-    """Turns one record into outcomes, leaving out the user records up to and including `after`."""
-
-    def __call__(self, record: Record, after: Position, /) -> Processed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +87,7 @@ class ShardConsumer:
         self.shard_id = lease.shard_id
         self.over = False
         self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
+        self._intake = Intake(world.seal, world.metrics)
         self._delivery = Delivery(tenure, world.rows, world.dead_letters, world.seal, world.metrics)
         self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
@@ -265,26 +248,15 @@ class ShardConsumer:
 
     def _decode(self, now: float) -> None:
         """Decode fetched records until the batch is full."""
-        fetched = user_records = out_of_range = 0
-        skipped: list[str] = []
+        self._intake.take(self._buffer, self._undecoded(now), now, self._after)
+        self._settle()
+
+    def _undecoded(self, now: float) -> Iterator[tuple[Record, Processed]]:
         while self._backlog and not self._due(now):
             record = self._backlog.popleft()
             if self._after.rank is Rank.SEQUENCE and record.sequence < self._after.sequence:
                 continue
-            done = self._process(record, self._after)
-            fetched += 1
-            user_records += done.user_records
-            out_of_range += done.out_of_range
-            skipped.extend(outcome.event_type for outcome in done.outcomes if isinstance(outcome, Skipped))
-            if self._after < done.last:
-                self._buffer_record(record, done, now)
-        self._world.metrics.read(fetched, user_records, out_of_range, skipped)
-        self._settle()
-
-    def _buffer_record(self, record: Record, done: Processed, now: float) -> None:
-        for letter in self._buffer.add(record, done.last, done.outcomes, now):
-            self._buffer.add_letter(self._world.seal(letter))
-            self._world.metrics.dead_lettered(letter.reason, 1)
+            yield record, self._process(record, self._after)
 
     # Endings ---------------------------------------------------------------------------------------------------------
 
