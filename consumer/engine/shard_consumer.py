@@ -27,6 +27,7 @@ from consumer.errors import (
     ShardGone,
     StreamUnavailable,
     Throttled,
+    where,
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
@@ -153,7 +154,7 @@ class ShardConsumer:
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
             delay = self._backoff.next()
-            self._log.error("shard.halted", error=type(error).__name__, where=_where(error), retry_in=round(delay, 1))
+            self._log.error("shard.halted", error=type(error).__name__, where=where(error), retry_in=round(delay, 1))
             self._restart()
         return delay
 
@@ -309,11 +310,3 @@ class ShardConsumer:
             level = self._log.info if isinstance(error, Throttled) else self._log.warning
             level("shard.waiting", error=str(error), retry_in=round(delay, 2))
         return delay
-
-
-def _where(error: BaseException) -> str:
-    """File and line of an unforeseen error; its text may carry a value of an event and is not shown."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"
