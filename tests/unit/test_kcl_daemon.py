@@ -22,7 +22,7 @@ from consumer.multilang.child import ShardChild
 from consumer.multilang.properties import properties
 from consumer.multilang.wire import Wire
 from consumer.pipeline.decoding import Decoder
-from consumer.records import BatchLimits
+from consumer.records import BatchLimits, Shard
 from consumer.settings import load
 from tests.unit.drivers import ListSink, event, numbered, outlets
 
@@ -41,6 +41,10 @@ def record(number: int, data: bytes | None = None, sub: int = 0, sequence: int |
         "approximateArrivalTimestamp": 1_700_000_000_123,
         "subSequenceNumber": sub,
     }
+
+
+def _decoder(shard: Shard) -> Decoder:
+    return Decoder("stream", shard)
 
 
 class Daemon:
@@ -88,7 +92,7 @@ class Talk:
     def end(self) -> Exit:
         """Close the pipe and wait for the child."""
         self.daemon.leave()
-        self.thread.join(5)
+        self.thread.join(30)
         assert not self.thread.is_alive()
         return self.code
 
@@ -104,7 +108,7 @@ def talk(rows: ListSink, letters: ListSink | None = None, patience: float = 25.0
     child = ShardChild(
         Wire(child_reads, child_writes),
         outlets(rows, letters),
-        lambda shard: Decoder("stream", shard),
+        _decoder,
         lambda: talking.now,
         structlog.get_logger(),
         patience,
@@ -296,12 +300,31 @@ def test_nothing_is_written_once_the_daemon_is_gone() -> None:
     message = {"action": "processRecords", "records": [record(1)]}
     os.write(writing, json.dumps(message).encode() + b"\n")
     os.close(writing)
-    child = ShardChild(
-        Wire(reading, 2), outlets(rows), lambda s: Decoder("stream", s), lambda: 0.0, structlog.get_logger()
-    )
+    child = ShardChild(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
     assert child.run() is Exit.NOT_DRAINED
     os.close(reading)
     assert rows.ids == []
+
+
+def test_waiting_for_a_sink_at_the_start_ends_with_the_daemon() -> None:
+    """The wait itself notices it, without another try."""
+
+    class AwaySink(ListSink):
+        tries = 0
+
+        def check(self) -> None:
+            self.tries += 1
+            if self.tries < 100:
+                raise SinkUnavailable
+
+    rows = AwaySink()
+    reading, writing = os.pipe()
+    os.write(writing, b'{"action": "initialize", "shardId": "s"}\n')
+    os.close(writing)
+    child = ShardChild(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
+    assert child.run() is Exit.DONE
+    os.close(reading)
+    assert rows.tries == 1
 
 
 @pytest.mark.parametrize("line", [b"hello", b"[]", b'{"action": 7}', b'{"action": "dance"}'])
@@ -309,7 +332,7 @@ def test_what_is_no_message_ends_the_process(line: bytes) -> None:
     """Guessing what the daemon means could skip records."""
     with talk(ListSink()) as talking:
         os.write(talking.daemon._writing, b"\n" + line + b"\n")
-        talking.thread.join(5)
+        talking.thread.join(30)
         assert talking.code is Exit.UNEXPECTED
 
 
