@@ -1,18 +1,17 @@
-"""Amazon's MultiLangDaemon and a DynamoDB for its leases, as processes of their own that only we start and stop."""
+"""Amazon's MultiLangDaemon with its children, in a process group that only we start and stop, and its lease table."""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
 
-from tests.integration.servers import EMULATORS, ROOT, _wait_for, free_port
+from tests.integration.servers import EMULATORS, ROOT
 from tests.integration.test_run import environment
 from tests.needs import need
 
@@ -37,19 +36,6 @@ def install() -> None:
     """Fetch the daemon's jars, once."""
     need(all(shutil.which(program) for program in ("java", "mvn")), "Java with Maven")
     subprocess.run([str(EMULATORS / "multilang" / "install.sh")], check=True, timeout=300)
-
-
-@contextmanager
-def dynamodb() -> Iterator[str]:
-    """A DynamoDB in memory. Yields its URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
 
 
 def service(name: Any, url: str) -> Any:

@@ -1,4 +1,4 @@
-"""`call-consumer kcl-daemon` under Amazon's own MultiLangDaemon, on kinesis-local."""
+"""`call-consumer kcl-daemon` under Amazon's own MultiLangDaemon, on kinesis-local and DynamoDB Local."""
 
 import hashlib
 import json
@@ -16,11 +16,12 @@ from consumer.multilang.properties import properties
 from consumer.pipeline.deaggregation import aggregate
 from consumer.settings import load
 from tests.integration import multilang
-from tests.integration.multilang import JARS, REGION, Daemon, dynamodb, make_lease_table, service
+from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service
 from tests.integration.servers import kinesis_local
 from tests.integration.test_resharding import active, in_sqlite, split, wait_until
 from tests.integration.test_run import STREAM, event
 from tests.needs import need
+from tests.servers_dynamodb import dynamodb_local
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +31,7 @@ def daemon_jars() -> None:
 
 @pytest.fixture(scope="module")
 def lease_store() -> Iterator[str]:
-    with dynamodb() as url:
+    with dynamodb_local() as url:
         yield url
 
 
