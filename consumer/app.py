@@ -1,6 +1,7 @@
 """Puts a worker together from its settings: the only place that knows concrete classes."""
 
 import random
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +14,15 @@ from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, Origin
+from consumer.engine.outlets import Outlets
 from consumer.engine.scheduler import ThreadScheduler, boottime
 from consumer.engine.shard_consumer import Pace, Surroundings
 from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError
 from consumer.leases import LeaseTable, Scope
 from consumer.leases import Worker as Identity
+from consumer.multilang.child import ShardChild
+from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import seal
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
@@ -58,15 +62,47 @@ def parts(settings: Settings) -> Parts:
     """
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
-    raw = ("event",) if settings.raw else ()
-    rows = Contents("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
-    letters = Contents("dead_letters", tuple(DeadLetter.__annotations__), LETTER_KEY, private=True)
+    rows, dead_letters = _sinks(settings)
     client = kinesis_client(settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
     return Parts(
         KinesisStream(settings.stream, client),
         _leases(settings),
-        _sink("--sink", settings.sink, rows),
-        _sink("--dead-letters", settings.dead_letters, letters),
+        rows,
+        dead_letters,
+    )
+
+
+def outlets(settings: Settings) -> Outlets:
+    """What a driver of the pipeline other than the worker needs; connects to nothing yet.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong.
+    """
+    rows, dead_letters = _sinks(settings)
+    return Outlets(
+        rows, dead_letters, _limits(settings, rows), lambda letter: seal(letter, time.time()), metrics=Metrics()
+    )
+
+
+def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChild:
+    """The record processor of one shard, which talks to KCL's daemon over two file descriptors.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong.
+    """
+    if not settings.stream:
+        raise ConfigurationError("name the stream: call-consumer kcl-daemon STREAM, or CALL_CONSUMER_STREAM")
+    for label, text in (("--sink", settings.sink), ("--dead-letters", settings.dead_letters)):
+        if parse(label, text).scheme == "stdout":
+            raise ConfigurationError(f"{label} stdout: the daemon talks over standard output here; name another place")
+    stream_name = settings.stream.rpartition("/")[2]
+    return ShardChild(
+        Wire(reading, writing),
+        outlets(settings),
+        lambda shard: Decoder(stream_name, shard, settings.raw),
+        boottime,
+        structlog.get_logger(),
+        settings.shutdown_timeout,
     )
 
 
@@ -166,6 +202,14 @@ def _origin(settings: Settings, summary: StreamSummary) -> Origin:
 def _limits(settings: Settings, sink: Sink) -> BatchLimits:
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     return replace(sink.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _sinks(settings: Settings) -> tuple[Sink, Sink]:
+    """Where rows go, and where dead letters go."""
+    raw = ("event",) if settings.raw else ()
+    rows = Contents("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
+    letters = Contents("dead_letters", tuple(DeadLetter.__annotations__), LETTER_KEY, private=True)
+    return _sink("--sink", settings.sink, rows), _sink("--dead-letters", settings.dead_letters, letters)
 
 
 def _sink(label: str, text: str, contents: Contents) -> Sink:

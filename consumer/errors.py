@@ -91,3 +91,11 @@ class BatchRejected(ConsumerError):
 
 class OutputClosed(ConsumerError):
     """The reader of the output is gone."""
+
+
+def where(error: BaseException) -> str:
+    """File and line of an unforeseen error; its text may carry a value of an event and is not shown."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"

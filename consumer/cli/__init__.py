@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from consumer.cli import decode, demo, doctor, publish, run
+from consumer.cli import decode, demo, doctor, kcl_daemon, publish, run
 from consumer.engine.worker import Exit
 from consumer.errors import ConfigurationError
 
@@ -26,6 +26,7 @@ app.command(name="demo")(demo.command)
 app.command(name="publish")(publish.command)
 app.command(name="doctor")(doctor.command)
 app.command(name="decode")(decode.command)
+app.command(name="kcl-daemon")(kcl_daemon.command)
 
 
 @app.callback()

@@ -5,17 +5,38 @@ already is gone from the batch's work. The checkpoint is the last thing, so it n
 Kept free of the engine's timing: any other driver of this pipeline delivers in the same way.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
-from consumer.engine.tenure import Tenure
+from consumer.engine.intake import Seal
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Letter, Spool
-from consumer.records import DeadLetter, Reason, Row
+from consumer.pipeline.batching import Batch, Chunk, Spool
+from consumer.records import DeadLetter, Position, Reason, Row
 from consumer.sinks import Repeats, Sink
 
-Seal = Callable[[DeadLetter], Letter]
+
+class Fence(Protocol):
+    """What a delivery stands behind: whoever may say that the shard is ours, and keeps its checkpoint.
+
+    A lease's `Tenure` in the worker; the daemon's checkpointer under KCL; the answer to the invocation in Lambda.
+    """
+
+    @property
+    def pending(self) -> Pending | None:
+        """The prepared batch that is not yet checkpointed."""
+        ...
+
+    def still_mine(self) -> None:
+        """Return if something may be delivered at this instant; else raise `LeaseLost` or a `Retryable`."""
+        ...
+
+    def prepare(self, pending: Pending, /) -> None:
+        """Keep the end and the name of the batch that is about to be written, where there is a place for them."""
+        ...
+
+    def checkpoint(self, position: Position, /) -> None:
+        """Everything up to `position` is delivered."""
+        ...
 
 
 class Counts(Protocol):
@@ -27,10 +48,10 @@ class Counts(Protocol):
 
 
 class Delivery:
-    """Delivers the batches of one tenure."""
+    """Delivers the batches of one shard."""
 
-    def __init__(self, tenure: Tenure, rows: Sink, dead_letters: Sink, seal: Seal, counts: Counts) -> None:
-        self._tenure, self._rows, self._dead_letters = tenure, rows, dead_letters
+    def __init__(self, fence: Fence, rows: Sink, dead_letters: Sink, seal: Seal, counts: Counts) -> None:
+        self._fence, self._rows, self._dead_letters = fence, rows, dead_letters
         self._seal, self._counts = seal, counts
 
     def deliver(self, batch: Batch) -> None:
@@ -43,14 +64,14 @@ class Delivery:
         """
         while batch.work:
             self._write(batch)
-        self._tenure.checkpoint(batch.end)
+        self._fence.checkpoint(batch.end)
 
     def _write(self, batch: Batch) -> None:
         chunk = batch.work[0]
         sink = self._dead_letters if chunk.dead else self._rows
-        if sink.repeats is Repeats.BY_BATCH and self._tenure.lease.pending is None:
-            self._tenure.prepare(Pending(batch.end, batch.name))
-        self._tenure.still_mine()
+        if sink.repeats is Repeats.BY_BATCH and self._fence.pending is None:
+            self._fence.prepare(Pending(batch.end, batch.name))
+        self._fence.still_mine()
         try:
             repeated = sink.write(chunk)
         except RowsRejected as error:

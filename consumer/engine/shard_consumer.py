@@ -8,14 +8,15 @@ next owner goes on.
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from consumer.engine.backoff import Backoff
 from consumer.engine.budget import Budget
-from consumer.engine.delivery import Delivery, Seal
+from consumer.engine.delivery import Delivery
+from consumer.engine.intake import Intake, Process, Processed, Seal
 from consumer.engine.scheduler import Clock
 from consumer.engine.tenure import Tenure
 from consumer.errors import (
@@ -27,10 +28,11 @@ from consumer.errors import (
     ShardGone,
     StreamUnavailable,
     Throttled,
+    where,
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Fetched, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.records import SHARD_END, BatchLimits, Fetched, Position, Rank, Record, Shard
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -44,25 +46,6 @@ FIRST_ESTIMATE = 1024 * 1024
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
-
-
-class Processed(Protocol):
-    """What became of one record: see `pipeline.decoding`."""
-
-    @property
-    def outcomes(self) -> Sequence[Outcome]: ...
-    @property
-    def user_records(self) -> int: ...
-    @property
-    def out_of_range(self) -> int: ...
-    @property
-    def last(self) -> Position: ...
-
-
-class Process(Protocol):
-    """Turns one record into outcomes, leaving out the user records up to and including `after`."""
-
-    def __call__(self, record: Record, after: Position, /) -> Processed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +89,7 @@ class ShardConsumer:
         self.shard_id = lease.shard_id
         self.over = False
         self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
+        self._intake = Intake(world.seal, world.metrics)
         self._delivery = Delivery(tenure, world.rows, world.dead_letters, world.seal, world.metrics)
         self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
         # Apart from the other: after a defect the shard is read again without trouble up to the same record.
@@ -188,7 +172,7 @@ class ShardConsumer:
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
             delay = self._after_defects.next()
-            self._log.error("shard.halted", error=type(error).__name__, where=_where(error), retry_in=round(delay, 1))
+            self._log.error("shard.halted", error=type(error).__name__, where=where(error), retry_in=round(delay, 1))
             self._restart()
         return delay
 
@@ -294,26 +278,15 @@ class ShardConsumer:
 
     def _decode(self, now: float) -> None:
         """Decode fetched records until the batch is full."""
-        fetched = user_records = out_of_range = 0
-        skipped: list[str] = []
+        self._intake.take(self._buffer, self._undecoded(now), now, self._after)
+        self._settle()
+
+    def _undecoded(self, now: float) -> Iterator[tuple[Record, Processed]]:
         while self._backlog and not self._due(now):
             record = self._backlog.popleft()
             if self._after.rank is Rank.SEQUENCE and record.sequence < self._after.sequence:
                 continue
-            done = self._process(record, self._after)
-            fetched += 1
-            user_records += done.user_records
-            out_of_range += done.out_of_range
-            skipped.extend(outcome.event_type for outcome in done.outcomes if isinstance(outcome, Skipped))
-            if self._after < done.last:
-                self._buffer_record(record, done, now)
-        self._world.metrics.read(fetched, user_records, out_of_range, skipped)
-        self._settle()
-
-    def _buffer_record(self, record: Record, done: Processed, now: float) -> None:
-        for letter in self._buffer.add(record, done.last, done.outcomes, now):
-            self._buffer.add_letter(self._world.seal(letter))
-            self._world.metrics.dead_lettered(letter.reason, 1)
+            yield record, self._process(record, self._after)
 
     # Endings ---------------------------------------------------------------------------------------------------------
 
@@ -370,11 +343,3 @@ class ShardConsumer:
             level = self._log.info if isinstance(error, Throttled) else self._log.warning
             level("shard.waiting", error=str(error), retry_in=round(delay, 2))
         return delay
-
-
-def _where(error: BaseException) -> str:
-    """File and line of an unforeseen error; its text may carry a value of an event and is not shown."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else "?"

@@ -42,6 +42,11 @@ class Tenure:
         return self.lease.shard_id
 
     @property
+    def pending(self) -> Pending | None:
+        """The prepared batch that is not yet checkpointed."""
+        return self.lease.pending
+
+    @property
     def lost(self) -> bool:
         """Somebody else holds the lease, or nobody."""
         return self._lost

@@ -1,0 +1,62 @@
+"""`call-consumer kcl-daemon`: the record processor of one shard under Amazon's MultiLangDaemon, and its properties."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from consumer.app import multilang_child
+from consumer.cli.options import with_settings
+from consumer.errors import ConfigurationError
+from consumer.multilang.properties import properties
+from consumer.settings import flag, load
+from consumer.telemetry import logs
+
+Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
+Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
+Properties = Annotated[bool, typer.Option("--properties", help="Print the daemon's .properties file, and end.")]
+
+
+@with_settings
+def command(stream: Stream = None, config: Config = None, properties_: Properties = False, **flags: Any) -> None:
+    """Be the record processor of one shard under Amazon's MultiLangDaemon, which starts this for each shard.
+
+    KCL keeps leases and checkpoints, so --leases has no part in it. Exit codes: 0 done, 1 unexpected, 2 configuration
+    or usage, 3 the daemon was gone before all was delivered.
+    """
+    given = {"stream": stream, **flags}
+    settings = load(given, config)
+    if properties_:
+        multilang_child(settings, 0, 1)  # finds the mistakes that the daemon would only log
+        typer.echo(properties(settings, _command(given, config)), nl=False)
+        return
+    if sys.stdin.isatty():
+        raise ConfigurationError("kcl-daemon: Amazon's MultiLangDaemon starts this; see kcl-daemon --properties")
+    logs.configure(settings.log_level, settings.log_format)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the daemon says when to end
+    protocol = os.dup(1)
+    os.dup2(2, 1)  # whatever else prints must not speak to the daemon
+    child = multilang_child(settings, 0, protocol)
+    code = child.run()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _command(given: Mapping[str, object], config: str | None) -> list[str]:
+    """This command again, without --properties."""
+    program = Path(sys.argv[0]).absolute()
+    command = [str(program)] if program.name == "call-consumer" else [sys.executable, "-m", "consumer"]
+    command.append("kcl-daemon")
+    for name, value in given.items():
+        if value is True:
+            command.append(flag(name))
+        elif value is not None and name != "stream":
+            command += [flag(name), str(value)]
+    if config:
+        command += ["--config", str(Path(config).absolute())]
+    return [*command, str(given["stream"])] if given["stream"] else command

@@ -1,0 +1,38 @@
+"""Where everything goes that a shard's records become: what every driver of the pipeline needs, whoever says when."""
+
+from dataclasses import dataclass
+
+from consumer.engine.delivery import Delivery, Fence
+from consumer.engine.intake import Intake, Seal
+from consumer.pipeline.batching import Buffer
+from consumer.records import BatchLimits
+from consumer.sinks import Sink
+from consumer.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """The sinks of one process, and how batches are made for them."""
+
+    rows: Sink
+    dead_letters: Sink
+    limits: BatchLimits
+    seal: Seal
+    metrics: Metrics
+
+    def check(self) -> None:
+        """Find out whether both sinks can be written to; raises what `Sink.check` raises."""
+        self.rows.check()
+        self.dead_letters.check()
+
+    def buffer(self, shard_id: str) -> Buffer:
+        """An empty buffer."""
+        return Buffer(shard_id, self.limits)
+
+    def intake(self) -> Intake:
+        """What fills buffers."""
+        return Intake(self.seal, self.metrics)
+
+    def delivery(self, fence: Fence) -> Delivery:
+        """What delivers batches as long as `fence` lets it."""
+        return Delivery(fence, self.rows, self.dead_letters, self.seal, self.metrics)

@@ -1,0 +1,125 @@
+"""`call-consumer kcl-daemon` under Amazon's own MultiLangDaemon, on kinesis-local and DynamoDB Local."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.multilang.properties import properties
+from consumer.pipeline.deaggregation import aggregate
+from consumer.settings import load
+from tests.integration import multilang
+from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service
+from tests.integration.servers import kinesis_local
+from tests.integration.workers import STREAM, active, event, in_sqlite, split, wait_until
+from tests.needs import need
+from tests.servers_dynamodb import dynamodb_local
+
+
+@pytest.fixture(scope="module", autouse=True)
+def daemon_jars() -> None:
+    multilang.install()
+
+
+@pytest.fixture(scope="module")
+def lease_store() -> Iterator[str]:
+    with dynamodb_local() as url:
+        yield url
+
+
+@pytest.fixture
+def kinesis() -> Iterator[Any]:
+    with kinesis_local() as url:
+        client = service("kinesis", url)
+        client.create_stream(StreamName=STREAM, ShardCount=2)
+        active(client)
+        yield client
+        client.close()
+
+
+def put(client: Any, numbers: range, per_record: int = 1) -> None:
+    """Put events; those of an aggregate share its partition key, or KCL would drop all of it."""
+    for start in range(0, len(numbers), per_record):
+        some = numbers[start : start + per_record]
+        key = hashlib.md5(f"{some[0]}".encode()).hexdigest()
+        data = event(some[0]) if per_record == 1 else aggregate([(key, event(number)) for number in some])
+        client.put_record(StreamName=STREAM, Data=data, PartitionKey=key)
+
+
+def rows(directory: Path) -> int:
+    """How many rows there are; none while there is no table."""
+    try:
+        return len(in_sqlite(directory))
+    except sqlite3.OperationalError:
+        return 0
+
+
+def checkpoints(dynamodb_url: str) -> dict[str, str]:
+    """The lease table: each shard's checkpoint, with its sub-sequence number."""
+    client = service("dynamodb", dynamodb_url)
+    items = client.scan(TableName=STREAM)["Items"]
+    client.close()
+    return {
+        item["leaseKey"]["S"]: f"{item['checkpoint']['S']}.{item['checkpointSubSequenceNumber']['N']}"
+        for item in items
+        if "checkpoint" in item
+    }
+
+
+def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
+    kinesis: Any, lease_store: str, tmp_path: Path
+) -> None:
+    """Plain and aggregated events, two generations of shards, a killed daemon and an orderly stop."""
+    endpoint = kinesis.meta.endpoint_url
+    settings = ["--sink", "sqlite:rows.db", "--endpoint-url", endpoint, "--lease-duration", "3", "--batch-age", "0.5"]
+    make_lease_table(lease_store, STREAM, ["shardId-000000000000", "shardId-000000000001"])
+    put(kinesis, range(60))
+    put(kinesis, range(60, 300), per_record=8)
+    kinesis.put_record(StreamName=STREAM, Data=b"no JSON", PartitionKey="0")
+    daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], lease_store)
+    try:
+        wait_until(lambda: rows(tmp_path) >= 300 or daemon.over(), 60)
+        split(kinesis)
+        put(kinesis, range(300, 500), per_record=8)
+        wait_until(lambda: rows(tmp_path) > 320 or daemon.over(), 60)
+        daemon.kill()
+        put(kinesis, range(500, 600), per_record=5)
+        daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], lease_store)
+        wait_until(lambda: rows(tmp_path) >= 600 or daemon.over(), 60)
+        daemon.stop()
+    finally:
+        daemon.kill()
+    counts = Counter(in_sqlite(tmp_path))
+    assert sorted(counts) == [f"VW{number:032x}" for number in range(600)]
+    letters = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert {letter["reason"] for letter in letters} == {"not-json"}
+    done = checkpoints(lease_store)
+    assert done.pop("shardId-000000000000", "SHARD_END.0").startswith("SHARD_END")  # KCL deletes such rows in the end
+    assert len(done) == 3
+    assert all(place.endswith(".4") for place in done.values())  # behind the last of five in an aggregate
+
+
+def test_every_property_is_one_that_the_daemon_knows() -> None:
+    """The daemon ignores an unknown key without a word, so its classes are asked for a setter."""
+    need(shutil.which("javap") is not None, "a JDK")
+    config = "software.amazon.kinesis.multilang.config.MultiLangDaemonConfiguration"
+    shown = subprocess.run(["javap", "-p", "-cp", f"{JARS}/*", config], capture_output=True, text=True, check=True)
+    text = properties(
+        load(
+            {"stream": "s", "region": REGION, "endpoint_url": "http://h", "worker_id": "w", "max_leases": 3}, None, {}
+        ),
+        ["call-consumer"],
+    )
+    keys = [line.partition(" = ")[0] for line in text.splitlines() if line and not line.startswith("#")]
+    keys += [line.partition(" = ")[0][2:] for line in text.splitlines() if line.endswith(" = ")]
+    own = {"executableName", "processingLanguage"}  # read by the daemon itself
+    unknown = [key for key in keys if key not in own and f" set{key[0].upper()}{key[1:]}(" not in shown.stdout]
+    assert unknown == []
+    assert len(keys) > 12

@@ -1,0 +1,161 @@
+"""The pipeline behind a Lambda event source mapping: events as Lambda sends them."""
+
+import base64
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import validate_parameters
+
+from consumer import aws_lambda
+from consumer.errors import SinkUnavailable
+from consumer.pipeline.deaggregation import aggregate
+from consumer.records import BatchLimits
+from consumer.settings import load
+from tests.unit.drivers import ListSink, event, numbered, outlets
+
+ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/twilio-events"
+SEQUENCE = 49590338271490256608559692538361571095921575989136588898
+DEPLOY = Path(__file__).parents[2] / "deploy" / "lambda"
+
+
+class Context:
+    """An invocation with time left."""
+
+    def __init__(self, *left: int) -> None:
+        self._left = list(left)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._left.pop(0) if self._left else 60_000
+
+
+def lambda_event(*data: bytes) -> dict[str, Any]:
+    """An event with these records, whose sequence numbers count up."""
+    return {
+        "Records": [
+            {
+                "kinesis": {
+                    "kinesisSchemaVersion": "1.0",
+                    "partitionKey": "1",
+                    "sequenceNumber": str(SEQUENCE + index),
+                    "data": base64.b64encode(item).decode(),
+                    "approximateArrivalTimestamp": 1545084650.987,
+                },
+                "eventSource": "aws:kinesis",
+                "eventVersion": "1.0",
+                "eventID": f"shardId-000000000006:{SEQUENCE + index}",
+                "eventName": "aws:kinesis:record",
+                "invokeIdentityArn": "arn:aws:iam::123456789012:role/lambda-role",
+                "awsRegion": "us-east-1",
+                "eventSourceARN": ARN,
+            }
+            for index, item in enumerate(data)
+        ]
+    }
+
+
+def failed(index: int) -> dict[str, Any]:
+    """The answer that the record of this index and all after it are still to be delivered."""
+    return {"batchItemFailures": [{"itemIdentifier": str(SEQUENCE + index)}]}
+
+
+DELIVERED: dict[str, Any] = {"batchItemFailures": []}
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    made = aws_lambda._process
+    made.cache_clear()
+    yield
+    made.cache_clear()
+
+
+def into(monkeypatch: pytest.MonkeyPatch, rows: ListSink, letters: ListSink | None = None) -> None:
+    """Deliver into these sinks."""
+    monkeypatch.setattr(aws_lambda, "_process", lambda: (load({}, None, {}), outlets(rows, letters)))
+
+
+def test_an_event_ends_in_the_sinks_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Plain and aggregated records; what is no event becomes a dead letter; a second event uses the same connection."""
+    monkeypatch.setenv("CALL_CONSUMER_SINK", f"sqlite:{tmp_path}/rows.db")
+    monkeypatch.setenv("CALL_CONSUMER_DEAD_LETTERS", f"jsonl:{tmp_path}/dead")
+    data = [event(1), aggregate([("a", event(2)), ("b", event(3))]), b"no JSON"]
+    assert aws_lambda.handler(lambda_event(*data), Context()) == DELIVERED
+    made = aws_lambda._process()
+    assert aws_lambda.handler(lambda_event(*data, event(4)), Context()) == DELIVERED
+    assert aws_lambda._process() is made
+    database = sqlite3.connect(tmp_path / "rows.db")
+    found = database.execute(
+        "SELECT event_id, stream_name, shard_id, sub_sequence_number FROM call_requests"
+    ).fetchall()
+    database.close()
+    made[1].rows.close()
+    assert sorted(found) == [
+        ("EV1", "twilio-events", "shardId-000000000006", 0),
+        ("EV2", "twilio-events", "shardId-000000000006", 0),
+        ("EV3", "twilio-events", "shardId-000000000006", 1),
+        ("EV4", "twilio-events", "shardId-000000000006", 0),
+    ]
+    letters = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert {letter["reason"] for letter in letters} == {"not-json"}
+
+
+def test_the_first_record_that_is_not_delivered_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything before it is delivered, nothing behind it is tried."""
+    rows = ListSink(limits=BatchLimits(rows=2))
+    write = rows.write
+
+    def second_fails(batch: Any) -> int:
+        if len(rows.writes) == 1:
+            raise SinkUnavailable
+        return write(batch)
+
+    rows.write = second_fails  # type: ignore[method-assign]
+    into(monkeypatch, rows)
+    assert aws_lambda.handler(lambda_event(*map(event, range(6))), Context()) == failed(2)
+    assert rows.ids == numbered([0, 1])
+
+
+def test_nothing_delivered_is_the_first_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda then repeats all of it."""
+    into(monkeypatch, ListSink(SinkUnavailable()))
+    assert aws_lambda.handler(lambda_event(event(1), event(2)), Context()) == failed(0)
+
+
+def test_no_write_begins_when_time_is_nearly_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is delivered by then is kept, instead of being repeated after a time-out."""
+    rows = ListSink(limits=BatchLimits(rows=1))
+    into(monkeypatch, rows)
+    assert aws_lambda.handler(lambda_event(*map(event, range(3))), Context(9_000, 1_999)) == failed(1)
+    assert rows.ids == numbered([0])
+
+
+def test_an_unforeseen_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as an error of the function, and Lambda repeats the event."""
+    into(monkeypatch, ListSink(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        aws_lambda.handler(lambda_event(event(1)), Context())
+
+
+def test_a_batch_ends_on_a_whole_kinesis_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the record that is named never hides a part that was delivered, nor one that was not."""
+    rows = ListSink(limits=BatchLimits(rows=2))
+    into(monkeypatch, rows)
+    whole = aggregate([("a", event(number)) for number in range(5)])
+    assert aws_lambda.handler(lambda_event(whole, event(5)), Context()) == DELIVERED
+    assert [len(write) for write in rows.writes] == [5, 1]
+
+
+def test_the_deployed_mapping_is_one_that_lambda_takes() -> None:
+    """And it asks for the partial answers, without which a failure would repeat everything."""
+    mapping = json.loads((DEPLOY / "event-source-mapping.json").read_text())
+    model = botocore.session.get_session().get_service_model("lambda")
+    shape = model.operation_model("CreateEventSourceMapping").input_shape
+    assert shape is not None
+    validate_parameters(mapping, shape)
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["MaximumRetryAttempts"] == -1
