@@ -29,7 +29,7 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
+from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Record, Shard, Skipped
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -194,18 +194,22 @@ class ShardConsumer:
 
     def _due(self, now: float) -> bool:
         """Is it time to deliver what is buffered?"""
-        if self._buffer.empty:
-            return False
-        pending = self.tenure.lease.pending
-        if pending is not None:  # the batch has to end exactly where the last try would have ended
-            return self._buffer.last is not None and pending.end <= self._buffer.last
+        if self._buffer.empty or self.tenure.lease.pending is not None:
+            return self._complete()
         return (
-            self._buffer.full()
+            self._complete()
             or self._buffer.ripe_in(now) <= 0
             or self._leaving
             or self._world.budget.squeezes(self.shard_id)
             or (not self._backlog and (self._ended or (self._world.pace.eager and self._at_tip)))
         )
+
+    def _complete(self) -> bool:
+        """Must the batch end here? One that was prepared ends exactly where the last try would have ended."""
+        pending = self.tenure.lease.pending
+        if pending is None:
+            return self._buffer.full()
+        return self._buffer.last is not None and pending.end <= self._buffer.last
 
     def _replaying_short(self) -> bool:
         """Is a prepared batch not complete yet? It can't be delivered in part."""
@@ -267,16 +271,17 @@ class ShardConsumer:
         """Decode fetched records until the batch is full."""
         fetched = user_records = out_of_range = 0
         skipped: list[str] = []
-        while self._backlog and not self._due(now):
+        after = self._after
+        while self._backlog and not self._complete():
             record = self._backlog.popleft()
-            if self._after.rank is Rank.SEQUENCE and record.sequence < self._after.sequence:
+            if record.sequence < after.sequence:  # which is 0 for a position that is no sequence number
                 continue
-            done = self._process(record, self._after)
+            done = self._process(record, after)
             fetched += 1
             user_records += done.user_records
             out_of_range += done.out_of_range
             skipped.extend(outcome.event_type for outcome in done.outcomes if isinstance(outcome, Skipped))
-            if self._after < done.last:
+            if record.sequence > after.sequence or after < done.last:
                 self._buffer_record(record, done, now)
         self._world.metrics.read(fetched, user_records, out_of_range, skipped)
         self._settle()
