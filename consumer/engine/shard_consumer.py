@@ -248,6 +248,8 @@ class ShardConsumer:
             fetched = self._world.stream.fetch(self._iterator)
         except ShardGone:
             return self._gone()
+        finally:
+            self._settle()  # a read that fails holds nothing; it would reserve more with each try
         self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
         self._children = fetched.children
         fresh = [record for record in fetched.records if self._fetched is None or record.sequence > self._fetched]
