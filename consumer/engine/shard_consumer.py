@@ -40,6 +40,8 @@ LEAST_INTERVAL = 0.2
 # AWS: one answer holds at most 10 MiB.
 LARGEST_ANSWER = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
+# While an answer is read, each byte of data is there as JSON in base64, in pieces and put together, and decoded.
+COPIES_IN_FLIGHT = 4
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
@@ -238,7 +240,7 @@ class ShardConsumer:
         wait = self._fetched_at + LEAST_INTERVAL - now
         if wait > 0:
             return wait
-        if self.tenure.lease.pending is None and not self._world.budget.reserve(self.shard_id, self._estimate):
+        if self.tenure.lease.pending is None and not self._reserve():
             return WAIT_FOR_BUDGET
         self._fetched_at = now
         try:
@@ -265,6 +267,9 @@ class ShardConsumer:
         if self._backlog or self._ended or not self._at_tip:
             return 0.0
         return max(0.0, min(self._world.pace.poll_interval, self._buffer.ripe_in(now)))
+
+    def _reserve(self) -> bool:
+        return self._world.budget.reserve(self.shard_id, COPIES_IN_FLIGHT * self._estimate)
 
     def _open_at(self) -> Position:
         return self._after if self._fetched is None else Position.of(self._fetched)

@@ -117,6 +117,12 @@ def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple
     return budget, sink.written
 
 
+def test_reserves_for_an_answer_what_it_takes_while_it_is_read() -> None:
+    """Four times its data: base64 in pieces and put together, and decoded."""
+    budget, _ = read(3, BatchLimits(age=100.0))
+    assert budget.asked == [4 * 1024 * 1024, 4 * 5_000_000]
+
+
 @pytest.mark.parametrize(
     ("limits", "batches"),
     [
