@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--answer", type=int, default=500, help="events an answer of the stub")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch an idle worker")
     given = parser.parse_args()
-    console = Console()
+    console = Console(width=100)
     compared = {
         kind: compare(given.events, given.runs, given.answer, per_record)
         for kind, per_record in (("plain", 1), ("aggregated", PER_AGGREGATE))
