@@ -5,8 +5,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
+RUNS ?= 5
+IDLE ?= 60
 
-.PHONY: help install demo test check lint types integration simulate schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate bench schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -36,7 +38,7 @@ lint: install ## ruff and the import contracts
 	$(BIN)/lint-imports
 
 types: install ## mypy --strict
-	$(BIN)/mypy consumer schemas tests
+	$(BIN)/mypy consumer schemas tests benchmarks
 
 schemas: install ## write the JSON Schemas
 	$(BIN)/python -m schemas
@@ -49,6 +51,9 @@ down: ## stop them
 
 simulate: install ## fleets in virtual time: SEEDS=N runs N of them, SEED=n replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each, IDLE=SECONDS
+	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE)
 
 lock: ## renew the locked requirements (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

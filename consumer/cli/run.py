@@ -8,6 +8,7 @@ import typer
 
 from consumer.app import build
 from consumer.cli.options import with_settings
+from consumer.engine.scheduler import share_one_heap
 from consumer.settings import load
 from consumer.telemetry import logs
 
@@ -23,6 +24,7 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     """
     settings = load({"stream": stream, **flags}, config)
     logs.configure(settings.log_level, settings.log_format)
+    share_one_heap()
     worker = build(settings)
     code = worker.run()
     counts = worker.metrics.summary()

@@ -5,6 +5,8 @@ threads; renewals and the coordinator have lanes of their own, so that a sink wh
 lane can never keep leases from being renewed. A task is never run by two threads at once.
 """
 
+import contextlib
+import ctypes
 import heapq
 import itertools
 import threading
@@ -27,6 +29,20 @@ def boottime() -> float:
 
 
 _BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def share_one_heap() -> None:
+    """Make all threads started from now on allocate from one heap, where the C library is glibc; else do nothing.
+
+    glibc gives each busy thread a heap of its own. Records are fetched on one thread and delivered on another, so each
+    heap in turn grows to the size of the whole budget and keeps what is freed: 40 to 70 MB more at 64 MiB. Python's
+    threads take turns anyhow, so one heap costs no time.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+_M_ARENA_MAX = -8  # malloc.h
 
 
 class Task(Protocol):

@@ -32,7 +32,7 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Fetched, Position, Rank, Record, Shard
+from consumer.records import SHARD_END, BatchLimits, Fetched, Position, Record, Shard
 from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
@@ -43,6 +43,8 @@ LEAST_INTERVAL = 0.2
 # AWS: one answer holds at most 10 MiB.
 LARGEST_ANSWER = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
+# While an answer is read, each byte of data is there as JSON in base64, in pieces and put together, and decoded.
+COPIES_IN_FLIGHT = 4
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
@@ -196,18 +198,22 @@ class ShardConsumer:
 
     def _due(self, now: float) -> bool:
         """Is it time to deliver what is buffered?"""
-        if self._buffer.empty:
-            return False
-        pending = self.tenure.lease.pending
-        if pending is not None:  # the batch has to end exactly where the last try would have ended
-            return self._buffer.last is not None and pending.end <= self._buffer.last
+        if self._buffer.empty or self.tenure.lease.pending is not None:
+            return self._complete()
         return (
-            self._buffer.full()
+            self._complete()
             or self._buffer.ripe_in(now) <= 0
             or self._leaving
             or self._world.budget.squeezes(self.shard_id)
             or (not self._backlog and (self._ended or (self._world.pace.eager and self._at_tip)))
         )
+
+    def _complete(self) -> bool:
+        """Must the batch end here? One that was prepared ends exactly where the last try would have ended."""
+        pending = self.tenure.lease.pending
+        if pending is None:
+            return self._buffer.full()
+        return self._buffer.last is not None and pending.end <= self._buffer.last
 
     def _replaying_short(self) -> bool:
         """Is a prepared batch not complete yet? It can't be delivered in part."""
@@ -238,13 +244,15 @@ class ShardConsumer:
         wait = self._fetched_at + LEAST_INTERVAL - now
         if wait > 0:
             return wait
-        if self.tenure.lease.pending is None and not self._world.budget.reserve(self.shard_id, self._estimate):
+        if self.tenure.lease.pending is None and not self._reserve():
             return WAIT_FOR_BUDGET
         self._fetched_at = now
         try:
             asked, fetched = self._read()
         except ShardGone:
             return self._gone()
+        finally:
+            self._settle()  # a read that fails holds nothing; it would reserve more with each try
         self._backoff.reset()
         self._iterator, self._ended = fetched.next_iterator, fetched.next_iterator is None
         self._children = fetched.children
@@ -262,6 +270,9 @@ class ShardConsumer:
             return 0.0
         return max(0.0, min(self._world.pace.poll_interval, self._buffer.ripe_in(now)))
 
+    def _reserve(self) -> bool:
+        return self._world.budget.reserve(self.shard_id, COPIES_IN_FLIGHT * self._estimate)
+
     def _read(self) -> tuple[datetime, Fetched]:
         """The next answer, and what time it was when it was asked for."""
         self._in_read = True
@@ -278,15 +289,16 @@ class ShardConsumer:
 
     def _decode(self, now: float) -> None:
         """Decode fetched records until the batch is full."""
-        self._intake.take(self._buffer, self._undecoded(now), now, self._after)
+        self._intake.take(self._buffer, self._undecoded(), now, self._after)
         self._settle()
 
-    def _undecoded(self, now: float) -> Iterator[tuple[Record, Processed]]:
-        while self._backlog and not self._due(now):
+    def _undecoded(self) -> Iterator[tuple[Record, Processed]]:
+        after = self._after
+        while self._backlog and not self._complete():
             record = self._backlog.popleft()
-            if self._after.rank is Rank.SEQUENCE and record.sequence < self._after.sequence:
+            if record.sequence < after.sequence:  # which is 0 for a position that is no sequence number
                 continue
-            yield record, self._process(record, self._after)
+            yield record, self._process(record, after)
 
     # Endings ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,105 @@
+"""The benchmarks' stub answers as a Kinesis does, so that what is measured against it means something."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import check
+from benchmarks.events import STREAM
+from benchmarks.stub import HISTORY, Stub, bake
+from consumer.errors import IteratorExpired, ShardGone
+from consumer.pipeline.decoding import Decoder
+from consumer.records import LATEST, TRIM_HORIZON, Position, Record, Row, Shard
+from consumer.streams.kinesis import KinesisStream, kinesis_client
+
+BEGAN = 1.7e9
+SHARD = "shardId-000000000001"
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[KinesisStream]:
+    """The worker's own reader on a stub of two shards with 40 events each, 7 records an answer."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    per_record = getattr(request, "param", 1)
+    with Stub(bake(2, 80, per_record, BEGAN), 7, BEGAN) as stub:
+        serving = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        reader = KinesisStream(STREAM, kinesis_client(STREAM, "us-east-1", stub.url, 2))
+        yield reader
+        reader.close()
+        stub.shutdown()
+        serving.join()
+
+
+def read(stream: KinesisStream, position: Position, answers: int = 100) -> list[Record]:
+    """What is in a shard from a position on."""
+    iterator: str | None = stream.open(SHARD, position)
+    records: list[Record] = []
+    while answers and iterator:
+        fetched = stream.fetch(iterator)
+        records += fetched.records
+        iterator, answers = fetched.next_iterator, answers - 1
+        if not fetched.records and fetched.millis_behind == 0:
+            break
+    return records
+
+
+def test_it_describes_and_lists_itself(stream: KinesisStream) -> None:
+    """Shards share the hash range out between them, and the stream is active."""
+    shards = stream.shards()
+    assert stream.summary().active
+    assert [shard.shard_id for shard in shards] == ["shardId-000000000000", SHARD]
+    assert shards[0].hash_range[0] == 0
+    assert shards[1].hash_range == (shards[0].hash_range[1] + 1, 2**128 - 1)
+
+
+def test_each_position_opens_where_it_should(stream: KinesisStream) -> None:
+    """The oldest record, the tip, a sequence number (which comes again), and a time between two records."""
+    everything = read(stream, TRIM_HORIZON)
+    arrived = everything[10].arrived_at
+    assert len(everything) == 40
+    assert read(stream, LATEST) == []
+    assert read(stream, Position.of(everything[33].sequence)) == everything[33:]
+    assert read(stream, Position.at_timestamp(datetime.fromtimestamp(arrived - 1, UTC))) == everything[10:]
+
+
+def test_an_answer_holds_no_more_than_it_may_and_says_how_far_the_tip_is(stream: KinesisStream) -> None:
+    """Seven records at a time; behind until the last one."""
+    first = stream.fetch(stream.open(SHARD, TRIM_HORIZON))
+    assert len(first.records) == 7
+    assert first.millis_behind > 0
+    assert first.records[0].arrived_at == BEGAN - HISTORY
+    assert stream.fetch(stream.open(SHARD, LATEST)).millis_behind == 0
+
+
+@pytest.mark.parametrize("stream", [1, 20], indirect=True)
+def test_every_event_becomes_a_row_of_its_own(stream: KinesisStream) -> None:
+    """Plain and aggregated, the events are such as the worker decodes without a warning, about 1,180 bytes each."""
+    decoder = Decoder(STREAM, Shard(SHARD))
+    rows = [outcome for record in read(stream, TRIM_HORIZON) for outcome in decoder(record, TRIM_HORIZON).outcomes]
+    decoded = [json.loads(row.line) for row in rows if isinstance(row, Row)]
+    assert len(rows) == len({row["event_id"] for row in decoded}) == 40
+    assert {row["response_body_kind"] for row in decoded} == {"json", "twiml"}
+    assert all(row["warnings"] == [] for row in decoded)
+    assert 1150 < sum(len(row.data) for row in rows if isinstance(row, Row)) / 40 < 1210
+
+
+def test_wrong_requests_are_refused(stream: KinesisStream) -> None:
+    """An iterator that it did not give, and a shard that it does not have."""
+    with pytest.raises(IteratorExpired):
+        stream.fetch("nonsense")
+    with pytest.raises(ShardGone):
+        stream.open("shardId-000000000002", TRIM_HORIZON)
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "b", "b"], ["a", "a"]])
+def test_a_run_that_loses_or_repeats_an_event_is_refused(ids: list[str], tmp_path: Path) -> None:
+    """A figure for a run that did not do the work would mean nothing."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"event_id": name}) + "\n" for name in ids))
+    with pytest.raises(SystemExit, match="2 events"):
+        check(tmp_path, 2)
