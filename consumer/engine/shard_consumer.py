@@ -32,7 +32,7 @@ from consumer.pipeline.batching import Batch, Buffer
 from consumer.records import SHARD_END, BatchLimits, Outcome, Position, Rank, Record, Shard, Skipped
 from consumer.sinks import Sink
 from consumer.streams import Stream
-from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.metrics import LeaseEvent, Metrics
 
 # AWS: five GetRecords a second and shard, shared by all who read it.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -113,6 +113,7 @@ class ShardConsumer:
         self._heir: Heir | None = None
         self._estimate = FIRST_ESTIMATE
         self._fetched_at = float("-inf")
+        world.metrics.held(self.shard_id)
         self._restart()
 
     def _restart(self) -> None:
@@ -157,7 +158,7 @@ class ShardConsumer:
             self._backoff.reset()
         except LeaseLost:
             self._log.warning("lease.lost")
-            self._finish()
+            self._finish(LeaseEvent.LOST)
             delay = None
         except OutputClosed:
             raise
@@ -218,6 +219,7 @@ class ShardConsumer:
         self._batch = self._batch or self._buffer.batch()
         self._delivery.deliver(self._batch)
         self._after, self._batch = self._batch.end, None
+        self._world.metrics.progressed(self.shard_id)
         self._buffer.close()
         self._empty()
         self._settle()
@@ -293,19 +295,21 @@ class ShardConsumer:
         children = self._register(self.tenure.lease, self._children)
         self.tenure.checkpoint(SHARD_END, children)
         self._log.info("shard.ended", children=list(children))
-        self._finish()
+        self._finish(LeaseEvent.FINISHED)
 
     def _leave(self) -> None:
         self.tenure.hand_on(self._heir)
-        if self._heir is not None:
-            self._log.info("lease.offered" if self._heir.ours else "lease.assigned", to=self._heir.worker_id)
+        if self._heir is None:
+            event = LeaseEvent.RELEASED
         else:
-            self._log.info("lease.released")
-        self._finish()
+            event = LeaseEvent.OFFERED if self._heir.ours else LeaseEvent.ASSIGNED
+        self._log.info(f"lease.{event.value}", to=self._heir.worker_id if self._heir else None)
+        self._finish(event)
 
-    def _finish(self) -> None:
+    def _finish(self, event: LeaseEvent) -> None:
         self._drop()
-        self._world.metrics.behind(self.shard_id, None)
+        self._world.metrics.left(self.shard_id)
+        self._world.metrics.leased(event)
         self.over = True
 
     def _gone(self) -> float:
