@@ -1,4 +1,4 @@
-"""The counts as Prometheus reads them. Names and labels stay; docs/metrics.md says what each is good for.
+"""The counts as Prometheus reads them. Names and labels stay; docs/deploying.md says what each is good for.
 
 Nothing is registered anywhere: a scrape takes a snapshot and writes it down, so counting knows no Prometheus, and a
 shard that is not ours any more is simply not in the next answer.
