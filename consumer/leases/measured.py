@@ -12,7 +12,8 @@ class MeasuredLeaseTable:
 
     def __init__(self, table: LeaseTable, tell: Callable[[str], None]) -> None:
         self._table, self._tell = table, tell
-        self.check, self.close, self.assignees = table.check, table.close, table.assignees
+        self.check, self.close = table.check, table.close
+        self.assignees, self.unreadable = table.assignees, table.unreadable
 
     def scan(self) -> Sequence[Lease]:
         with self._telling("scan"):
