@@ -16,5 +16,7 @@ COPY --from=build /venv /venv
 USER worker
 WORKDIR /home/worker
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+# Large batches that are written again wait here; on a read-only root ECS mounts it with the permissions of the image.
+VOLUME ["/tmp"]
 ENTRYPOINT ["call-consumer"]
 CMD ["run"]

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,18 +18,21 @@ from consumer.engine.lineage import LATEST_MARGIN, Origin
 from consumer.engine.outlets import Outlets
 from consumer.engine.scheduler import ThreadScheduler, boottime
 from consumer.engine.shard_consumer import Pace, Surroundings
+from consumer.engine.worker import Health, Probes
 from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError
 from consumer.leases import LeaseTable, Scope
 from consumer.leases import Worker as Identity
+from consumer.leases.measured import MeasuredLeaseTable
 from consumer.multilang.child import ShardChild
 from consumer.multilang.wire import Wire
-from consumer.pipeline.dead_letters import seal
+from consumer.pipeline.dead_letters import WORKER_VERSION, seal
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
 from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
+from consumer.sinks.measured import MeasuredSink
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from consumer.telemetry.metrics import Metrics
 from schemas.call_request import CallRequest
@@ -112,11 +116,12 @@ def build(settings: Settings) -> Process:
     Raises:
         ConfigurationError: one line that says what is wrong.
     """
-    made = parts(settings)
-    metrics = Metrics()
+    metrics = Metrics(clock=boottime)
+    made = _measured(parts(settings), metrics)
+    budget = Budget(settings.memory)
     clock = _ServerClock(made.stream.summary)
     return Process(
-        coordinator=lambda scheduler: _coordinator(settings, made, metrics, clock, scheduler),
+        coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, scheduler),
         checks=[
             clock.start,
             made.leases.check,
@@ -126,10 +131,32 @@ def build(settings: Settings) -> Process:
         ],
         closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
+        probes=_probes(settings.http_address, metrics, budget),
         threads=settings.threads,
         shutdown_timeout=settings.shutdown_timeout,
         fail_on_dead_letters=settings.fail_on_dead_letters,
     )
+
+
+def _measured(made: Parts, metrics: Metrics) -> Parts:
+    return replace(
+        made,
+        leases=MeasuredLeaseTable(made.leases, metrics.lease_table_failed),
+        rows=MeasuredSink(made.rows, partial(metrics.sink_wrote, "rows")),
+        dead_letters=MeasuredSink(made.dead_letters, partial(metrics.sink_wrote, "dead-letters")),
+    )
+
+
+def _probes(address: tuple[str, int] | None, metrics: Metrics, budget: Budget) -> Callable[[Health], Probes] | None:
+    """The web server, when it is asked for; else nothing of it is loaded."""
+    if address is None:
+        return None
+    from consumer.telemetry.exposition import Exposition
+    from consumer.telemetry.http import HttpServer, listen
+    from consumer.telemetry.pages import pages
+
+    shown, log = Exposition(metrics, budget.held, WORKER_VERSION), structlog.get_logger()
+    return lambda health: HttpServer(listen(address), pages(health.not_live, health.not_ready, shown), log)
 
 
 class _ServerClock:
@@ -148,7 +175,7 @@ class _ServerClock:
 
 
 def _coordinator(
-    settings: Settings, made: Parts, metrics: Metrics, clock: _ServerClock, scheduler: ThreadScheduler
+    settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: _ServerClock, scheduler: ThreadScheduler
 ) -> Coordinator:
     me = Identity(settings.worker, uuid.uuid4().hex)
     log = structlog.get_logger().bind(worker=me.worker_id)
@@ -156,7 +183,7 @@ def _coordinator(
         stream=made.stream,
         rows=made.rows,
         dead_letters=made.dead_letters,
-        budget=Budget(settings.memory),
+        budget=budget,
         metrics=metrics,
         pace=Pace(settings.poll_interval, _limits(settings, made.rows), eager=settings.until_caught_up),
         clock=boottime,

@@ -15,11 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
 
 PREFIX = "CALL_CONSUMER_"
+ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -39,6 +40,13 @@ def _start(value: object) -> object:
     if moment > now:
         raise ValueError("this time is still to come; say latest to start now")
     return moment
+
+
+def _address(value: str) -> str:
+    """`127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all interfaces."""
+    if value and ((found := ADDRESS.fullmatch(value)) is None or int(found["port"]) > 65_535):
+        raise ValueError("say ADDRESS:PORT, such as 127.0.0.1:8080, or :8080 for all interfaces")
+    return value
 
 
 Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start)]
@@ -86,6 +94,10 @@ class Settings(BaseModel):
     )
     region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
     endpoint_url: str | None = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
+    http: Annotated[str, AfterValidator(_address)] = Field(
+        default="",
+        description="Where to answer /livez, /readyz and /metrics: ADDRESS:PORT, or :PORT for all interfaces.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: JSON unless stderr is a terminal."
@@ -101,6 +113,12 @@ class Settings(BaseModel):
         """The stream's region where its ARN says it, else the one that was set."""
         parts = self.stream.split(":")
         return (parts[3] if parts[0] == "arn" and len(parts) > 3 else None) or self.region
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Host and port to listen on, if any. No host: all interfaces. Port 0: any that is free."""
+        found = ADDRESS.fullmatch(self.http)
+        return (found["six"] or found["host"], int(found["port"])) if found else None
 
     @property
     def worker(self) -> str:

@@ -14,6 +14,7 @@ from consumer.errors import LeaseTableUnavailable
 from consumer.leases import Change, Heir, Lease
 from consumer.leases.lease import taken
 from consumer.records import Rank
+from consumer.telemetry.metrics import LeaseEvent
 
 # Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
 DATE_RESOLUTION = timedelta(seconds=1)
@@ -53,6 +54,7 @@ class Balance:
                     return wait
                 if not self._holdings.draining:
                     self._act(now)
+                self._holdings.takes_part = True
             if not self._holdings.draining:
                 self._hand_over()
         except LeaseTableUnavailable as error:
@@ -130,11 +132,13 @@ class Balance:
         world = self._holdings.world
         tenure = Tenure(self._holdings.table, row, self._fleet.me, self._fleet.lease_duration, world.clock)
         self._holdings.read(tenure.began(sent))
+        world.metrics.leased(LeaseEvent.ACCEPTED if before == self._fleet.me.worker_id else LeaseEvent.TAKEN)
         self._holdings.log.info("lease.taken", shard=row.shard_id, position=str(row.start), owner=before)
 
     def _want(self, row: Lease) -> None:
         self._holdings.table.want(row, self._fleet.me.worker_id)
         self._rows[row.shard_id] = replace(row, wanted_by=self._fleet.me.worker_id)
+        self._holdings.world.metrics.leased(LeaseEvent.WANTED)
         self._holdings.log.info("lease.wanted", shard=row.shard_id, owner=row.owner)
 
     def _hand_over(self) -> None:

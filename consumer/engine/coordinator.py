@@ -36,6 +36,16 @@ class Coordinator:
         return len(self._holdings.running)
 
     @property
+    def takes_part(self) -> bool:
+        """It has looked at the table and acted upon it, so it is one of the fleet."""
+        return self._holdings.takes_part
+
+    @property
+    def draining(self) -> bool:
+        """It takes nothing more."""
+        return self._holdings.draining
+
+    @property
     def caught_up(self) -> bool:
         """Every shard of the stream has been read up to where the run ends."""
         return self._balance.caught_up

@@ -41,6 +41,7 @@ class Holdings:
     ) -> None:
         self.fleet, self.table, self.world, self.origin = fleet, table, world, origin
         self.running: dict[str, ShardConsumer] = {}  # replaced, never changed: other lanes iterate over it
+        self.takes_part = False  # the table has been looked at and acted upon once
         self.draining = False
         self.discovered = False  # the stream has been listed once, so every shard that it had has a row
         self.log = world.log.bind()

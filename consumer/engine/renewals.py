@@ -6,6 +6,7 @@ from consumer.engine.backoff import Backoff
 from consumer.engine.holdings import Holdings
 from consumer.errors import LeaseTableUnavailable
 from consumer.leases import PartlyWritten, Written
+from consumer.telemetry.metrics import LeaseEvent
 
 
 class Renewals:
@@ -33,6 +34,7 @@ class Renewals:
         finally:
             settled = [tenure.end_renewal(answer, sent) for (tenure, _), answer in zip(begun, answers, strict=True)]
         if failure is not None:
+            self._holdings.world.metrics.leased(LeaseEvent.RENEWAL_FAILED)
             self._holdings.log.warning("renewal.failed", error=str(failure), leases=answers.count(None))
             return self._backoff.next()
         self._backoff.reset()

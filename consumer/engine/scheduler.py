@@ -59,6 +59,7 @@ class Lane(Enum):
     SHARDS = "shards"
     RENEWALS = "renewals"
     COORDINATOR = "coordinator"
+    HTTP = "http"
 
 
 class Scheduler(Protocol):
@@ -73,6 +74,11 @@ class Scheduler(Protocol):
         ...
 
 
+# A lane without progress for so long, seconds, is stalled. Longer than a step that asks a slow service may take
+# (5,000 rows made at the first start), which is no reason to start the worker anew. Leases do not wait for this.
+STALLED_AFTER = 120.0
+
+
 class ThreadScheduler:
     """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive.
 
@@ -81,7 +87,7 @@ class ThreadScheduler:
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 3}
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 3, Lane.HTTP: 1}
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
 
     def add(self, task: Task, lane: Lane) -> None:
@@ -90,6 +96,21 @@ class ThreadScheduler:
     def wake(self, task: Task) -> None:
         for lane in self._lanes.values():
             lane.wake(task)
+
+    def stalled(self) -> list[str]:
+        """The lanes that make no progress, none of which should be: live or not (rule 10), judged from inside alone.
+
+        A lane is stalled when a task is overdue although a thread is free to run it. Renewals and coordinator are so
+        too while one step lasts too long. A shard's step may last: a sink that hangs in every thread would hang in the
+        next process as well, which would only repeat what was under way, while here leases are renewed and handed over.
+        """
+        duties = (Lane.RENEWALS, Lane.COORDINATOR)
+        judged = {lane: self._lanes[lane] for lane in (*duties, Lane.SHARDS)}
+        return [
+            lane.value
+            for lane, threads in judged.items()
+            if threads.idles_for(STALLED_AFTER) or (lane in duties and threads.works_for(STALLED_AFTER))
+        ]
 
     def stop(self) -> None:
         """Start no further step; steps under way are not waited for (their threads are daemons)."""
@@ -110,7 +131,7 @@ class _Threads:
         self._due: list[tuple[float, int, Task]] = []
         self._order = itertools.count()
         self._waking: set[int] = set()  # running tasks to be run again at once
-        self._running: set[int] = set()
+        self._running: dict[int, float] = {}  # since when
         self._threads = 0
         self._idle = 0
         self._led = False
@@ -135,6 +156,17 @@ class _Threads:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    def idles_for(self, seconds: float) -> bool:
+        """Has a task been due for so long while a thread was free?"""
+        with self._changed:
+            free = self._idle > 0 or self._threads < self._size
+            return free and bool(self._due) and self._due[0][0] < self._clock() - seconds
+
+    def works_for(self, seconds: float) -> bool:
+        """Is a step under way since so long ago?"""
+        with self._changed:
+            return any(since < self._clock() - seconds for since in self._running.values())
 
     def _push(self, task: Task, due: float) -> None:
         heapq.heappush(self._due, (due, next(self._order), task))
@@ -164,7 +196,7 @@ class _Threads:
                 wait = self._due[0][0] - self._clock() if self._due else None
                 if wait is not None and wait <= 0:
                     task = heapq.heappop(self._due)[2]
-                    self._running.add(id(task))
+                    self._running[id(task)] = self._clock()
                     if self._due:
                         self._call_a_thread()
                     return task
@@ -182,7 +214,7 @@ class _Threads:
 
     def _done(self, task: Task, delay: float | None) -> None:
         with self._changed:
-            self._running.discard(id(task))
+            del self._running[id(task)]
             woken = id(task) in self._waking
             self._waking.discard(id(task))
             if delay is not None and not self._stopped:

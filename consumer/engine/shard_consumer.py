@@ -35,7 +35,7 @@ from consumer.pipeline.batching import Batch, Buffer
 from consumer.records import SHARD_END, BatchLimits, Fetched, Position, Record, Shard
 from consumer.sinks import Sink
 from consumer.streams import Stream
-from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.metrics import LeaseEvent, Metrics
 
 # AWS: five GetRecords a second and shard, shared by all who read it.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -103,6 +103,7 @@ class ShardConsumer:
         self._estimate = FIRST_ESTIMATE
         self._fetched_at = float("-inf")
         self._reading, self._in_read = threading.Lock(), False
+        world.metrics.held(self.shard_id)
         self._restart()
 
     def _restart(self) -> None:
@@ -158,6 +159,7 @@ class ShardConsumer:
         except LeaseLost:
             if not self.over:
                 self._log.warning("lease.lost")
+                self._world.metrics.leased(LeaseEvent.LOST)
             self._finish()
             delay = None
         except OutputClosed:
@@ -228,6 +230,7 @@ class ShardConsumer:
         self._after, self._batch = self._batch.end, None
         self._backoff.reset()
         self._after_defects.reset()
+        self._world.metrics.progressed(self.shard_id)
         self._buffer.close()
         self._empty()
         self._settle()
@@ -307,6 +310,7 @@ class ShardConsumer:
         children = self._register(self.tenure.lease, self._children)
         self.tenure.checkpoint(SHARD_END, children)
         self._log.info("shard.ended", children=list(children))
+        self._world.metrics.leased(LeaseEvent.FINISHED)
         self._finish()
 
     def _leave(self) -> None:
@@ -315,14 +319,16 @@ class ShardConsumer:
 
     def _hand_on(self) -> None:
         self.tenure.hand_on(self._heir)
-        if self._heir is not None:
-            self._log.info("lease.offered" if self._heir.ours else "lease.assigned", to=self._heir.worker_id)
+        if self._heir is None:
+            event = LeaseEvent.RELEASED
         else:
-            self._log.info("lease.released")
+            event = LeaseEvent.OFFERED if self._heir.ours else LeaseEvent.ASSIGNED
+        self._log.info(f"lease.{event.value}", to=self._heir.worker_id if self._heir else None)
+        self._world.metrics.leased(event)
 
     def _finish(self) -> None:
         self._drop()
-        self._world.metrics.behind(self.shard_id, None)
+        self._world.metrics.left(self.shard_id)
         self.over = True
 
     def _gone(self) -> float:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import FrameType
+from typing import Protocol
 
 import structlog
 
 from consumer.engine.coordinator import Coordinator
-from consumer.engine.scheduler import Clock, Lane, ThreadScheduler, boottime
+from consumer.engine.scheduler import Clock, Lane, Task, ThreadScheduler, boottime
 from consumer.errors import ConfigurationError, OutputClosed, Retryable
 from consumer.telemetry.metrics import Metrics
 
@@ -66,14 +67,44 @@ class Ending:
         return self._happened.wait(seconds)
 
 
+@dataclass
+class Health:
+    """Live and ready (rule 10): judged from inside, no remote service is asked. Each is why not, or nothing."""
+
+    _scheduler: ThreadScheduler
+    coordinator: Coordinator | None = None
+
+    def not_live(self) -> str:
+        """The lanes that make no progress: nothing but a new process will help."""
+        return " ".join(self._scheduler.stalled())
+
+    def not_ready(self) -> str:
+        """It takes part from the first balance step until it drains; a spare without a lease does too."""
+        if self.coordinator is None or not self.coordinator.takes_part:
+            return "starting"
+        return "draining" if self.coordinator.draining else ""
+
+
+class Probes(Task, Protocol):
+    """Whoever tells others of this worker's health."""
+
+    def close(self) -> None:
+        """Stop; does not wait."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped."""
+    """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped.
+
+    `probes`, if there are any, answer from before the checks until after the drain.
+    """
 
     coordinator: Callable[[ThreadScheduler], Coordinator]
     checks: Sequence[Callable[[], object]]
     closes: Sequence[Callable[[], None]]
     metrics: Metrics
+    probes: Callable[[Health], Probes] | None = None
     threads: int = 32
     shutdown_timeout: float = 25.0
     fail_on_dead_letters: bool = False
@@ -87,17 +118,23 @@ class Worker:
         """
         ending = Ending()
         with _signals(ending):
+            scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
+            health = Health(scheduler)
+            probes = self.probes(health) if self.probes is not None else None
+            if probes is not None:
+                scheduler.add(probes, Lane.HTTP)
             for check in self.checks:
                 if not _try_for(PATIENCE, check, self.clock, ending):
                     return Exit.DONE  # told to stop before anything was begun
-            scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
-            coordinator = self.coordinator(scheduler)
+            health.coordinator = coordinator = self.coordinator(scheduler)
             coordinator.start()
             scheduler.add(Report(self.metrics, coordinator), Lane.COORDINATOR)
             while not ending.wait(0.1) and not coordinator.caught_up:
                 pass
             drained = self._drain(coordinator, ending)
             scheduler.stop()
+            if probes is not None:
+                probes.close()
             for close in self.closes if drained else ():
                 close()
         return self._exit_code(ending, drained)

@@ -1,15 +1,67 @@
-"""What the worker has counted since it started. Counted in whole batches, so the lock costs nothing a record."""
+"""What the worker has counted since it started: the one place of counts, for the log, the last line and `/metrics`.
 
+Counted in whole batches, so the lock costs nothing a record. Whoever wants to show the counts takes a snapshot.
+"""
+
+import re
 import threading
+import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from consumer.records import Reason
 
 # Event types come from outside; more different ones than this are counted together.
 MOST_TYPES = 50
 OTHER_TYPES = "other"
+# What may be shown of a type: a dotted name without anything that could be a number of somebody.
+_SHOWABLE = re.compile(r"(?!.*\d{4})[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_LONGEST_TYPE = 100
+# What has a count from the start, 0 included: an alert on a rise would miss a series that begins with 1.
+SINKS = ("rows", "dead-letters")
+LEASE_TABLE_CALLS = ("scan", "read", "create", "write", "want", "delete")
+# Upper bounds of the histogram of write times, seconds; a last bucket takes the rest.
+WRITE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class LeaseEvent(Enum):
+    """What happened to a lease. With nothing under way, taken + accepted = held now + all that end a hold."""
+
+    TAKEN = "taken"
+    ACCEPTED = "accepted"  # the row named us: an offer, or ours from a former life
+    WANTED = "wanted"  # a peer was asked for it
+    OFFERED = "offered"  # to a peer: ends a hold
+    ASSIGNED = "assigned"  # to a KCL 3.x worker: ends a hold
+    RELEASED = "released"  # to nobody: ends a hold
+    LOST = "lost"  # to somebody else: ends a hold
+    FINISHED = "finished"  # the shard has ended: ends a hold
+    RENEWAL_FAILED = "renewal-failed"  # one call that renews all leases
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """One shard that is ours. `lag`: seconds behind the tip, None before the first answer; `progress_at`: our clock."""
+
+    progress_at: float
+    lag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """The writes of one sink: how many took how long (one count a bound of `WRITE_SECONDS`, and the rest), failures."""
+
+    counts: tuple[int, ...] = (0,) * (len(WRITE_SECONDS) + 1)
+    seconds: float = 0.0
+    failures: int = 0
+
+    def and_one(self, seconds: float, failed: bool) -> "Writes":
+        """These writes and another one."""
+        bucket = bisect_left(WRITE_SECONDS, seconds)
+        counts = (*self.counts[:bucket], self.counts[bucket] + 1, *self.counts[bucket + 1 :])
+        return Writes(counts, self.seconds + seconds, self.failures + failed)
 
 
 @dataclass
@@ -24,8 +76,14 @@ class Metrics:
     throttled: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[Reason] = field(default_factory=Counter)
-    lag: dict[str, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lease_events: Counter[LeaseEvent] = field(default_factory=Counter)
+    lease_table_failures: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEASE_TABLE_CALLS, 0)))
+    shards: dict[str, ShardState] = field(default_factory=dict)
+    writes: dict[str, Writes] = field(default_factory=lambda: dict.fromkeys(SINKS, Writes()))
+    clock: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    # Records ---------------------------------------------------------------------------------------------------------
 
     def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
         """Records were fetched and decoded."""
@@ -34,8 +92,11 @@ class Metrics:
             self.user_records += user_records
             self.out_of_range += out_of_range
             for event_type in skipped:
-                known = event_type in self.skipped or len(self.skipped) < MOST_TYPES
-                self.skipped[event_type if known else OTHER_TYPES] += 1
+                self.skipped[event_type if event_type in self.skipped else self._label(event_type)] += 1
+
+    def _label(self, event_type: str) -> str:
+        fits = len(self.skipped) < MOST_TYPES and len(event_type) <= _LONGEST_TYPE
+        return event_type if fits and _SHOWABLE.fullmatch(event_type) else OTHER_TYPES
 
     def written(self, rows: int, repeated: int) -> None:
         """A sink took `rows`, of which it had `repeated` already."""
@@ -53,23 +114,71 @@ class Metrics:
         with self._lock:
             self.throttled += 1
 
-    def behind(self, shard_id: str, seconds: float | None) -> None:
-        """How far a shard is behind its tip; None: it is not ours any more."""
+    # Shards and leases -----------------------------------------------------------------------------------------------
+
+    def held(self, shard_id: str) -> None:
+        """A shard is ours from now on."""
         with self._lock:
-            if seconds is None:
-                self.lag.pop(shard_id, None)
-            else:
-                self.lag[shard_id] = seconds
+            self.shards[shard_id] = ShardState(self.clock())
+
+    def behind(self, shard_id: str, seconds: float) -> None:
+        """A read was answered, so far behind the shard's tip."""
+        with self._lock:
+            self.shards[shard_id] = ShardState(self.clock(), seconds)
+
+    def progressed(self, shard_id: str) -> None:
+        """A batch of a shard was delivered and its checkpoint moved."""
+        with self._lock:
+            if shard_id in self.shards:
+                self.shards[shard_id] = replace(self.shards[shard_id], progress_at=self.clock())
+
+    def left(self, shard_id: str) -> None:
+        """A shard is not ours any more."""
+        with self._lock:
+            self.shards.pop(shard_id, None)
+
+    def leased(self, event: LeaseEvent) -> None:
+        """Something happened to a lease."""
+        with self._lock:
+            self.lease_events[event] += 1
+
+    def lease_table_failed(self, call: str) -> None:
+        """A call to the lease table was not answered; it may have been carried out."""
+        with self._lock:
+            self.lease_table_failures[call] += 1
+
+    # Sinks -----------------------------------------------------------------------------------------------------------
+
+    def sink_wrote(self, sink: str, seconds: float, failed: bool) -> None:
+        """A sink was called; rows that it rejects are no failure of its."""
+        with self._lock:
+            self.writes[sink] = self.writes[sink].and_one(seconds, failed)
+
+    # Showing ---------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> "Metrics":
+        """A copy that no longer changes."""
+        with self._lock:
+            return replace(
+                self,
+                skipped=self.skipped.copy(),
+                dead_letters=self.dead_letters.copy(),
+                lease_events=self.lease_events.copy(),
+                lease_table_failures=self.lease_table_failures.copy(),
+                shards=self.shards.copy(),
+                writes=self.writes.copy(),
+            )
 
     def summary(self) -> dict[str, int | float]:
         """The counts for a log line."""
-        with self._lock:
-            return {
-                "fetched": self.fetched,
-                "user_records": self.user_records,
-                "written": self.rows_written,
-                "repeated": self.repeated,
-                "skipped": self.skipped.total(),
-                "dead_letters": self.dead_letters.total(),
-                "lag": round(max(self.lag.values(), default=0.0), 3),
-            }
+        counts = self.snapshot()
+        lags = [shard.lag for shard in counts.shards.values() if shard.lag is not None]
+        return {
+            "fetched": counts.fetched,
+            "user_records": counts.user_records,
+            "written": counts.rows_written,
+            "repeated": counts.repeated,
+            "skipped": counts.skipped.total(),
+            "dead_letters": counts.dead_letters.total(),
+            "lag": round(max(lags, default=0.0), 3),
+        }

@@ -1,0 +1,205 @@
+"""The small server for probes and metrics, over real sockets on loopback."""
+
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.errors import ConfigurationError
+from consumer.settings import load
+from consumer.telemetry import http, probe
+from consumer.telemetry.exposition import Exposition
+from consumer.telemetry.http import Answer, HttpServer, listen
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.pages import pages
+from tests.simulation.world import Silent
+
+
+class Site:
+    """A server in a thread, and a visitor."""
+
+    def __init__(self) -> None:
+        self.not_live, self.not_ready = "", ""
+        metrics = Metrics()
+        metrics.held("shard-1")
+        shown = Exposition(metrics, lambda: 0, "1.2.3")
+        self._listening = listen(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.pages = dict(pages(lambda: self.not_live, lambda: self.not_ready, shown))
+        self.server = HttpServer(self._listening, self.pages, Silent())
+        self.thread = threading.Thread(target=self.server.step, args=(0.0,), daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
+        request = urllib.request.Request(self.url + path, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def send(self, data: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as visitor:
+            visitor.sendall(data)
+            return b"".join(iter(lambda: visitor.recv(65536), b""))
+
+
+def cut_off(visitor: socket.socket) -> bool:
+    """Is the connection ended without a word? Waits for it."""
+    try:
+        return visitor.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.server.close()
+    site.thread.join(10)
+    assert not site.thread.is_alive()
+
+
+def test_probes_say_200_when_all_is_well_and_503_with_the_reason_when_not(site: Site) -> None:
+    """The two are independent of each other."""
+    assert site.ask("/livez") == (200, "live\n")
+    assert site.ask("/readyz") == (200, "ready\n")
+    site.not_ready = "draining"
+    assert site.ask("/readyz") == (503, "draining\n")
+    assert site.ask("/livez") == (200, "live\n")
+    site.not_live = "renewals"
+    assert site.ask("/livez?verbose") == (503, "stalled: renewals\n")
+
+
+def test_metrics_are_in_the_text_format(site: Site) -> None:
+    """With the content type that Prometheus looks at."""
+    with urllib.request.urlopen(f"{site.url}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        text = answer.read().decode()
+    assert 'call_consumer_lease_held{shard="shard-1"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/", "GET", 404),
+        ("/livez/", "GET", 404),
+        ("/x", "POST", 404),
+        ("/livez", "POST", 405),
+        ("/readyz", "PUT", 405),
+    ],
+)
+def test_other_paths_and_methods_are_refused(site: Site, path: str, method: str, status: int) -> None:
+    """Nothing can be changed here."""
+    assert site.ask(path, method)[0] == status
+
+
+def test_head_is_get_without_the_body(site: Site) -> None:
+    """Some load balancers ask so."""
+    assert site.ask("/livez", "HEAD") == (200, "")
+
+
+@pytest.mark.parametrize("request_", [b"nonsense\r\n\r\n", b"GET /livez SPDY/9\r\n\r\n", b"GET /" + b"x" * 70_000])
+def test_what_is_no_request_is_400(site: Site, request_: bytes) -> None:
+    """And costs no more than a few kilobytes."""
+    assert site.send(request_).startswith(b"HTTP/1.1 400 ")
+    assert site.ask("/livez")[0] == 200
+
+
+def test_a_page_that_fails_is_500_and_the_server_goes_on(site: Site) -> None:
+    """Its error's text is not shown."""
+
+    def fails() -> Answer:
+        raise ValueError("+15550100000")
+
+    site.pages["/metrics"] = fails
+    assert site.ask("/metrics") == (500, "Internal Server Error\n")
+    assert site.ask("/livez")[0] == 200
+
+
+def test_slow_visitors_keep_nobody_from_the_probes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are let in: the oldest are cut off, those who ask now are answered."""
+    monkeypatch.setattr(http, "MOST_VISITORS", 8)
+    visitors = [socket.create_connection(("127.0.0.1", site.port), timeout=10) for _ in range(40)]
+    for visitor in visitors:
+        visitor.sendall(b"GET /li")
+    assert site.ask("/livez") == (200, "live\n")
+    assert cut_off(visitors[0])
+    for visitor in visitors:
+        visitor.close()
+
+
+def test_a_visitor_who_never_ends_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small the pieces that it sends."""
+    monkeypatch.setattr(http, "DEADLINE", 0.05)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as visitor:
+        visitor.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert cut_off(visitor)
+
+
+def test_closing_does_not_wait_for_visitors(site: Site) -> None:
+    """A worker that stops is not held up by whoever watches it."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as visitor:
+        visitor.sendall(b"GET /livez HT")
+        began = time.monotonic()
+        site.server.close()
+        site.thread.join(4)
+        assert not site.thread.is_alive()
+        assert time.monotonic() - began < http.DEADLINE / 2
+
+
+def test_a_server_that_is_closed_before_it_begins_does_not_begin() -> None:
+    """The thread may come late."""
+    server = HttpServer(listen(("127.0.0.1", 0)), {}, Silent())
+    server.close()
+    server.step(0.0)
+
+
+def test_a_port_in_use_is_the_operators_mistake(site: Site) -> None:
+    """One line that says which, why and what to do."""
+    with pytest.raises(ConfigurationError, match=rf"--http 127\.0\.0\.1:{site.port}: address already in use; choose"):
+        listen(("127.0.0.1", site.port))
+    with pytest.raises(ConfigurationError, match=r"--http 192\.0\.2\.1:8080: cannot assign"):
+        listen(("192.0.2.1", 8080))
+
+
+@pytest.mark.parametrize("text", ["8080", "127.0.0.1", "127.0.0.1:x", ":70000", "::1:8080", "localhost:-1", ""])
+def test_an_address_is_checked_before_anything_starts(text: str) -> None:
+    """An empty one in the environment is none at all."""
+    if text:
+        with pytest.raises(ConfigurationError, match=r"--http: say ADDRESS:PORT"):
+            load({"http": text}, environ={})
+    else:
+        assert load({}, environ={"CALL_CONSUMER_HTTP": text}).http_address is None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"), [("127.0.0.1:8080", "127.0.0.1", 8080), (":0", "", 0), ("[::1]:80", "::1", 80)]
+)
+def test_addresses_as_they_are_typed(text: str, host: str, port: int) -> None:
+    """IPv6 in brackets, as in a URL."""
+    settings = load({"http": text}, environ={})
+    assert settings.http == text
+    assert settings.http_address == (host, port)
+
+
+def test_a_command_can_ask_a_page(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 when it is well, 1 with the reason when it is not or nobody answers."""
+    assert probe.main(f"{site.url}/livez") == 0
+    site.not_live = "coordinator"
+    assert probe.main(f"{site.url}/livez") == 1
+    assert "503" in capsys.readouterr().err
+    with listen(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert probe.main(f"http://127.0.0.1:{port}/livez") == 1

@@ -1,0 +1,98 @@
+"""When the scheduler counts as alive."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from consumer.engine.scheduler import STALLED_AFTER, Lane, ThreadScheduler
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Hanging:
+    """A task whose step does not end until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def step(self, now: float) -> None:
+        self.begun.set()
+        self.go.wait(30)
+
+
+class Idle:
+    """A task that wants its next step after so long."""
+
+    def __init__(self, delay: float) -> None:
+        self.delay, self.done = delay, threading.Event()
+
+    def step(self, now: float) -> float:
+        self.done.set()
+        return self.delay
+
+
+@contextmanager
+def scheduling(clock: Clock, threads: int) -> Iterator[ThreadScheduler]:
+    scheduler = ThreadScheduler(threads, print, clock)
+    yield scheduler
+    scheduler.stop()
+
+
+def hang(scheduler: ThreadScheduler, lane: Lane) -> Hanging:
+    task = Hanging()
+    scheduler.add(task, lane)
+    assert task.begun.wait(10)
+    return task
+
+
+def test_sinks_that_hang_in_every_thread_leave_the_worker_live() -> None:
+    """A new process would hang in them as well; the renewals go on."""
+    clock = Clock()
+    with scheduling(clock, 2) as scheduler:
+        tasks = [hang(scheduler, Lane.SHARDS) for _ in range(2)]
+        scheduler.add(Idle(1.0), Lane.SHARDS)  # waits for a thread
+        clock.now += 10 * STALLED_AFTER
+        assert scheduler.stalled() == []
+        for task in tasks:
+            task.go.set()
+
+
+@pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR])
+def test_a_duty_that_hangs_makes_the_worker_dead(lane: Lane) -> None:
+    """It can't keep its leases, or take part: only a new process can."""
+    clock = Clock()
+    with scheduling(clock, 2) as scheduler:
+        task = hang(scheduler, lane)
+        clock.now += STALLED_AFTER - 1
+        assert scheduler.stalled() == []
+        clock.now += 2
+        assert scheduler.stalled() == [lane.value]
+        task.go.set()
+
+
+@pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR, Lane.SHARDS])
+def test_a_task_that_is_overdue_beside_an_idle_thread_makes_the_worker_dead(lane: Lane) -> None:
+    """A wake-up was lost. A task that is not due yet is no sign of anything, however long it waits."""
+    clock = Clock()
+    with scheduling(clock, 1) as scheduler:
+        task = Idle(3600.0)
+        scheduler.add(task, lane)
+        assert task.done.wait(10)
+        give_up = time.monotonic() + 10
+        while not scheduler._lanes[lane]._idle and time.monotonic() < give_up:
+            time.sleep(0.001)  # a real thread goes to sleep
+        clock.now += 3600
+        assert scheduler.stalled() == []
+        clock.now += STALLED_AFTER + 1
+        assert scheduler.stalled() == [lane.value]

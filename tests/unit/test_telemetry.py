@@ -1,0 +1,213 @@
+"""What is counted, and how Prometheus sees it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.errors import LeaseTableUnavailable, OutputClosed, RowsRejected, SinkUnavailable
+from consumer.leases import Lease
+from consumer.leases.measured import MeasuredLeaseTable
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.records import Reason
+from consumer.sinks.measured import MeasuredSink
+from consumer.sinks.stdout import StdoutSink
+from consumer.telemetry.exposition import Exposition
+from consumer.telemetry.metrics import MOST_TYPES, LeaseEvent, Metrics
+
+# Dashboards and alerts are built on these: a change here breaks them.
+NAMES = {
+    "call_consumer_fetched_records_total": set(),
+    "call_consumer_user_records_total": set(),
+    "call_consumer_out_of_range_user_records_total": set(),
+    "call_consumer_rows_written_total": set(),
+    "call_consumer_rows_repeated_total": set(),
+    "call_consumer_skipped_events_total": {"type"},
+    "call_consumer_dead_letters_total": {"reason"},
+    "call_consumer_throttled_reads_total": set(),
+    "call_consumer_shard_lag_seconds": {"shard"},
+    "call_consumer_shard_progress_age_seconds": {"shard"},
+    "call_consumer_leases_held": set(),
+    "call_consumer_lease_held": {"shard"},
+    "call_consumer_lease_events_total": {"event"},
+    "call_consumer_lease_table_failures_total": {"call"},
+    "call_consumer_sink_write_seconds_bucket": {"sink", "le"},
+    "call_consumer_sink_write_seconds_count": {"sink"},
+    "call_consumer_sink_write_seconds_sum": {"sink"},
+    "call_consumer_sink_failures_total": {"sink"},
+    "call_consumer_buffered_bytes": set(),
+    "call_consumer_build_info": {"version", "python"},
+}
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of our own, by name and labels."""
+    text = Exposition(metrics, lambda: 4096, "1.2.3").text().decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    ours = [sample for sample in samples if sample.name.startswith("call_consumer_")]
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in ours}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return scrape(metrics).get((f"call_consumer_{name}", tuple(sorted(labels.items()))))
+
+
+def busy() -> Metrics:
+    """Metrics of which every series is there."""
+    metrics = Metrics()
+    metrics.read(7, 9, 1, ["com.twilio.messaging.message.sent"])
+    metrics.held("shard-1")
+    metrics.behind("shard-1", 2.5)
+    return metrics
+
+
+def test_names_and_labels_are_those_that_were_promised() -> None:
+    """Each metric has exactly these labels, and there is no other metric."""
+    found: dict[str, set[str]] = {}
+    for name, labels in scrape(busy()):
+        found.setdefault(name, set()).update(label for label, _ in labels)
+    assert found == NAMES
+
+
+def test_a_scrape_shows_what_was_counted() -> None:
+    """Counts come out as they went in, also those that the last line of a run shows."""
+    metrics = busy()
+    metrics.written(10, 3)
+    metrics.dead_lettered(Reason.NOT_JSON, 2)
+    metrics.throttle()
+    metrics.leased(LeaseEvent.TAKEN)
+    assert value(metrics, "fetched_records_total") == 7
+    assert value(metrics, "user_records_total") == 9
+    assert value(metrics, "out_of_range_user_records_total") == 1
+    assert value(metrics, "rows_written_total") == 7
+    assert value(metrics, "rows_repeated_total") == 3
+    assert value(metrics, "skipped_events_total", type="com.twilio.messaging.message.sent") == 1
+    assert value(metrics, "dead_letters_total", reason="not-json") == 2
+    assert value(metrics, "throttled_reads_total") == 1
+    assert value(metrics, "lease_events_total", event="taken") == 1
+    assert value(metrics, "buffered_bytes") == 4096
+    assert metrics.summary()["written"] == 7
+
+
+def test_what_an_alert_watches_is_there_before_it_happens() -> None:
+    """A series that begins with 1 would never have risen."""
+    samples = scrape(Metrics())
+    for reason in Reason:
+        assert samples["call_consumer_dead_letters_total", (("reason", reason.value),)] == 0
+    for event in LeaseEvent:
+        assert samples["call_consumer_lease_events_total", (("event", event.value),)] == 0
+    for sink in ("rows", "dead-letters"):
+        assert samples["call_consumer_sink_failures_total", (("sink", sink),)] == 0
+    assert samples["call_consumer_lease_table_failures_total", (("call", "scan"),)] == 0
+
+
+def test_a_shard_that_is_not_ours_any_more_is_not_shown() -> None:
+    """Its last lag would alarm for ever."""
+    metrics = busy()
+    assert value(metrics, "shard_lag_seconds", shard="shard-1") == 2.5
+    assert value(metrics, "lease_held", shard="shard-1") == 1
+    metrics.left("shard-1")
+    metrics.progressed("shard-1")
+    assert not [name for name, labels in scrape(metrics) if ("shard", "shard-1") in labels]
+    assert value(metrics, "leases_held") == 0
+
+
+def test_progress_ages_until_a_read_or_a_delivery() -> None:
+    """A shard that hangs grows old, though nothing is counted."""
+    clock = Clock()
+    metrics = Metrics(clock=clock)
+    metrics.held("s")
+    assert value(metrics, "shard_lag_seconds", shard="s") is None  # nobody knows yet
+    clock.now += 5
+    assert value(metrics, "shard_progress_age_seconds", shard="s") == 5
+    metrics.behind("s", 0.0)
+    assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
+    clock.now += 7
+    assert value(metrics, "shard_progress_age_seconds", shard="s") == 7
+    metrics.progressed("s")
+    assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
+
+
+@pytest.mark.parametrize("event_type", ["call.+15550100000", "sms.15550100000", "two words.x", "one", "a." * 60 + "a"])
+def test_a_type_that_could_carry_a_value_is_not_a_label(event_type: str) -> None:
+    """Types come from outside: only dotted names are shown, and no numbers."""
+    metrics = Metrics()
+    metrics.read(1, 1, 0, [event_type])
+    assert dict(metrics.skipped) == {"other": 1}
+
+
+def test_there_are_at_most_so_many_types() -> None:
+    """Whoever puts events on the stream can't fill our memory."""
+    metrics = Metrics()
+    metrics.read(1, 1, 0, [f"com.example.t{number}" for number in range(200)])
+    metrics.read(1, 1, 0, ["com.example.t3"])
+    assert len(metrics.skipped) == MOST_TYPES + 1
+    assert metrics.skipped["com.example.t3"] == 2
+    assert metrics.skipped.total() == 201
+
+
+def test_a_histogram_of_writes_is_cumulative() -> None:
+    """As Prometheus wants it: each bucket holds all that were quicker."""
+    metrics = Metrics()
+    for seconds in (0.003, 0.25, 0.3, 99.0):
+        metrics.sink_wrote("rows", seconds, failed=seconds > 9)
+    counts = {
+        dict(labels)["le"]: count
+        for (name, labels), count in scrape(metrics).items()
+        if name == "call_consumer_sink_write_seconds_bucket" and ("sink", "rows") in labels
+    }
+    assert (counts["0.005"], counts["0.1"], counts["0.25"], counts["0.5"]) == (1, 1, 2, 3)
+    assert (counts["30.0"], counts["+Inf"]) == (3, 4)
+    assert value(metrics, "sink_write_seconds_sum", sink="rows") == pytest.approx(99.553)
+    assert value(metrics, "sink_failures_total", sink="rows") == 1
+    assert value(metrics, "sink_failures_total", sink="dead-letters") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [(SinkUnavailable(), True), (ValueError(), True), (RowsRejected({0: "no"}), False), (OutputClosed(), False)],
+)
+def test_a_sink_that_rejects_rows_has_not_failed(
+    error: Exception, failed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is tried again counts as a failure, an answer does not; the caller sees the same error either way."""
+    told: list[tuple[float, bool]] = []
+    sink = StdoutSink(0)
+    monkeypatch.setattr(sink, "write", _raising(error))
+    with pytest.raises(type(error)):
+        MeasuredSink(sink, lambda seconds, failed: told.append((seconds, failed))).write([])  # type: ignore[arg-type]
+    assert [failed for _, failed in told] == [failed]
+
+
+def test_a_lease_table_that_does_not_answer_is_told_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are told, answers are not, and what is inside is unchanged."""
+    told: list[str] = []
+    inside = MemoryLeaseTable()
+    table = MeasuredLeaseTable(inside, told.append)
+    table.create(Lease("shard-1"))
+    assert [row.shard_id for row in table.scan()] == ["shard-1"]
+    assert told == []
+    for call in ("scan", "read", "create", "write", "want", "delete"):
+        monkeypatch.setattr(inside, call, _raising(LeaseTableUnavailable()))
+        arguments: list[Any] = {"scan": [], "want": [Lease("a"), "w"]}.get(call, [[]])
+        with pytest.raises(LeaseTableUnavailable):
+            getattr(table, call)(*arguments)
+    assert told == ["scan", "read", "create", "write", "want", "delete"]
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def call(*_: object) -> Any:
+        raise error
+
+    return call
