@@ -11,9 +11,15 @@ from consumer.cli.options import with_settings
 from consumer.errors import ConsumerError
 from consumer.leases import LeaseTable
 from consumer.settings import Settings, load
+from consumer.sinks import Repeats
 
 Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
 Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
+REPEATED = {
+    Repeats.BY_ROW: "absorbed row by row",
+    Repeats.BY_BATCH: "absorbed batch by batch",
+    Repeats.APPENDS: "there twice",
+}
 _SECRET = re.compile(r"(//[^/?#:@]*:)[^/?#@]*@|((?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -28,7 +34,9 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
             "stream", lambda: f"{len(made.stream.shards())} shards, made {made.stream.summary().created_at:%F %T} UTC"
         ),
         _ask("leases", lambda: _rows(made.leases), made.leases.check),
-        _ask("sink", lambda: f"repeats are taken {made.rows.repeats.value}", made.rows.check),
+        _ask(
+            "sink", lambda: f"can be written; what is written twice is {REPEATED[made.rows.repeats]}", made.rows.check
+        ),
         _ask("dead letters", lambda: "can be written", made.dead_letters.check),
     ]
     if not all(healthy):

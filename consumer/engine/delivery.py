@@ -14,6 +14,9 @@ from consumer.pipeline.batching import Batch, Chunk, Spool
 from consumer.records import DeadLetter, Position, Reason, Row
 from consumer.sinks import Repeats, Sink
 
+# Dead letters of rejected rows in memory, bytes; more lie on disk.
+REJECTED_MEMORY = 8 * 1024 * 1024
+
 
 class Fence(Protocol):
     """What a delivery stands behind: whoever may say that the shard is ours, and keeps its checkpoint.
@@ -93,7 +96,7 @@ class Delivery:
 
     def _rejected(self, chunk: Chunk, rejected: dict[int, str]) -> Chunk:
         """The dead letters of the rows that the sink will never take."""
-        letters = Spool()
+        letters = Spool(REJECTED_MEMORY)
         for index, row in enumerate(chunk):
             if index in rejected and isinstance(row, Row):
                 letter = self._seal(DeadLetter(Reason.SINK_REJECTED, rejected[index], row.place, row.data))

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 from pydantic import BaseModel
 
+from consumer.errors import ConfigurationError
 from consumer.leases import Change, Lease, Scope, Written
 from consumer.places import PlaceUrl
 
@@ -18,6 +19,8 @@ class Options(BaseModel, extra="forbid"):
 
 def connect(url: PlaceUrl, options: Options, scope: Scope) -> "MemoryLeaseTable":
     """A new, empty table."""
+    if url.path:
+        raise ConfigurationError(f"{url.label} memory: takes no path; to keep leases in a file say sqlite:FILE")
     return MemoryLeaseTable()
 
 

@@ -62,10 +62,14 @@ class SqliteLeaseTable:
                     " PRIMARY KEY (application, stream, shard_id))"
                 )
                 found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
+        except LeaseTableUnavailable as error:
+            if "unable to open" in str(error) or "readonly" in str(error):
+                raise ConfigurationError(f"--leases: {error}") from None
+            raise
         except sqlite3.DatabaseError as error:
             raise ConfigurationError(f"--leases {self._file}: {error}") from None
-        if missing := set(FIELDS) - found:
-            raise ConfigurationError(f"--leases {self._file}: made by another version; it lacks {', '.join(missing)}")
+        if missing := [name for name in FIELDS if name not in found]:
+            raise ConfigurationError(f"--leases {self._file}: made by another version; it has no {missing[0]}")
 
     def scan(self) -> Sequence[Lease]:
         with self._trouble():
@@ -200,8 +204,6 @@ class SqliteLeaseTable:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "unable to open" in str(error) or "readonly" in str(error):
-                raise ConfigurationError(f"--leases {self._file}: {error}") from None
             raise LeaseTableUnavailable(f"the lease table {self._file}: {error}") from None
 
     def _connection(self) -> sqlite3.Connection:
