@@ -46,6 +46,7 @@ class Balance:
         self._steal_at = float("-inf")
         self._jitter = JITTER * holdings.fleet.probe_interval
         self._steps = 0
+        self._dead: set[str] = set()  # those whose leases we have taken because they had run out
         self.caught_up = False
 
     def step(self, now: float) -> float:
@@ -117,6 +118,8 @@ class Balance:
                 if written.row is not None:
                     self._rows[written.row.shard_id] = written.row
                 if written.done and written.row is not None:
+                    if self._watch.expired(change.before, sent):
+                        self._dead.add(str(change.before.owner))
                     self._begin(written.row, change.before.owner, sent)
 
     def _taken(self, row: Lease) -> Lease:
@@ -161,7 +164,8 @@ class Balance:
         ours = {Heir(name): peer.leases for name, peer in peers.items() if peer.ours and not peer.leaving}
         if ours:
             return ours
-        assignees = self._holdings.table.assignees()
+        # A KCL's worker has a fresh metrics row for a minute after its death: its leases say sooner that it is dead.
+        assignees = set(self._holdings.table.assignees()) - (self._dead - peers.keys())
         return {Heir(name, ours=False): peers[name].leases if name in peers else 0 for name in assignees}
 
     # Caught up -------------------------------------------------------------------------------------------------------

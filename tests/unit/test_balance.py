@@ -14,6 +14,7 @@ from consumer.engine.shard_consumer import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.leases import Lease, Worker
 from consumer.leases.memory import MemoryLeaseTable
+from consumer.telemetry.metrics import Metrics
 
 
 class CountingTable(MemoryLeaseTable):
@@ -26,6 +27,13 @@ class CountingTable(MemoryLeaseTable):
         return super().scan()
 
 
+class KclTable(CountingTable):
+    """Holds a lease of a KCL's worker, whose metrics row is fresh."""
+
+    def assignees(self) -> Any:
+        return ["kcl-1"]
+
+
 class Idle(Holdings):
     """Reads nothing."""
 
@@ -34,7 +42,7 @@ class Idle(Holdings):
 
 
 def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambda: 0.0) -> Balance:
-    world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=clock)
+    world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=clock, metrics=Metrics())
     fleet = Fleet(Worker("me", "1"), lease_duration=10.0, most_leases=most_leases)
     return Balance(Idle(fleet, table, cast(Surroundings, world), Origin(), cast(Scheduler, None)))
 
@@ -49,3 +57,17 @@ def test_a_small_table_is_scanned_with_every_step() -> None:
         assert table.scans == step
         assert 0.8 <= delay <= 1.0
         now += delay
+
+
+def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:
+    """Its metrics row is fresh for a minute, but its lease has run out and was taken."""
+    table = KclTable()
+    table.create(Lease("shardId-000000000000", owner="kcl-1"))
+    now = 0.0
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    balance.step(now)
+    assert [heir.worker_id for heir in balance.heirs()] == ["kcl-1"]
+    while [row.owner for row in table.scan()] == ["kcl-1"]:
+        assert now < 15
+        now += balance.step(now)
+    assert not balance.heirs()
