@@ -7,8 +7,10 @@ LOCKS := requirements/build.txt requirements/dev.txt
 SEEDS ?= 2000
 RUNS ?= 5
 IDLE ?= 60
+MINUTES ?= 10
+KCL ?= 3.5.1
 
-.PHONY: help install demo test check lint types integration simulate bench schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate soak interop bench schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -51,6 +53,13 @@ down: ## stop them
 
 simulate: install ## fleets in virtual time: SEEDS=N runs N of them, SEED=n replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+soak: install ## storms over real processes, then KCL 2.7.2 beside us: MINUTES=N, SEED=n, SINK=sqlite|jsonl
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(SINK),--sink $(SINK))
+	$(MAKE) --no-print-directory interop KCL=2.7.2
+
+interop: install ## beside Amazon's real KCL: KCL=VERSION (3.5.1, 2.7.2), LONG=1 for what it does among its own
+	KCL=$(KCL) LONG=$(LONG) CI=true $(BIN)/python -m pytest -s --tb=short tests/interop
 
 bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each, IDLE=SECONDS
 	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE)

@@ -26,6 +26,9 @@ SMALL_FLEET = 10
 # A new worker moves so many leases in its first step and doubles them with each, so that others who start with it get
 # their share at once and not by a second move.
 FIRST_MOVES = 16
+# How much shorter than a probe interval a step may be, in probe intervals. What is due so soon is done now: a scan that
+# waited for the next step would come up to twice as late, and with it the acceptance of an offer.
+JITTER = 0.2
 # Leases taken in one call: each is read from as soon as its call is answered.
 TAKEN_AT_ONCE = 16
 
@@ -41,7 +44,9 @@ class Balance:
         self._rows: dict[str, Lease] = {}
         self._scan_at = float("-inf")
         self._steal_at = float("-inf")
+        self._jitter = JITTER * holdings.fleet.probe_interval
         self._steps = 0
+        self._dead: set[str] = set()  # those whose leases we have taken because they had run out
         self.caught_up = False
 
     def step(self, now: float) -> float:
@@ -59,7 +64,7 @@ class Balance:
                 self._hand_over()
         except LeaseTableUnavailable as error:
             self._holdings.log.warning("scan.failed", error=str(error))
-        return self._fleet.probe_interval * self._holdings.world.rng.uniform(0.8, 1.0)
+        return self._fleet.probe_interval - self._holdings.world.rng.uniform(0, self._jitter)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -70,7 +75,7 @@ class Balance:
             blocked = self._holdings.table.unreadable().keys()  # nobody knows whether these have ended
             self._rows = {row.shard_id: row for row in rows if blocked.isdisjoint(row.parents)}
             self._watch.observe(rows, now)
-            self._scan_at = now + scan_interval(self._fleet, rows, self._live(rows, now)) * 0.9
+            self._scan_at = now + scan_interval(self._fleet, rows, self._live(rows, now)) - self._jitter
             return True
         urgent = [row.shard_id for row in self._rows.values() if self._is_urgent(row, now)]
         if urgent:
@@ -113,6 +118,8 @@ class Balance:
                 if written.row is not None:
                     self._rows[written.row.shard_id] = written.row
                 if written.done and written.row is not None:
+                    if self._watch.expired(change.before, sent):
+                        self._dead.add(str(change.before.owner))
                     self._begin(written.row, change.before.owner, sent)
 
     def _taken(self, row: Lease) -> Lease:
@@ -157,7 +164,8 @@ class Balance:
         ours = {Heir(name): peer.leases for name, peer in peers.items() if peer.ours and not peer.leaving}
         if ours:
             return ours
-        assignees = self._holdings.table.assignees()
+        # A KCL's worker has a fresh metrics row for a minute after its death: its leases say sooner that it is dead.
+        assignees = set(self._holdings.table.assignees()) - (self._dead - peers.keys())
         return {Heir(name, ours=False): peers[name].leases if name in peers else 0 for name in assignees}
 
     # Caught up -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,267 @@
+"""`python -m benchmarks.failover`: how long a shard goes unread when a worker dies, and when one hands over.
+
+Three workers over kinesis-local and DynamoDB Local; an event a shard each fifth of a second; rows go to pipes and are
+timed as they come out. `--kcl N` does the same with N kills of Amazon's KCL on the same machine; each takes minutes.
+
+- failover: SIGKILL of a worker, to the first row of each of its shards from another one.
+- hand-over: the longest time without a row of a shard that moves, while each worker in turn is replaced (one more is
+  started, the old one gets SIGTERM), and how many rows came twice.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.chaos.publisher import kinesis_client
+from tests.integration.servers import kinesis_local
+from tests.integration.workers import STREAM, environment, event
+from tests.interop import kcl
+from tests.servers_dynamodb import dynamodb_local
+
+SHARDS = 4
+WORKERS = 3
+PAUSE = 0.2
+QUICK = ["--sink", "stdout:", "--batch-age", "0.2", "--poll-interval", "0.3"]
+PATIENCE = 400.0  # seconds for a fleet to read all shards
+JOINING = 30.0  # seconds for a new worker to read one
+
+
+class Row(NamedTuple):
+    """A row as it came out of a worker; `at` is on this process's monotonic clock."""
+
+    at: float
+    shard: str
+    event_id: str
+    worker: str
+
+
+@dataclass
+class Fleet:
+    """Workers of one kind, and all rows that came out of them."""
+
+    start: "Callable[[str], subprocess.Popen[bytes]]"
+    parse: Callable[[bytes], tuple[str, str]]
+    rows: list[Row] = field(default_factory=list)
+    workers: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
+    started: int = 0
+
+    def add(self) -> str:
+        """One worker more."""
+        name = f"w{self.started}"
+        self.started += 1
+        process = self.workers[name] = self.start(name)
+        threading.Thread(target=self._listen, args=(name, process.stdout), daemon=True).start()
+        return name
+
+    def _listen(self, name: str, lines: Any) -> None:
+        for line in lines:
+            self.rows.append(Row(time.monotonic(), *self.parse(line), name))
+
+    def end(self, name: str, number: signal.Signals) -> float:
+        """Send the signal; returns when."""
+        sent = time.monotonic()
+        self.workers[name].send_signal(number)
+        return sent
+
+    def close(self) -> None:
+        for process in self.workers.values():
+            process.kill()
+            process.wait()
+
+    def since(self, moment: float) -> list[Row]:
+        return [row for row in list(self.rows) if row.at >= moment]
+
+    def readers(self, seconds: float = 2.0) -> dict[str, str]:
+        """Which worker each shard's rows came from last."""
+        return {row.shard: row.worker for row in self.since(time.monotonic() - seconds)}
+
+    def spread(self, workers: int) -> Callable[[], bool]:
+        """Are all shards read, by so many workers?"""
+        return lambda: len(readers := self.readers()) == SHARDS and len(set(readers.values())) >= workers
+
+
+def wait_for(true: Callable[[], object], seconds: float = PATIENCE) -> None:
+    give_up = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > give_up:
+            raise TimeoutError("the fleet does not come to rest")
+        time.sleep(0.05)
+
+
+def failover(fleet: Fleet, rng: random.Random, readers: int, times: int) -> list[float]:
+    """Kill so many workers, one after the other; returns seconds to the next row of each of their shards."""
+    found = []
+    for _ in range(times):
+        wait_for(fleet.spread(readers))
+        time.sleep(rng.uniform(1, 5))
+        reading = fleet.readers()
+        victim = rng.choice(sorted(set(reading.values())))
+        killed = fleet.end(victim, signal.SIGKILL)
+        for shard in (shard for shard, reader in reading.items() if reader == victim):
+            again = partial(_next_row, fleet, shard, victim, killed)
+            wait_for(again)
+            found.append(again() - killed)
+        fleet.add()
+    return found
+
+
+def _next_row(fleet: Fleet, shard: str, not_from: str, since: float) -> float:
+    """When the next row of a shard came; 0 when it has not."""
+    rows = (row.at for row in fleet.since(since) if row.shard == shard and row.worker != not_from)
+    return next(rows, 0.0)
+
+
+def rolling_deploys(fleet: Fleet, readers: int, times: int) -> tuple[list[float], int]:
+    """Replace every worker, so many times; returns the gap of each move of a shard, and how many rows came twice."""
+    wait_for(fleet.spread(readers))
+    began = time.monotonic()
+    for _ in range(times):
+        for old in [name for name, process in fleet.workers.items() if process.poll() is None]:
+            new = fleet.add()
+            with suppress(TimeoutError):  # a KCL gives a worker that joins nothing for minutes: go on without
+                wait_for(lambda: new in fleet.readers().values(), JOINING)  # noqa: B023
+            fleet.end(old, signal.SIGTERM)
+            fleet.workers[old].wait(60)
+            wait_for(lambda: len(fleet.readers()) == SHARDS)
+    time.sleep(2)
+    rows = fleet.since(began)
+    return list(gaps(rows)), len(rows) - len({row.event_id for row in rows})
+
+
+def gaps(rows: Sequence[Row]) -> Iterator[float]:
+    """For each shard and change of its reader: seconds without a row."""
+    shards = defaultdict(list)
+    for row in rows:
+        shards[row.shard].append(row)
+    for held in shards.values():
+        for before, now in itertools.pairwise(held):
+            if before.worker != now.worker:
+                yield now.at - before.at
+
+
+# The two kinds -------------------------------------------------------------------------------------------------------
+
+
+def our_row(line: bytes) -> tuple[str, str]:
+    row = json.loads(line)
+    return row["shard_id"], row["event_id"]
+
+
+def kcl_row(line: bytes) -> tuple[str, str]:
+    shard, _, _, event_id = line.decode().rstrip("\n").split("\t")
+    return shard, event_id
+
+
+def ours(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
+    """Workers of this program."""
+    leases = f"dynamodb:ours?endpoint_url={dynamodb}&region=us-east-1"
+    run = [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", kinesis, "--leases", leases, *QUICK]
+
+    def start(name: str) -> "subprocess.Popen[bytes]":
+        with (directory / f"{name}.log").open("wb") as log:
+            command = [*run, "--lease-duration", str(lease), "--worker-id", name]
+            return subprocess.Popen(
+                command, cwd=directory, env=environment(), stdout=subprocess.PIPE, stderr=log, bufsize=0
+            )
+
+    return Fleet(start, our_row)
+
+
+def kcls(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
+    """Workers of Amazon's KCL with its own defaults but for the lease."""
+    installed = kcl.install()
+
+    def start(name: str) -> "subprocess.Popen[bytes]":
+        options = {"stream": STREAM, "application": "kcl", "kinesis": kinesis, "dynamodb": dynamodb, "worker": name}
+        command = kcl.command(installed, rows="/dev/stdout", failover=int(1000 * lease), shardSync=1000, **options)
+        with (directory / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+
+    return Fleet(start, kcl_row)
+
+
+@contextmanager
+def publishing(kinesis: str) -> Iterator[None]:
+    """A stream with an event a shard each `PAUSE`."""
+    client = kinesis_client(kinesis)
+    client.create_stream(StreamName=STREAM, ShardCount=SHARDS)
+    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    keys = [str(shard * 2**128 // SHARDS) for shard in range(SHARDS)]
+    stopped = threading.Event()
+
+    def publish() -> None:
+        number = 0
+        while not stopped.wait(PAUSE):
+            entries = [
+                {"Data": event(number + at), "PartitionKey": "any", "ExplicitHashKey": key}
+                for at, key in enumerate(keys)
+            ]
+            client.put_records(StreamName=STREAM, Records=entries)
+            number += SHARDS
+
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    yield
+    stopped.set()
+    thread.join()
+    client.close()
+
+
+def line(what: str, seconds: Sequence[float], note: str) -> str:
+    median, worst = statistics.median(seconds), max(seconds)
+    return f"{what:44} median {median:5.1f} s   worst {worst:5.1f} s   of {len(seconds):3} {note}"
+
+
+def measure(make: Callable[..., Fleet], name: str, lease: float, readers: int, kills: int, deploys: int) -> None:
+    """Print the lines of one kind. It begins once `readers` of the workers read: a KCL does not share soon."""
+    directory = Path(tempfile.mkdtemp(prefix="failover-"))
+    with kinesis_local() as kinesis, dynamodb_local() as dynamodb, publishing(kinesis):
+        fleet = make(kinesis, dynamodb, lease, directory)
+        try:
+            for _ in range(WORKERS):
+                fleet.add()
+                wait_for(fleet.spread(1))  # one by one: of KCL workers that make a table together some give up
+            if deploys:
+                moves, twice = rolling_deploys(fleet, readers, deploys)
+                print(line(f"{name}, lease {lease:.0f} s: hand-over", moves, f"moves; {twice} rows twice"), flush=True)
+            if kills:
+                killed = failover(fleet, random.Random(), readers, kills)
+                print(line(f"{name}, lease {lease:.0f} s: failover", killed, "shards"), flush=True)
+        finally:
+            fleet.close()
+
+
+def main() -> None:
+    """Arguments in, a table out."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.failover", description=__doc__)
+    parser.add_argument("--leases", type=float, nargs="*", default=[10.0, 3.0], help="seconds")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--deploys", type=int, default=3)
+    parser.add_argument(
+        "--kcl", type=int, default=0, help="kills of the KCL, after one deploy if any (environment: KCL=3.5.1)"
+    )
+    arguments = parser.parse_args()
+    for lease in arguments.leases:
+        if arguments.kills:
+            measure(ours, "ours", lease, WORKERS, arguments.kills, arguments.deploys)
+        if arguments.kcl:
+            measure(kcls, f"KCL {kcl.VERSION}", lease, 1, arguments.kcl, min(1, arguments.deploys))
+
+
+if __name__ == "__main__":
+    main()

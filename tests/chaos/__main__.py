@@ -1,0 +1,63 @@
+"""`python -m tests.chaos --minutes 10`: a fleet of real processes in a storm, and a summary of what came of it."""
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.fleet import Services
+from tests.chaos.report import Report
+from tests.chaos.storm import Storm
+from tests.integration.servers import kinesis_local
+from tests.servers_dynamodb import dynamodb_local
+
+LONGEST = 300.0  # seconds of one storm: an emulated shard slows down as it fills
+
+
+def storm(seed: int, seconds: float, sink: str, verbose: bool) -> Report:
+    """One storm with servers of its own. What the workers wrote is kept only if something was broken."""
+    directory = Path(tempfile.mkdtemp(prefix="chaos-"))
+
+    def say(line: str) -> None:
+        if verbose:
+            print(line, flush=True)
+
+    with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
+        report = Storm(seed, seconds, directory, Services(kinesis, dynamodb), sink, say).run()
+    print(report, flush=True)
+    if report.broken:
+        print(f"logs and rows: {directory}", flush=True)
+    else:
+        shutil.rmtree(directory)
+    return report
+
+
+def main() -> int:
+    """Arguments in, exit code out."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long, in storms of 5 minutes at most")
+    parser.add_argument("--seed", type=int, help="of the first storm; each after it has one more [default: random]")
+    parser.add_argument("--sink", choices=["sqlite", "jsonl"], help="[default: by turns]")
+    parser.add_argument("--quiet", action="store_true", help="print the summaries alone")
+    arguments = parser.parse_args()
+    seed = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
+    sinks = [arguments.sink] if arguments.sink else ["sqlite", "jsonl"]
+    reports: list[Report] = []
+    ends = time.monotonic() + 60 * arguments.minutes
+    while (left := ends - time.monotonic()) > 1:
+        sink = sinks[len(reports) % len(sinks)]
+        print(f"seed {seed + len(reports)}, sink {sink}", flush=True)
+        reports.append(storm(seed + len(reports), min(left, LONGEST), sink, not arguments.quiet))
+    broken = [report.seed for report in reports if report.broken]
+    print(
+        f"{len(reports)} storms, {sum(r.published for r in reports)} events published, {sum(r.rows for r in reports)}"
+        f" rows, {sum(r.done['kill'] for r in reports)} kills; broken: {broken or 'none'}"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

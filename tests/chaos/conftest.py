@@ -1,0 +1,16 @@
+"""The servers that fleets run on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.fleet import Services
+from tests.integration.servers import kinesis_local
+from tests.servers_dynamodb import dynamodb_local
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    """New ones for each test: a lease table of another stream, even of its name, is refused."""
+    with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
+        yield Services(kinesis, dynamodb)

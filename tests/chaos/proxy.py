@@ -1,0 +1,174 @@
+"""A proxy between a worker and an AWS service that can go wrong in the ways that networks and services do.
+
+One proxy a worker and service: a fault can hit one worker alone (a partition) or all of them (an outage).
+"""
+
+import http.client
+import http.server
+import json
+import random
+import socket
+import struct
+import threading
+import urllib.parse
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, cast
+
+UPSTREAM_TIMEOUT = 30.0
+REFUSAL = json.dumps(
+    {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "slow down"}
+).encode()
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
+
+
+class Fault(StrEnum):
+    """What goes wrong with a request."""
+
+    REFUSE = "refuse"  # nobody listens, and open connections are cut
+    HANG = "hang"  # taken in, never forwarded, not answered before the fault ends
+    LATE = "late"  # the same, but forwarded when the fault ends: long after the client has given up
+    SLOW = "slow"  # forwarded after a pause that sometimes is longer than the client waits
+    LOST = "lost"  # carried out, and the answer is lost
+    THROTTLE = "throttle"  # refused with an answer that asks for less
+
+
+class FaultyProxy:
+    """Forwards HTTP requests to `upstream`; `suffer` begins a fault, `heal` ends it. Listens on loopback."""
+
+    def __init__(self, upstream: str, rng: random.Random) -> None:
+        self.upstream = urllib.parse.urlsplit(upstream).netloc
+        self.rng = rng
+        self.fault: Fault | None = None
+        self.share = 1.0
+        self.healed = threading.Event()
+        self.hurt = 0  # requests that a fault has hit
+        self._connections: set[socket.socket] = set()
+        self._open(0)
+        self.port: int = self._door.server_address[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _open(self, port: int) -> None:
+        self._door = _Door(("127.0.0.1", port), self)
+        threading.Thread(target=self._door.serve_forever, args=(0.05,), daemon=True).start()
+
+    def suffer(self, fault: Fault, share: float = 1.0) -> None:
+        """From now on this happens to `share` of the requests (REFUSE: to all)."""
+        self.heal()
+        self.healed.clear()
+        self.fault, self.share = fault, share
+        if fault is Fault.REFUSE:
+            self._close()
+
+    def heal(self) -> None:
+        """Forward everything again."""
+        refused, self.fault = self.fault is Fault.REFUSE, None
+        self.healed.set()
+        if refused:
+            self._open(self.port)
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.heal()
+        self._close()
+
+    def _close(self) -> None:
+        self._door.shutdown()
+        self._door.server_close()
+        for connection in list(self._connections):
+            cut(connection)
+
+    def drawn(self) -> Fault | None:
+        """What happens to the next request."""
+        fault = self.fault
+        if fault is None or self.rng.random() >= self.share:
+            return None
+        self.hurt += 1
+        return fault
+
+    def connected(self, connection: socket.socket) -> None:
+        self._connections.add(connection)
+
+    def gone(self, connection: socket.socket) -> None:
+        self._connections.discard(connection)
+
+
+class _Door(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], proxy: FaultyProxy) -> None:
+        self.proxy = proxy
+        super().__init__(address, _Visit)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone away, such as a killed one, is no news."""
+
+
+class _Visit(http.server.BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.proxy = cast(_Door, self.server).proxy
+        self.proxy.connected(self.connection)
+
+    def finish(self) -> None:
+        self.proxy.gone(self.connection)
+        with suppress(OSError):
+            super().finish()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.proxy.drawn()
+        if fault is Fault.THROTTLE:
+            self._answer(400, [("Content-Type", "application/x-amz-json-1.0")], REFUSAL)
+            return
+        if fault in (Fault.HANG, Fault.LATE):
+            self.proxy.healed.wait()
+        elif fault is Fault.SLOW:
+            self.proxy.healed.wait(self.proxy.rng.uniform(0.05, 1.0))
+        if fault is not Fault.HANG:
+            status, headers, answer = self._forward(body)
+        if fault in (Fault.HANG, Fault.LATE, Fault.LOST):
+            self.close_connection = True
+            cut(self.connection)
+            return
+        self._answer(status, headers, answer)
+
+    def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.proxy.upstream, timeout=UPSTREAM_TIMEOUT)
+        try:
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
+            return answer.status, kept, answer.read()
+        finally:
+            connection.close()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the log of the run is the storm's."""
+
+
+def cut(connection: socket.socket) -> None:
+    """End a connection as a crash does: with a reset, whatever is on its way."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RDWR)
+        connection.close()

@@ -1,0 +1,243 @@
+"""A storm over a fleet: everything is drawn from one seed, then comes quiet, and all promises are checked.
+
+The seed decides what is done and when; how processes and the machine run is not the seed's to decide, so a seed that
+failed is a scenario to run again, not a recording.
+"""
+
+import heapq
+import itertools
+import random
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.chaos.fleet import Fleet, Services, Worker, run_command
+from tests.chaos.proxy import Fault, FaultyProxy
+from tests.chaos.publisher import Publisher, Resharder, kinesis_client
+from tests.chaos.report import Report
+from tests.chaos.sinks import JsonlRows, Rows, SqliteRows, dead_letters
+from tests.chaos.witness import Witness, check_rows
+from tests.integration.workers import STREAM, environment
+
+WORKERS = 3
+MOST_WORKERS = 5
+SHARDS = 3
+LEASE = 3.0
+PACE = ["--lease-duration", str(LEASE), "--batch-age", "0.5", "--batch-rows", "40", "--poll-interval", "0.3"]
+TABLE_FAULTS = [*Fault, Fault.LOST, Fault.LATE]  # the two that leave it open what was written come more often
+STREAM_FAULTS = [Fault.REFUSE, Fault.HANG, Fault.SLOW, Fault.LOST, Fault.THROTTLE]
+QUIET = 60.0  # seconds within which the fleet has to deliver all once nothing goes wrong any more
+WEIGHTS = {"kill": 3, "freeze": 3, "terminate": 3, "join": 1, "split": 2, "merge": 2, "table": 5, "stream": 2}
+
+
+class Storm:
+    """One run over a stream of its own."""
+
+    def __init__(
+        self, seed: int, seconds: float, directory: Path, services: Services, sink: str, say: Callable[[str], None]
+    ) -> None:
+        self._rng = random.Random(seed)
+        self._report = Report(seed, sink, seconds)
+        self._directory, self._services, self._say = directory, services, say
+        self._rows: Rows = SqliteRows(directory) if sink == "sqlite" else JsonlRows(directory)
+        self._arguments = [*PACE, "--sink", self._rows.url, "--dead-letters", f"sqlite:{directory / 'letters.db'}"]
+        self._fleet = Fleet(directory, services, self._arguments, self._rng)
+        self._kinesis = kinesis_client(services.kinesis)
+        self._resharder = Resharder(self._kinesis, self._rng)
+        self._publisher = Publisher(self._kinesis, random.Random(self._rng.random()))
+        self._witness = Witness(services.dynamodb, self._rows)
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._tie = itertools.count()
+        self._began = time.monotonic()
+
+    def run(self) -> Report:
+        """Storm, quiet, and a last run; returns what happened and what was broken."""
+        self._kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
+        self._kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+        for _ in range(WORKERS):
+            self._fleet.start()
+        self._witness.start()
+        try:
+            self._settle()
+            self._publisher.start()
+            self._storm()
+            self._quiet()
+        finally:
+            self._fleet.stop()
+            self._witness.stop()
+        self._last_run()
+        self._judge()
+        self._kinesis.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
+        self._kinesis.close()
+        return self._report
+
+    def _settle(self) -> None:
+        """Wait until all workers read: what is killed before it has begun teaches nothing."""
+        give_up = time.monotonic() + QUIET
+        while len({lease.owner for lease in self._witness.leases} - {None}) < WORKERS and time.monotonic() < give_up:
+            time.sleep(0.2)
+
+    # The storm -------------------------------------------------------------------------------------------------------
+
+    def _storm(self) -> None:
+        self._began = time.monotonic()
+        ends = self._began + self._report.seconds
+        self._at(self._rng.uniform(2, 4), self._next)
+        while (now := time.monotonic()) < ends:
+            while self._agenda and self._agenda[0][0] <= now:
+                heapq.heappop(self._agenda)[2]()
+            time.sleep(0.02)
+
+    def _at(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (time.monotonic() + seconds, next(self._tie), action))
+
+    def _next(self) -> None:
+        [kind] = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        getattr(self, f"_{kind}")()
+        self._at(self._rng.uniform(0.3, 3.0), self._next)
+
+    def _did(self, what: str, detail: str) -> None:
+        self._report.done[what] += 1
+        self._say(f"{time.monotonic() - self._began:6.1f} s  {what} {detail}")
+
+    def _victim(self) -> Worker | None:
+        return self._rng.choice(busy) if (busy := self._fleet.busy) else None
+
+    def _kill(self) -> None:
+        if (worker := self._victim()) is not None:
+            worker.send(signal.SIGKILL)
+            self._did("kill", worker.name)
+            self._replace(worker)
+
+    def _terminate(self) -> None:
+        if (worker := self._victim()) is not None:
+            worker.send(signal.SIGTERM)
+            self._did("terminate", worker.name)
+            self._replace(worker)
+
+    def _replace(self, gone: Worker) -> None:
+        """Start another, now and then under the same name once the old one is dead."""
+        same = self._rng.random() < 0.3
+
+        def start() -> None:
+            if same and gone.alive:
+                self._at(0.5, start)
+            elif len(self._fleet.busy) < WORKERS:
+                self._fleet.start(gone.name if same else None)
+
+        self._at(self._rng.uniform(0, 3), start)
+
+    def _join(self) -> None:
+        if len(self._fleet.busy) < MOST_WORKERS:
+            self._did("join", self._fleet.start().name)
+
+    def _freeze(self) -> None:
+        if (worker := self._victim()) is None or worker.frozen:
+            return
+        seconds = self._rng.uniform(0.5, 2.5 * LEASE)
+        worker.send(signal.SIGSTOP)
+        self._did("freeze", f"{worker.name} for {seconds:.1f} s")
+        self._at(seconds, lambda: self._thaw(worker))
+
+    def _thaw(self, worker: Worker) -> None:
+        if worker.frozen and worker.alive:
+            worker.send(signal.SIGCONT)
+
+    def _split(self) -> None:
+        if (shard := self._resharder.split()) is not None:
+            self._did("split", shard)
+
+    def _merge(self) -> None:
+        if (shards := self._resharder.merge()) is not None:
+            self._did("merge", shards)
+
+    def _table(self) -> None:
+        self._trouble("table", TABLE_FAULTS, [worker.table for worker in self._fleet.busy])
+
+    def _stream(self) -> None:
+        self._trouble("stream", STREAM_FAULTS, [worker.stream for worker in self._fleet.busy])
+
+    def _trouble(self, what: str, faults: Sequence[Fault], proxies: list[FaultyProxy]) -> None:
+        """An outage for all, or for one alone; of all requests or of some."""
+        if not proxies:
+            return
+        fault = self._rng.choice(faults)
+        hit = proxies if self._rng.random() < 0.5 else [self._rng.choice(proxies)]
+        share = self._rng.choice([1.0, 0.5, 0.2])
+        seconds = self._rng.uniform(0.3, 2.5 * LEASE)
+        for proxy in hit:
+            proxy.suffer(fault, share)
+
+        def heal() -> None:
+            for proxy in hit:
+                proxy.heal()
+
+        self._did(f"{what} {fault}", f"{share:.0%} for {len(hit)} of {len(proxies)}, {seconds:.1f} s")
+        self._at(seconds, heal)
+
+    # The quiet -------------------------------------------------------------------------------------------------------
+
+    def _quiet(self) -> None:
+        """Nothing goes wrong any more: the fleet delivers all, and every open shard has an owner."""
+        self._report.published = self._publisher.stop()
+        self._fleet.heal()
+        while len(self._fleet.busy) < WORKERS:
+            self._fleet.start()
+        calm = time.monotonic()
+        while not self._all_there():
+            if time.monotonic() - calm > QUIET:
+                missing = set(range(self._report.published)) - {row.number for row in self._rows.rows()}
+                unowned = self._unowned()
+                self._report.broken.append(
+                    f"{QUIET:.0f} s into the quiet {len(missing)} events are missing, {sorted(unowned)} have no owner"
+                )
+                return
+            time.sleep(0.2)
+        self._report.quiet = time.monotonic() - calm
+
+    def _all_there(self) -> bool:
+        return len({row.number for row in self._rows.rows()}) >= self._report.published and not self._unowned()
+
+    def _unowned(self) -> set[str]:
+        shards = {shard["ShardId"] for shard in self._resharder.open_shards()}
+        return self._witness.unowned(shards, {worker.name for worker in self._fleet.busy})
+
+    def _last_run(self) -> None:
+        """One worker, with nothing in between, reads to the end and says that there is no more."""
+        command = run_command(
+            self._services.kinesis,
+            self._services.dynamodb,
+            *self._arguments,
+            "--until-caught-up",
+            "--worker-id",
+            "last",
+        )
+        done = subprocess.run(
+            command, cwd=self._directory, env=environment(), capture_output=True, text=True, timeout=90, check=False
+        )
+        if done.returncode != 0:
+            self._report.broken.append(f"the last run ended with {done.returncode}: {done.stderr[-300:]}")
+
+    # The judgement ---------------------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        report, rows = self._report, self._rows.rows()
+        shards = self._kinesis.list_shards(StreamName=STREAM)["Shards"]
+        parents = {
+            shard["ShardId"]: [shard[name] for name in ("ParentShardId", "AdjacentParentShardId") if name in shard]
+            for shard in shards
+        }
+        delays: dict[str, float] = defaultdict(float)
+        for row in rows:
+            delays[row.shard] = max(delays[row.shard], row.delay)
+        report.rows, report.delays = len(rows), dict(delays)
+        report.moves, report.samples = self._witness.moves, self._witness.samples
+        report.done["faulty requests"] = sum(w.table.hurt + w.stream.hurt for w in self._fleet.workers)
+        report.broken += check_rows(rows, report.published, parents)
+        report.broken += self._witness.broken
+        report.broken += self._fleet.complaints()
+        if letters := dead_letters(self._directory / "letters.db"):
+            report.broken.append(f"{letters} dead letters")

@@ -1,0 +1,124 @@
+"""The proxy does to requests what its faults say."""
+
+import http.server
+import random
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.proxy import Fault, FaultyProxy
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    """Counts what it carries out."""
+
+    def __init__(self) -> None:
+        self.carried_out: list[bytes] = []
+        self.changed = threading.Condition()
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    def reached(self, count: int) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: len(self.carried_out) >= count, timeout=5)
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Upstream
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.changed:
+            self.server.carried_out.append(body)
+            self.server.changed.notify_all()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    server = Upstream()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def proxy(upstream: Upstream) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(f"http://127.0.0.1:{upstream.server_address[1]}", random.Random(1))
+    yield proxy
+    proxy.close()
+
+
+def ask(proxy: FaultyProxy, body: bytes = b"put", patience: float = 5.0) -> bytes:
+    answer: bytes
+    with urllib.request.urlopen(proxy.url, data=body, timeout=patience) as response:
+        answer = response.read()
+    return answer
+
+
+def test_without_a_fault_it_forwards(proxy: FaultyProxy) -> None:
+    """The answer comes back as it was."""
+    assert ask(proxy, b"hello") == b"hello"
+
+
+def test_an_answer_is_lost_after_the_request_was_carried_out(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """The client sees a broken connection, the service a request."""
+    proxy.suffer(Fault.LOST)
+    with pytest.raises((OSError, ConnectionError)):
+        ask(proxy)
+    assert upstream.carried_out == [b"put"]
+
+
+def test_a_late_request_arrives_when_its_client_has_long_gone(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """Carried out once the fault ends, and not before."""
+    proxy.suffer(Fault.LATE)
+    with pytest.raises(OSError):  # noqa: PT011
+        ask(proxy, patience=0.2)
+    assert not upstream.carried_out
+    proxy.heal()
+    assert upstream.reached(1)
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG])
+def test_a_refused_or_hanging_request_never_arrives(proxy: FaultyProxy, upstream: Upstream, fault: Fault) -> None:
+    """Not even when the fault is over; the next one does."""
+    proxy.suffer(fault)
+    with pytest.raises(OSError):  # noqa: PT011
+        ask(proxy, patience=0.2)
+    proxy.heal()
+    assert ask(proxy, b"next") == b"next"
+    assert upstream.carried_out == [b"next"]
+
+
+def test_a_throttle_is_the_services_own_answer(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """HTTP 400 with the name of the exception, and nothing carried out."""
+    proxy.suffer(Fault.THROTTLE)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(proxy)
+    assert caught.value.code == 400
+    assert b"ProvisionedThroughputExceeded" in caught.value.read()
+    caught.value.close()
+    assert not upstream.carried_out
+
+
+def test_a_fault_can_hit_a_share_of_the_requests(proxy: FaultyProxy) -> None:
+    """Half of them here, as the seed draws."""
+    proxy.suffer(Fault.THROTTLE, share=0.5)
+    failed = 0
+    for _ in range(40):
+        try:
+            ask(proxy)
+        except urllib.error.HTTPError as error:
+            error.close()
+            failed += 1
+    assert failed == proxy.hurt
+    assert 10 < failed < 30

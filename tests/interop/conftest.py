@@ -1,0 +1,162 @@
+"""A stream, a lease table, and who reads them: workers of this program and of Amazon's KCL."""
+
+import itertools
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.leases import Lease
+from consumer.leases.kcl_item import is_lease, lease_of
+from consumer.pipeline.deaggregation import deaggregate
+from consumer.records import Position, Record
+from tests.chaos.publisher import Publisher, Resharder, kinesis_client
+from tests.chaos.sinks import JsonlRows
+from tests.chaos.witness import dynamodb_client
+from tests.integration.servers import kinesis_local
+from tests.integration.workers import environment
+from tests.interop import kcl
+from tests.interop.kcl import KclWorker
+from tests.servers_dynamodb import dynamodb_local
+
+FAILOVER = 3.0
+Place = tuple[str, int, int]  # shard, sequence number, sub-sequence number
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Scene:
+    """One stream and one lease table of the same name."""
+
+    name: str
+    kinesis_url: str
+    dynamodb_url: str
+    directory: Path
+    installed: Path
+    kinesis: Any
+    dynamodb: Any
+    processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        rng = random.Random(self.name)
+        self.publisher = Publisher(self.kinesis, rng, stream=self.name)
+        self.resharder = Resharder(self.kinesis, rng, stream=self.name)
+
+    # Who reads -------------------------------------------------------------------------------------------------------
+
+    def kcl(self, name: str, **options: object) -> KclWorker:
+        """A worker of the KCL, with timers as short as it bears."""
+        urls = {"kinesis": self.kinesis_url, "dynamodb": self.dynamodb_url}
+        more = {"failover": int(1000 * FAILOVER), "quick": True, "idle": 300}
+        worker = kcl.start(
+            self.installed, self.directory, name, stream=self.name, application=self.name, **urls, **more, **options
+        )
+        self.processes.append(worker.process)
+        return worker
+
+    def ours(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """A worker of ours; all write to one directory of files."""
+        command = [sys.executable, "-m", "consumer", "run", self.name, "--endpoint-url", self.kinesis_url]
+        command += ["--leases", f"dynamodb:{self.name}?endpoint_url={self.dynamodb_url}&region=us-east-1"]
+        command += ["--sink", self.sink.url, "--batch-age", "0.3", "--poll-interval", "0.3", "--worker-id", name]
+        command += ["--lease-duration", str(FAILOVER), "--log-format", "json", *arguments]
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, cwd=self.directory, env=environment(), stderr=log)
+        self.processes.append(process)
+        return process
+
+    def catch_up(self, name: str) -> None:
+        """Ours reads all there is, and ends."""
+        assert self.ours(name, "--until-caught-up").wait(90) == 0, (self.directory / f"{name}.log").read_text()
+
+    @property
+    def sink(self) -> JsonlRows:
+        return JsonlRows(self.directory)
+
+    def rows(self) -> list[Place]:
+        """The places of what ours has delivered."""
+        return [(row.shard, row.sequence, row.sub_sequence) for row in self.sink.rows()]
+
+    # What is there ---------------------------------------------------------------------------------------------------
+
+    def items(self) -> list[dict[str, Any]]:
+        """The lease table, without what a KCL keeps beside the leases."""
+        items = self.dynamodb.scan(TableName=self.name, ConsistentRead=True)["Items"]
+        return [item for item in items if is_lease(item)]
+
+    def leases(self) -> dict[str, Lease]:
+        return {item["leaseKey"]["S"]: lease_of(item) for item in self.items()}
+
+    def published(self) -> set[Place]:
+        """Every user record on the stream."""
+        shards = self.kinesis.list_shards(StreamName=self.name)["Shards"]
+        return {place for shard in shards for place in self._published(shard["ShardId"])}
+
+    def _published(self, shard: str) -> Iterator[Place]:
+        asked = self.kinesis.get_shard_iterator(StreamName=self.name, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        iterator = asked["ShardIterator"]
+        while iterator is not None:
+            answer = self.kinesis.get_records(ShardIterator=iterator)
+            for item in answer["Records"]:
+                record = Record(int(item["SequenceNumber"]), item["PartitionKey"], 0.0, item["Data"])
+                for part in deaggregate(record)[0]:
+                    yield shard, part.sequence, part.sub_sequence
+            iterator = answer.get("NextShardIterator") if answer["Records"] or answer["MillisBehindLatest"] else None
+
+
+def after(places: set[Place], checkpoints: Mapping[str, Position]) -> set[Place]:
+    """Those that lie behind the checkpoint of their shard, or in a shard that has none."""
+    return {place for place in places if place[0] not in checkpoints or checkpoints[place[0]] < Position.of(*place[1:])}
+
+
+def checkpoints(leases: Mapping[str, Lease]) -> dict[str, Position]:
+    return {shard: lease.checkpoint for shard, lease in leases.items()}
+
+
+def wait_until(true: Callable[[], Any], what: str, seconds: float = 90.0) -> float:
+    """Wait for real processes; returns how long it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@pytest.fixture(scope="session")
+def installed() -> Path:
+    return kcl.install()
+
+
+@pytest.fixture(scope="session")
+def endpoints(installed: Path) -> Iterator[tuple[str, str]]:
+    with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
+        yield kinesis, dynamodb
+
+
+@pytest.fixture
+def scene(endpoints: tuple[str, str], installed: Path, tmp_path: Path) -> Iterator[Scene]:
+    name = f"calls-{next(NUMBERS)}"
+    client, store = kinesis_client(endpoints[0]), dynamodb_client(endpoints[1])
+    client.create_stream(StreamName=name, ShardCount=2)
+    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+    scene = Scene(name, *endpoints, tmp_path, installed, client, store)
+    yield scene
+    for process in scene.processes:
+        process.kill()
+        process.wait()
+    client.delete_stream(StreamName=name, EnforceConsumerDeletion=True)
+    client.close()
+    store.close()
+
+
+def end(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    """Send a worker of ours a signal and wait for its end."""
+    process.send_signal(number)
+    assert process.wait(40) == (0 if number is signal.SIGTERM else -number)
