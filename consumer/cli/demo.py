@@ -42,7 +42,7 @@ Directory = Annotated[
 
 def command(directory: Directory = None) -> None:
     """Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     directory = directory or Path(tempfile.mkdtemp(prefix="call-consumer-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
     with embedded_kinesis() as endpoint:
@@ -57,7 +57,8 @@ def command(directory: Directory = None) -> None:
     console.print(
         "\n[bold green]All there:[/] every event is a row, a skip or a dead letter.\n\nNext:\n"
         f"  sqlite3 {directory}/rows.db 'SELECT occurred_at, to_address, response_status FROM call_requests'\n"
-        "  call-consumer run YOUR-STREAM --sink jsonl:rows\n  call-consumer run --help"
+        f"  {sys.argv[0]} doctor YOUR-STREAM\n"
+        f"  {sys.argv[0]} run YOUR-STREAM --sink jsonl:rows\n  {sys.argv[0]} run --help"
     )
 
 
