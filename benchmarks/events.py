@@ -50,7 +50,7 @@ def _event(what: str, name: str, at: float, kind: Callable[[str, str], dict[str,
         "id": f"VW{name}",
         "dataschema": "https://events-schemas.twilio.com/Voice.WebhookEvent/2",
         "datacontenttype": "application/json",
-        "time": _iso(at),
+        "time": _iso(at + 0.013),
         "data": data,
     }
     return json.dumps(event, separators=(",", ":")).encode()

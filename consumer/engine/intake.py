@@ -59,12 +59,16 @@ class Intake:
             fetched += 1
             user_records += done.user_records
             out_of_range += done.out_of_range
-            skipped.extend(outcome.event_type for outcome in done.outcomes if isinstance(outcome, Skipped))
             if after < done.last:
-                self._buffer_record(buffer, record, done, now)
+                rest = buffer.add(record, done.last, done.outcomes, now)
+                if rest:
+                    skipped += self._take_rest(buffer, rest)
         self._counts.read(fetched, user_records, out_of_range, skipped)
 
-    def _buffer_record(self, buffer: Buffer, record: Record, done: Processed, now: float) -> None:
-        for letter in buffer.add(record, done.last, done.outcomes, now):
-            buffer.add_letter(self._seal(letter))
-            self._counts.dead_lettered(letter.reason, 1)
+    def _take_rest(self, buffer: Buffer, rest: Sequence[Outcome]) -> list[str]:
+        """Buffer dead letters; return the types of skipped events."""
+        for letter in rest:
+            if isinstance(letter, DeadLetter):
+                buffer.add_letter(self._seal(letter))
+                self._counts.dead_lettered(letter.reason, 1)
+        return [outcome.event_type for outcome in rest if isinstance(outcome, Skipped)]

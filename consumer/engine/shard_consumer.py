@@ -296,12 +296,13 @@ class ShardConsumer:
         self._settle()
 
     def _undecoded(self) -> Iterator[tuple[Record, Processed]]:
-        after = self._after
-        while self._backlog and not self._complete():
-            record = self._backlog.popleft()
-            if record.sequence < after.sequence:  # which is 0 for a position that is no sequence number
-                continue
-            yield record, self._process(record, after)
+        after, backlog = self._after, self._backlog
+        # Nothing is prepared while records are decoded, so what ends the batch is asked once and not for each record.
+        complete = self._buffer.full if self.tenure.lease.pending is None else self._complete
+        while backlog and not complete():
+            record = backlog.popleft()
+            if record.sequence >= after.sequence:  # which is 0 for a position that is no sequence number
+                yield record, self._process(record, after)
 
     # Endings ---------------------------------------------------------------------------------------------------------
 

@@ -10,15 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import IO, NamedTuple
+from typing import IO
 
-from consumer.records import BatchLimits, DeadLetter, Outcome, Place, Position, Record, Row
+import msgspec
 
-# What a row costs in memory beside its bytes: two bytes objects, three tuples and their numbers.
+from consumer.records import BatchLimits, Outcome, Place, Position, Record, Row
+
+# What a row costs in memory beside its bytes: two bytes objects, two structs and what they hold.
 ROW_OVERHEAD = 600
 
 
-class Letter(NamedTuple):
+class Letter(msgspec.Struct, frozen=True, gc=False):
     """A dead letter ready for its sink: `line` is its JSON."""
 
     line: bytes
@@ -120,30 +122,33 @@ class Buffer:
     def __init__(self, shard_id: str, limits: BatchLimits, memory: int | None = None) -> None:
         self._shard_id, self._limits = shard_id, limits
         self.rows, self.letters = Spool(memory), Spool(memory)
-        self._bytes = 0
+        self._items = self._bytes = 0
         self._since: float | None = None
         self._first = 0
         self._arrived_at = 0.0
         self.last: Position | None = None
 
-    def add(self, record: Record, last: Position, outcomes: Sequence[Outcome], now: float) -> list[DeadLetter]:
-        """Take what became of one record; return its dead letters, which still need their JSON (`add_letter`)."""
+    def add(self, record: Record, last: Position, outcomes: Sequence[Outcome], now: float) -> Sequence[Outcome]:
+        """Take the rows of one record; return what else it became. Its dead letters come back by `add_letter`."""
         if self._since is None:
             self._since, self._first = now, record.sequence
         self.last, self._arrived_at = last, record.arrived_at
-        dead = []
+        rest = []
         for outcome in outcomes:
-            if isinstance(outcome, Row):
+            if type(outcome) is Row:
                 size = len(outcome.line)
+                self._items += 1
                 self._bytes += size
-                shared = outcome.place.event_index > 0  # the rows of an array keep the same bytes
-                self.rows.append(outcome, size + (0 if shared else len(outcome.data)) + ROW_OVERHEAD)
-            elif isinstance(outcome, DeadLetter):
-                dead.append(outcome)
-        return dead
+                if outcome.place.event_index == 0:  # the other rows of an array keep the same bytes
+                    size += len(outcome.data)
+                self.rows.append(outcome, size + ROW_OVERHEAD)
+            else:
+                rest.append(outcome)
+        return rest
 
     def add_letter(self, letter: Letter) -> None:
         """Take a dead letter."""
+        self._items += 1
         self._bytes += len(letter.line)
         self.letters.append(letter, len(letter.line) + ROW_OVERHEAD)
 
@@ -159,7 +164,7 @@ class Buffer:
 
     def full(self) -> bool:
         """Is it as large as the sink likes?"""
-        return len(self.rows) + len(self.letters) >= self._limits.rows or self._bytes >= self._limits.bytes
+        return self._items >= self._limits.rows or self._bytes >= self._limits.bytes
 
     def ripe_in(self, now: float) -> float:
         """Seconds until it is as old as the sink likes; for an empty buffer, never."""

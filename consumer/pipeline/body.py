@@ -2,16 +2,18 @@
 
 import binascii
 import re
-from dataclasses import dataclass, field
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from xml.parsers import expat
 
+import msgspec
+
 from consumer.pipeline.oddities import Oddities
 from consumer.pipeline.parsing import parse
 from consumer.pipeline.refusal import Refused
+from consumer.pipeline.twiml import OtherXml, twiml_verbs
 from schemas.call_request import Oddity
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
@@ -23,13 +25,12 @@ _CODECS = {*aliases.values()} - {"base64_codec", "bz2_codec", "hex_codec", "quop
 _CODECS -= {"zlib_codec", "mbcs", "utf_7"}
 
 
-@dataclass(slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """A body decoded: its text (the base64 as it came for what is no text), what it is, and what it says."""
 
     text: str | None
     kind: Kind
-    document: dict[str, Any] = field(default_factory=dict)  # of a JSON body that is an object
+    document: dict[str, Any] = {}  # of a JSON body that is an object
     verbs: list[str] | None = None  # of TwiML
 
 
@@ -113,53 +114,10 @@ def _read_json(text: str, content: Content, odd: Oddities) -> Body:
 
 def _read_xml(text: str, content: Content, odd: Oddities) -> Body:
     try:
-        return Body(text, "twiml", verbs=twiml_verbs(text))
-    except _OtherXml:
+        return Body(text, "twiml", {}, twiml_verbs(text))
+    except OtherXml:
         pass
     except expat.ExpatError:
         if content.xml:
             odd.note(Oddity.XML)
     return Body(text, "text")
-
-
-def twiml_verbs(text: str) -> list[str]:
-    """The elements directly under `Response`, in order. Comments and processing instructions are none.
-
-    Raises:
-        _OtherXml: the root is another element.
-        expat.ExpatError: malformed, a DTD, or an entity that XML does not define itself.
-    """
-    elements = _Elements()
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = elements.start, elements.end
-    parser.StartDoctypeDeclHandler = _refuse  # without a DTD there are no entities of its own
-    parser.Parse(text.lstrip(), True)  # text, so whatever encoding it declares is past
-    return elements.verbs
-
-
-class _Elements:
-    """Follows a document's elements."""
-
-    __slots__ = ("depth", "verbs")
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.verbs: list[str] = []
-
-    def start(self, name: str, _: dict[str, str]) -> None:
-        if self.depth == 1:
-            self.verbs.append(name)
-        elif self.depth == 0 and name != "Response":
-            raise _OtherXml
-        self.depth += 1
-
-    def end(self, _: str) -> None:
-        self.depth -= 1
-
-
-def _refuse(*_: object) -> None:
-    raise expat.ExpatError("a DTD")
-
-
-class _OtherXml(Exception):
-    """It is no TwiML."""

@@ -47,9 +47,9 @@ def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -
     Raises:
         Refused: corrupt-aggregate; digest, message, an index or a key is wrong.
     """
-    sequence, partition_key, arrived_at, data = record
-    if not is_aggregate(data):
-        return [UserRecord(sequence, 0, partition_key, arrived_at, data)], 0
+    sequence, arrived_at, data = record.sequence, record.arrived_at, record.data
+    if not data.startswith(MAGIC):
+        return [UserRecord(sequence, 0, record.partition_key, arrived_at, data)], 0
     message = _parse(data)
     keys, hashes = _strings(message.partition_key_table), _strings(message.explicit_hash_key_table)
     parts = [_part(part, len(keys), len(hashes)) for part in message.records]

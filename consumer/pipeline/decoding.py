@@ -6,13 +6,15 @@ value of it.
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from consumer.pipeline.deaggregation import deaggregate
 from consumer.pipeline.flattening import Family, flatten
 from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.ordinary import Event, ordinary, validated
 from consumer.pipeline.parsing import parse
 from consumer.pipeline.refusal import Refused
 from consumer.pipeline.validation import validate
@@ -33,7 +35,7 @@ MOST_BYTES_OF_LETTERS = 16 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
-class Processed(NamedTuple):
+class Processed(msgspec.Struct, frozen=True, gc=False):
     """What became of one Kinesis record; `last` is the place of its last user record."""
 
     outcomes: Sequence[Outcome]
@@ -66,6 +68,10 @@ class Decoder:
         """What one user record holds: one event, or several in a JSON array."""
         mended = Oddities()
         try:
+            event = None if self._raw else ordinary(user_record.data)
+            if event is not None:
+                known = event.type in FAMILY
+                return [self._row(event, mended, user_record, 0) if known else _skipped(event.type)]
             document = parse(user_record.data, mended)
             if isinstance(document, list):
                 return self._array(document, mended, user_record)
@@ -84,19 +90,26 @@ class Decoder:
                 raise Refused(Reason.NOT_CLOUDEVENT, "it is no JSON object")
             event_type = event.get("type")
             if isinstance(event_type, str) and event_type and event_type not in FAMILY:
-                return Skipped(event_type if _NAME.fullmatch(event_type) else ODD_TYPE)
-            return self._row(event, odd, user_record, index)
+                return _skipped(event_type)
+            row = self._row(validated(validate(event, odd)), odd, user_record, index)
+            return _with_event(row, event) if self._raw else row
         except Exception as error:
             return self._letter(error, user_record, index)
 
-    def _row(self, event: dict[str, Any], odd: Oddities, user_record: UserRecord, index: int) -> Row:
-        valid, place = validate(event, odd), self._place(user_record, index)
-        row = flatten(valid, FAMILY[valid["type"]], place, odd)
-        return Row(_encode({**row, "event": event} if self._raw else row), place, user_record.data)
+    def _row(self, event: Event, odd: Oddities, user_record: UserRecord, index: int) -> Row:
+        place = self._place(user_record, index)
+        return Row(_encode(flatten(event, FAMILY[event.type], place, odd)), place, user_record.data)
 
     def _place(self, user_record: UserRecord, index: int) -> Place:
-        sequence, sub_sequence, partition_key, arrived_at, _ = user_record
-        return Place(self._stream_name, self._shard.shard_id, sequence, sub_sequence, index, partition_key, arrived_at)
+        return Place(
+            self._stream_name,
+            self._shard.shard_id,
+            user_record.sequence,
+            user_record.sub_sequence,
+            index,
+            user_record.partition_key,
+            user_record.arrived_at,
+        )
 
     def _letter(self, error: Exception, user_record: UserRecord, index: int) -> DeadLetter:
         """Of anything unforeseen only the kind is told: its text may carry a value."""
@@ -104,6 +117,15 @@ class Decoder:
         if isinstance(error, Refused):
             return DeadLetter(error.reason, str(error), place, user_record.data)
         return DeadLetter(Reason.INTERNAL_ERROR, type(error).__name__, place, user_record.data)
+
+
+def _skipped(event_type: str) -> Skipped:
+    return Skipped(event_type if _NAME.fullmatch(event_type) else ODD_TYPE)
+
+
+def _with_event(row: Row, event: dict[str, Any]) -> Row:
+    """The row with the event as it came."""
+    return replace(row, line=b'%b,"event":%b}' % (row.line[:-1], _encode(event)))
 
 
 def _bounded(outcomes: list[Outcome]) -> list[Outcome]:
@@ -114,5 +136,5 @@ def _bounded(outcomes: list[Outcome]) -> list[Outcome]:
         return outcomes
     rest = set(letters[most:])
     last = letters[most - 1]
-    standing = last._replace(message=f"{last.message}; so are {len(rest)} more of this array")
+    standing = replace(last, message=f"{last.message}; so are {len(rest)} more of this array")
     return [standing if outcome is last else outcome for outcome in outcomes if outcome not in rest]

@@ -1,25 +1,28 @@
 """From a validated event to the flat row. Every oddity becomes a code in `warnings`; none costs the row."""
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from consumer.pipeline.body import decode_body
 from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.ordinary import Event, Request, Response
 from consumer.pipeline.redaction import without_password, without_secrets
 from consumer.pipeline.times import from_rfc3339, instant
-from consumer.records import Place, rfc3339
-from schemas.call_request import Action, CallRequest, Facts, Oddity, Resource
-from schemas.voice_api_request import Request, Response, VoiceApiRequest
+from consumer.records import Place, from_epoch
+from schemas.call_request import Action, CallRequest, Oddity, Resource
 
 KNOWN_VERSIONS = (1, 2)
 LONGEST_NAME = 64  # characters of a schema's URL, from its end, that are looked at and kept
 _SCHEMA = re.compile(r"/Voice\.WebhookEvent/([0-9]{1,9})(?:\.json)?\Z")
 _ACCOUNT = re.compile(r"/(?<!//)(AC[0-9A-Za-z]{8,62})(?![^/.])")  # a segment of a path, no host
 _SID = re.compile(r"[A-Z]{2}[0-9A-Fa-f]{32}")
-_NO_REQUEST: Request = {}
-_NO_RESPONSE: Response = {}
+_NO_REQUEST, _NO_RESPONSE = Request(), Response()
+# The row: the declared fields in their order. Making and encoding it takes 1.7 µs; as a dictionary it would be 3.9, and
+# with the fields named, 6.
+_row: Any = msgspec.defstruct("CallRequest", [*CallRequest.__annotations__], gc=False)
 
 
 class Family(NamedTuple):
@@ -29,85 +32,73 @@ class Family(NamedTuple):
     action: Action
 
 
-class Answer(NamedTuple):
-    """What a JSON body tells."""
-
-    account_sid: str | None = None
-    to: str | None = None
-    from_: str | None = None
-    status: str | None = None
-    error_code: int | None = None
-    error_message: str | None = None
-
-
-_NO_ANSWER = Answer()
-
-
-def flatten(event: VoiceApiRequest, what: Family, place: Place, odd: Oddities) -> CallRequest:
-    """The row of an event; what is odd about it is noted in `odd`, the row's warnings."""
+def flatten(event: Event, what: Family, place: Place, odd: Oddities) -> msgspec.Struct:
+    """The row of an event (schemas.call_request); what is odd about it is noted in `odd`, the row's warnings."""
     _note_shape(event, odd)
-    arrived_at = rfc3339(place.arrived_at)
-    return {
-        **_facts(event, what, arrived_at, odd),
-        "warnings": odd,
-        "stream_name": place.stream_name,
-        "shard_id": place.shard_id,
-        "sequence_number": str(place.sequence),
-        "sub_sequence_number": place.sub_sequence,
-        "event_index": place.event_index,
-        "partition_key": place.partition_key,
-        "arrived_at": arrived_at,
-    }
+    arrived_at = from_epoch(place.arrived_at)
+    row: msgspec.Struct = _row(
+        *_facts(event, what, arrived_at, odd),
+        odd,
+        place.stream_name,
+        place.shard_id,
+        str(place.sequence),
+        place.sub_sequence,
+        place.event_index,
+        place.partition_key,
+        arrived_at,
+    )
+    return row
 
 
-def _facts(event: VoiceApiRequest, what: Family, arrived_at: str, odd: Oddities) -> Facts:
-    payload = event["data"]
-    request, response = payload.get("request") or _NO_REQUEST, payload.get("response") or _NO_RESPONSE
-    url, parameters = request.get("url"), request.get("parameters")
+def _facts(event: Event, what: Family, arrived_at: str, odd: Oddities) -> tuple[Any, ...]:
+    """What the event says, in the order of schemas.call_request.Facts."""
+    payload = event.data
+    request, response = payload.request or _NO_REQUEST, payload.response or _NO_RESPONSE
+    url, parameters = request.url, request.parameters
     url, named = url and without_password(url), parameters if isinstance(parameters, dict) else {}
-    body = decode_body(response.get("responseBody"), response.get("contentType"), odd)
-    answer = _answer(body.document) if body.document else _NO_ANSWER
-    event_time, requested_at = _event_time(event.get("time"), odd), _time(payload.get("requestDateCreated"), odd)
-    return {
-        "event_id": event["id"],
-        "event_source": event["source"],
-        "event_type": event["type"],
-        "event_time": event_time,
-        "event_schema_version": _schema_version(event.get("dataschema"), odd),
-        "resource": what.resource,
-        "action": what.action,
-        "resource_sid": payload["sid"],
-        "webhook_event_sid": payload.get("eventSid"),
-        "account_sid": _text(named.get("AccountSid")) or _account(url, event["source"]) or answer.account_sid,
-        "occurred_at": _time(payload.get("timestamp"), odd) or event_time or requested_at or arrived_at,
-        "requested_at": requested_at,
-        "responded_at": _time(response.get("dateCreated"), odd),
-        "request_method": request.get("method"),
-        "request_url": url,
-        "request_parameters": without_secrets(parameters),
-        "to_address": _text(named.get("To")) or answer.to,
-        "from_address": _text(named.get("From")) or answer.from_,
-        "response_status": _integer(response.get("responseCode")),
-        "request_duration_ms": _integer(response.get("requestDuration")),
-        "response_content_type": response.get("contentType"),
-        "response_body": body.text,
-        "response_body_kind": body.kind,
-        "resource_status": answer.status,
-        "error_code": answer.error_code,
-        "error_message": answer.error_message,
-        "twiml_verbs": body.verbs,
-    }
+    body = decode_body(response.responseBody, response.contentType, odd)
+    answer = body.document
+    code = answer.get("code")  # an error body is one that has it
+    event_time, requested_at = _event_time(event.time, odd), _time(payload.requestDateCreated, odd)
+    return (
+        event.id,
+        event.source,
+        event.type,
+        event_time,
+        _schema_version(event.dataschema, odd),
+        what.resource,
+        what.action,
+        payload.sid,
+        payload.eventSid,
+        _text(named.get("AccountSid")) or _account(url, event.source) or _text(answer.get("account_sid")),
+        _time(payload.timestamp, odd) or event_time or requested_at or arrived_at,
+        requested_at,
+        _time(response.dateCreated, odd),
+        request.method,
+        url,
+        without_secrets(parameters),
+        _text(named.get("To")) or _text(answer.get("to")),
+        _text(named.get("From")) or _text(answer.get("from")),
+        response.responseCode,
+        response.requestDuration,
+        response.contentType,
+        body.text,
+        body.kind,
+        _text(answer.get("status")),
+        None if code is None else _error_code(code),
+        None if code is None else _text(answer.get("message")),
+        body.verbs,
+    )
 
 
-def _note_shape(event: VoiceApiRequest, odd: Oddities) -> None:
-    if event.get("specversion") != "1.0":
+def _note_shape(event: Event, odd: Oddities) -> None:
+    if event.specversion != "1.0":
         odd.note(Oddity.SPECVERSION)
-    media_type = event.get("datacontenttype")
-    if media_type != "application/json" and not _is_json(media_type):
+    if event.datacontenttype != "application/json" and not _is_json(event.datacontenttype):
         odd.note(Oddity.DATACONTENTTYPE)
-    if event.get("data_base64") is not None:
+    if event.data_base64 is not None:
         odd.note(Oddity.DATA_BASE64)
-    if not _SID.fullmatch(event["data"]["sid"]):
+    if not _SID.fullmatch(event.data.sid):
         odd.note(Oddity.SID)
 
 
@@ -151,23 +142,6 @@ def _account(url: str | None, source: str) -> str | None:
     found = _ACCOUNT.search(url.partition("?")[0].partition("#")[0]) if url else None
     found = found or _ACCOUNT.search(source if source.startswith("/") else f"/{source}")
     return found[1] if found else None
-
-
-def _integer(number: int | str | None) -> int | None:
-    return int(number) if isinstance(number, str) else number
-
-
-def _answer(document: Mapping[str, Any]) -> Answer:
-    """An error body is one with a `code`."""
-    code, message = document.get("code"), document.get("message")
-    return Answer(
-        _text(document.get("account_sid")),
-        _text(document.get("to")),
-        _text(document.get("from")),
-        _text(document.get("status")),
-        None if code is None else _error_code(code),
-        None if code is None else _text(message),
-    )
 
 
 def _error_code(value: Any) -> int | None:

@@ -37,7 +37,7 @@ def parse(data: bytes, odd: Oddities) -> Any:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _parse_patiently(data, odd)
-    if data.count(b"[") + data.count(b"{") > DEEPEST:
+    if len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
         _check_depth(document)
     return document
 

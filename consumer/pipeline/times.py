@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 LONGEST = 64  # characters: no time is longer, and what is cached stays small
-_USUAL_SECOND = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
-_USUAL_END = re.compile(r"\.\d{3}Z", re.ASCII)
+_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_USUAL_RFC_3339 = re.compile(rf"\d{{4}}-\d\d-\d\dT{_CLOCK}\.\d{{3}}Z", re.ASCII)
+_USUAL_RFC_2822 = re.compile(rf"[A-Z][a-z]{{2}}, (\d\d [A-Z][a-z]{{2}} \d{{4}}) ({_CLOCK}) \+0000", re.ASCII)
 _RFC_3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
 )
@@ -31,7 +32,7 @@ def instant(text: str | None) -> str | None:
 
 def from_rfc3339(text: str) -> str | None:
     """The instant; digits beyond milliseconds are cut off. None if it is no RFC 3339, or not in years 1 to 9999."""
-    if _USUAL_END.fullmatch(text, 19) and _is_second(text[:19]):
+    if _USUAL_RFC_3339.fullmatch(text) and _is_day(text[:10]):
         return text  # the row's own form
     found = _RFC_3339.fullmatch(text)
     if found is None:
@@ -43,6 +44,12 @@ def from_rfc3339(text: str) -> str | None:
 @lru_cache(maxsize=256)  # both such times of an event are mostly equal, and the next event has them again
 def _from_rfc2822(text: str) -> str | None:
     """Whole seconds. The weekday is not looked at; `-0000` is UTC."""
+    if (usual := _USUAL_RFC_2822.fullmatch(text)) and (day := _day(usual[1])):
+        return f"{day}T{usual[2]}.000Z"
+    return _any_rfc2822(text)
+
+
+def _any_rfc2822(text: str) -> str | None:
     found = _RFC_2822.fullmatch(text)
     if found is None:
         return None
@@ -54,12 +61,19 @@ def _from_rfc2822(text: str) -> str | None:
     return _in_utc((year, month, day, hour, minute, second or 0), "000", offset)
 
 
-@lru_cache(maxsize=256)
-def _is_second(text: str) -> bool:
+@lru_cache(maxsize=64)
+def _is_day(text: str) -> bool:
     try:
-        return bool(_USUAL_SECOND.fullmatch(text) and datetime.fromisoformat(text))
+        return bool(date.fromisoformat(text))
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=64)
+def _day(text: str) -> str | None:
+    """The day of RFC 2822 as RFC 3339 has it; None if there is no such day."""
+    midnight = _any_rfc2822(f"{text} 00:00 +0000")
+    return midnight and midnight[:10]
 
 
 def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:

@@ -11,6 +11,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import HTTPClientError
 
 from consumer.errors import StreamUnavailable
+from consumer.records import Record
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 
 ANSWER = {
@@ -50,7 +51,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch, body: bytes) -> Any:
 def test_an_answer_is_read_as_kinesis_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data as bytes, numbers as numbers; members that nobody reads are ignored."""
     answer = fetched(monkeypatch, json.dumps(ANSWER).encode())
-    assert answer.records == [(49 * 10**54, "é", 1.7e9, b"\x00\xff")]
+    assert answer.records == [Record(49 * 10**54, "é", 1.7e9, b"\x00\xff")]
     assert (answer.next_iterator, answer.millis_behind, answer.size) == ("next", 3, 2)
 
 

@@ -15,8 +15,9 @@ ARRIVED = 1_767_229_200.0  # 2026-01-01 01:00 UTC
 def add(buffer: Buffer, sequence: int, outcomes: Sequence[Outcome], now: float = 0.0) -> None:
     """What the shard consumer does with one record."""
     record = Record(sequence, "key", ARRIVED, b"")
-    for letter in buffer.add(record, Position.of(sequence), outcomes, now):
-        buffer.add_letter(seal(letter))
+    for outcome in buffer.add(record, Position.of(sequence), outcomes, now):
+        if isinstance(outcome, DeadLetter):
+            buffer.add_letter(seal(outcome))
 
 
 def dead(sequence: int) -> DeadLetter:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.body import decode_body, twiml_verbs
+from consumer.pipeline.body import decode_body
 from consumer.pipeline.oddities import Oddities
+from consumer.pipeline.twiml import twiml_verbs
 from tests.unit.events import row, with_payload, with_response
 
 XML = "application/xml"

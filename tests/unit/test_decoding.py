@@ -234,14 +234,15 @@ def test_what_was_not_foreseen_is_a_dead_letter_without_its_text(monkeypatch: py
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a value of the event")
 
+    unusual = json.dumps(event(unknown=7)).encode()
     for name in ("flatten", "validate", "parse", "deaggregate"):
         with monkeypatch.context() as patch:
             patch.setattr(decoding, name, fail)
-            refused = letter(EVENT)
+            refused = letter(unusual)
             assert (refused.reason, refused.message, refused.data) == (
                 Reason.INTERNAL_ERROR,
                 "ZeroDivisionError",
-                EVENT,
+                unusual,
             )
 
 

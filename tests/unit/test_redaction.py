@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ def test_the_password_of_a_url_is_hidden(url: str, expected: str) -> None:
 )
 def test_the_sip_password_is_hidden_wherever_it_is(parameters: Any, expected: Any) -> None:
     """In any case, nested, in a list, and in text."""
-    assert without_secrets(parameters) == expected
+    assert msgspec.json.decode(without_secrets(parameters)) == expected
 
 
 def test_a_name_in_escapes_is_the_same_name() -> None:
@@ -82,8 +83,8 @@ def test_a_name_in_escapes_is_the_same_name() -> None:
 
 @given(json_values)
 def test_other_parameters_stay_as_they_are(parameters: Any) -> None:
-    """The very same object."""
-    assert without_secrets(parameters) is parameters
+    """The very same JSON."""
+    assert without_secrets(parameters) == msgspec.Raw(msgspec.json.encode(parameters))
 
 
 @given(st.text(alphabet="ab:/@?#\\[]. 1", max_size=12))
