@@ -17,7 +17,7 @@ from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, Origin
 from consumer.engine.outlets import Outlets
 from consumer.engine.scheduler import ThreadScheduler, boottime
-from consumer.engine.shard_consumer import Pace, Surroundings
+from consumer.engine.surroundings import Pace, Surroundings
 from consumer.engine.worker import Health, Probes
 from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError

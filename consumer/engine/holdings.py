@@ -6,7 +6,8 @@ from datetime import datetime
 
 from consumer.engine.lineage import Origin, missing
 from consumer.engine.scheduler import Lane, Scheduler
-from consumer.engine.shard_consumer import ShardConsumer, Surroundings
+from consumer.engine.shard_consumer import ShardConsumer
+from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.leases import Heir, Lease, LeaseTable, Worker
 from consumer.records import Shard

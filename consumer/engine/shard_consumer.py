@@ -5,19 +5,15 @@ fetching. It drops what it has not delivered whenever the lease may be somebody 
 next owner goes on.
 """
 
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from consumer.engine.backoff import Backoff
-from consumer.engine.budget import Budget
 from consumer.engine.delivery import Delivery
-from consumer.engine.intake import Intake, Process, Processed, Seal
-from consumer.engine.scheduler import Clock
+from consumer.engine.intake import Intake, Processed
+from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.errors import (
     IteratorExpired,
@@ -32,10 +28,8 @@ from consumer.errors import (
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch, Buffer
-from consumer.records import SHARD_END, BatchLimits, Fetched, Position, Record, Shard
-from consumer.sinks import Sink
-from consumer.streams import Stream
-from consumer.telemetry.metrics import LeaseEvent, Metrics
+from consumer.records import SHARD_END, Fetched, Position, Record, Shard
+from consumer.telemetry.metrics import LeaseEvent
 
 # AWS: five GetRecords a second and shard, shared by all who read it.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -48,35 +42,6 @@ COPIES_IN_FLIGHT = 4
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how much. `eager` delivers whenever the tip is reached, not only when a batch is ripe."""
-
-    poll_interval: float = 1.0
-    limits: BatchLimits = field(default_factory=BatchLimits)
-    eager: bool = False
-    first_backoff: float = 0.2
-    most_backoff: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the shards of one process share."""
-
-    stream: Stream
-    rows: Sink
-    dead_letters: Sink
-    budget: Budget
-    metrics: Metrics
-    pace: Pace
-    clock: Clock
-    server_time: Callable[[], datetime]
-    processor: Callable[[Shard], Process]
-    seal: Seal
-    rng: random.Random
-    log: Any
 
 
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
@@ -104,6 +69,7 @@ class ShardConsumer:
         self._fetched_at = float("-inf")
         self._reading, self._in_read = threading.Lock(), False
         world.metrics.held(self.shard_id)
+        self._empty()
         self._restart()
 
     def _restart(self) -> None:
@@ -120,6 +86,7 @@ class ShardConsumer:
     def _drop(self) -> None:
         self._backlog: deque[Record] = deque()
         self._batch: Batch | None = None
+        self._buffer.close()
         self._empty()
         self._world.budget.settle(self.shard_id, 0)
 

@@ -8,7 +8,7 @@ from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
-from consumer.engine.shard_consumer import Pace, Surroundings
+from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import BatchRejected, LeaseTableUnavailable, RowsRejected, SinkUnavailable
 from consumer.leases import Change, Lease, LeaseTable, Worker, Written
 from consumer.leases.kcl_item import item_of

@@ -10,7 +10,7 @@ from consumer.engine.balance import Balance
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
 from consumer.engine.scheduler import Clock, Scheduler
-from consumer.engine.shard_consumer import Surroundings
+from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.leases import Lease, Worker
 from consumer.leases.memory import MemoryLeaseTable

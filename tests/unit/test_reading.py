@@ -8,7 +8,8 @@ import pytest
 import structlog
 
 from consumer.engine.budget import Budget
-from consumer.engine.shard_consumer import Pace, ShardConsumer, Surroundings
+from consumer.engine.shard_consumer import ShardConsumer
+from consumer.engine.surroundings import Pace, Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.errors import Throttled
 from consumer.leases import Change, Lease, Worker

@@ -10,7 +10,8 @@ import structlog
 
 from consumer.engine.budget import Budget
 from consumer.engine.intake import Processed
-from consumer.engine.shard_consumer import LEAST_INTERVAL, Pace, ShardConsumer, Surroundings
+from consumer.engine.shard_consumer import LEAST_INTERVAL, ShardConsumer
+from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import IteratorExpired, OutputClosed, SinkUnavailable, StreamUnavailable, Throttled
 from consumer.leases import Pending
 from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
