@@ -2,8 +2,9 @@
 
 Nothing here does I/O or knows a service. Sequence numbers are integers inside the program and decimal strings at
 its edges: they are 56 digits long today, but the length is not promised, and comparing them as strings is wrong.
-Values made once an event are structs without garbage collection: they hold no cycles, cost a third of a named tuple,
-and 40,000 of them in the buffers do not make the collector slow. The others are frozen dataclasses.
+Values made once an event are structs that the garbage collector does not look at: they hold no cycles, cost a third of
+a named tuple, and tens of thousands lie in the buffers. Positions are tuples, to be compared; the others are frozen
+dataclasses.
 """
 
 from collections.abc import Sequence

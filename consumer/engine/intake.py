@@ -67,8 +67,8 @@ class Intake:
 
     def _take_rest(self, buffer: Buffer, rest: Sequence[Outcome]) -> list[str]:
         """Buffer dead letters; return the types of skipped events."""
-        for letter in rest:
-            if isinstance(letter, DeadLetter):
-                buffer.add_letter(self._seal(letter))
-                self._counts.dead_lettered(letter.reason, 1)
+        for outcome in rest:
+            if isinstance(outcome, DeadLetter):
+                buffer.add_letter(self._seal(outcome))
+                self._counts.dead_lettered(outcome.reason, 1)
         return [outcome.event_type for outcome in rest if isinstance(outcome, Skipped)]
