@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.integration.servers import kinesis_local
-from tests.integration.workers import STREAM
+from tests.integration.workers import STREAM, kinesis_client
 
 
 @pytest.fixture(scope="session")
@@ -18,13 +17,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def kinesis(endpoint: str) -> Iterator[Any]:
-    client = boto3.client(
-        "kinesis",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = kinesis_client(endpoint)
     client.create_stream(StreamName=STREAM, ShardCount=4)
     client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
     yield client

@@ -14,15 +14,8 @@ import pytest
 
 from consumer.leases.kcl_item import is_lease
 from tests import kcl_parser
+from tests.integration.workers import CREDENTIALS, STREAM
 from tests.servers_dynamodb import dynamodb_local, moto
-
-STREAM = "twilio-events"
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 @dataclass

@@ -2,23 +2,15 @@
 
 from pathlib import Path
 
-import boto3
-
 from schemas import examples
 from tests.integration.servers import localstack
-from tests.integration.workers import STREAM, put, run
+from tests.integration.workers import STREAM, kinesis_client, put, run
 
 
 def test_the_whole_job_on_localstack(tmp_path: Path) -> None:
     """Each event is a row; a second run has nothing to do."""
     with localstack() as endpoint:
-        client = boto3.client(
-            "kinesis",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        client = kinesis_client(endpoint)
         assert len(client.list_shards(StreamName=STREAM)["Shards"]) == 2
         put(client, range(50))
         put(client, range(50, 150), per_record=10)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from consumer.pipeline.deaggregation import aggregate
-from tests.integration.workers import STREAM, event, ids, run
+from tests.integration.workers import STREAM, event, ids, kinesis_client, run
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +24,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def kinesis(endpoint: str) -> Any:
-    client = boto3.client(
-        "kinesis",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    client = kinesis_client(endpoint)
     client.create_stream(StreamName=STREAM, ShardCount=2)
     yield client
     client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)

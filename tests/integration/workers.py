@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import boto3
+
 from consumer.pipeline.deaggregation import aggregate
 
 STREAM = "twilio-events"
@@ -21,6 +23,17 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+def kinesis_client(endpoint: str) -> Any:
+    """A client of an emulator."""
+    return boto3.client(
+        "kinesis",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
 
 
 def event(number: int, event_type: str = "com.twilio.voice.api-request.call.created") -> bytes:
