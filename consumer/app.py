@@ -29,7 +29,7 @@ from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, seal
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
-from consumer.records import LATEST, TRIM_HORIZON, BatchLimits, StreamSummary
+from consumer.records import LATEST, TRIM_HORIZON, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
@@ -83,9 +83,15 @@ def outlets(settings: Settings) -> Outlets:
         ConfigurationError: one line that says what is wrong.
     """
     rows, dead_letters = _sinks(settings)
-    return Outlets(
-        rows, dead_letters, _limits(settings, rows), lambda letter: seal(letter, time.time()), metrics=Metrics()
-    )
+    return _outlets(settings, rows, dead_letters, time.time, Metrics())
+
+
+def _outlets(
+    settings: Settings, rows: Sink, dead_letters: Sink, clock: Callable[[], float], metrics: Metrics
+) -> Outlets:
+    given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
+    limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    return Outlets(rows, dead_letters, limits, lambda letter: seal(letter, clock()), metrics)
 
 
 def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChild:
@@ -181,15 +187,12 @@ def _coordinator(
     log = structlog.get_logger().bind(worker=me.worker_id)
     world = Surroundings(
         stream=made.stream,
-        rows=made.rows,
-        dead_letters=made.dead_letters,
+        outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics),
         budget=budget,
-        metrics=metrics,
-        pace=Pace(settings.poll_interval, _limits(settings, made.rows), eager=settings.until_caught_up),
+        pace=Pace(settings.poll_interval, eager=settings.until_caught_up),
         clock=boottime,
         server_time=clock,
         processor=lambda shard: Decoder(made.stream.name, shard, settings.raw),
-        seal=lambda letter: seal(letter, clock().timestamp()),
         rng=random.Random(),
         log=log,
     )
@@ -224,11 +227,6 @@ def _origin(settings: Settings, summary: StreamSummary) -> Origin:
     if isinstance(settings.from_, datetime):
         return Origin(TRIM_HORIZON, settings.from_, summary.created_at)
     return Origin(TRIM_HORIZON, None, summary.created_at)
-
-
-def _limits(settings: Settings, sink: Sink) -> BatchLimits:
-    given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
-    return replace(sink.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
 def _sinks(settings: Settings) -> tuple[Sink, Sink]:

@@ -25,7 +25,10 @@ _SECRET = re.compile(r"(//[^/?#:@]*:)[^/?#@]*@|((?:password|secret|token|key)[^=
 
 @with_settings
 def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
-    """Show the configuration, and ask stream, lease table and sinks whether they can be used. Ends with 2 if not."""
+    """Show the configuration, and ask stream, lease table and sinks whether they can be used. Ends with 2 if not.
+
+    A lease table, folder or file that is not there is made, as `run` would make it: that is part of the question.
+    """
     settings = load({"stream": stream, **flags}, config)
     _show(settings)
     made = parts(settings)

@@ -25,9 +25,9 @@ class Outlets:
         self.rows.check()
         self.dead_letters.check()
 
-    def buffer(self, shard_id: str) -> Buffer:
-        """An empty buffer."""
-        return Buffer(shard_id, self.limits)
+    def buffer(self, shard_id: str, memory: int | None = None) -> Buffer:
+        """An empty buffer; `memory` as the buffer takes it."""
+        return Buffer(shard_id, self.limits, memory)
 
     def intake(self) -> Intake:
         """What fills buffers."""

@@ -8,6 +8,7 @@ from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
+from consumer.engine.outlets import Outlets
 from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import BatchRejected, LeaseTableUnavailable, RowsRejected, SinkUnavailable
 from consumer.leases import Change, Lease, LeaseTable, Worker, Written
@@ -233,15 +234,18 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     table: LeaseTable = SimTable(fleet, process)
     surroundings = Surroundings(
         stream=client,
-        rows=SimSink(world, fleet.rows, process, fleet.faults),
-        dead_letters=SimDeadLetters(world, fleet.dead, process, fleet.faults),
+        outlets=Outlets(
+            SimSink(world, fleet.rows, process, fleet.faults),
+            SimDeadLetters(world, fleet.dead, process, fleet.faults),
+            SimSink.limits,
+            lambda letter: Letter(letter.data, letter.place),
+            Metrics(),
+        ),
         budget=Budget(600),
-        metrics=Metrics(),
-        pace=Pace(limits=SimSink.limits, most_backoff=5.0),
+        pace=Pace(most_backoff=5.0),
         clock=lambda: world.now,
         server_time=world.wall,
         processor=processor,
-        seal=lambda letter: Letter(letter.data, letter.place),
         rng=world.rng,
         log=fleet.log,
     )

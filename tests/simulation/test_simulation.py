@@ -92,7 +92,9 @@ def buffer_dropped_on_sink_failure(patch: pytest.MonkeyPatch) -> None:
     retry = ShardConsumer._retry_in
 
     def drop(self: Any, error: Any) -> float:
-        self._drop()
+        self._batch = None
+        self._buffer.close()
+        self._empty()
         return retry(self, error)
 
     patch.setattr(ShardConsumer, "_retry_in", drop)
@@ -102,8 +104,9 @@ def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
     due = ShardConsumer._due
 
     def forget(self: Any, now: float) -> bool:
-        if self._ended and not self._backlog and self._batch is None:
-            self._drop()
+        if self._reading.ended and not self._reading.backlog and self._batch is None:
+            self._buffer.close()
+            self._empty()
         return due(self, now)
 
     patch.setattr(ShardConsumer, "_due", forget)

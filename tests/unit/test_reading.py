@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from consumer.engine.budget import Budget
+from consumer.engine.outlets import Outlets
 from consumer.engine.shard_consumer import ShardConsumer
 from consumer.engine.surroundings import Pace, Surroundings
 from consumer.engine.tenure import Tenure
@@ -100,15 +101,12 @@ def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple
     clock = iter(range(1, 1_000_000)).__next__
     world = Surroundings(
         stream=stream or FiveRecords(),
-        rows=sink,
-        dead_letters=Sizes(),
+        outlets=Outlets(sink, Sizes(), limits, lambda letter: seal(letter, 0.0), Metrics()),
         budget=budget,
-        metrics=Metrics(),
-        pace=Pace(limits=limits),
+        pace=Pace(),
         clock=lambda: 0.0,
         server_time=lambda: NOW,
         processor=lambda _: process,
-        seal=lambda letter: seal(letter, 0.0),
         rng=random.Random(1),
         log=structlog.get_logger(),
     )

@@ -10,7 +10,9 @@ import structlog
 
 from consumer.engine.budget import Budget
 from consumer.engine.intake import Processed
-from consumer.engine.shard_consumer import LEAST_INTERVAL, ShardConsumer
+from consumer.engine.outlets import Outlets
+from consumer.engine.reading import LEAST_INTERVAL
+from consumer.engine.shard_consumer import ShardConsumer
 from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import IteratorExpired, OutputClosed, SinkUnavailable, StreamUnavailable, Throttled
 from consumer.leases import Pending
@@ -83,17 +85,15 @@ class Bench:
         self.stream = Script(self.journal)
         self.rows = JournalSink("rows", self.journal, repeats)
         self.metrics, self.budget = Metrics(), Budget(10_000_000)
+        letters, limits = JournalSink("letters", self.journal), BatchLimits(rows=2, bytes=1000, age=5.0)
         world = Surroundings(
             stream=self.stream,
-            rows=self.rows,
-            dead_letters=JournalSink("letters", self.journal),
+            outlets=Outlets(self.rows, letters, limits, seal, self.metrics),
             budget=self.budget,
-            metrics=self.metrics,
-            pace=Pace(1.0, BatchLimits(rows=2, bytes=1000, age=5.0)),
+            pace=Pace(1.0),
             clock=self.clock,
             server_time=lambda: NOW + timedelta(seconds=self.clock.now),
             processor=lambda _: process,
-            seal=seal,
             rng=random.Random(1),
             log=structlog.wrap_logger(None, processors=[self.log]),
         )
