@@ -27,9 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.chaos.publisher import kinesis_client
 from tests.integration.servers import kinesis_local
-from tests.integration.workers import STREAM, environment, event
+from tests.integration.workers import STREAM, environment, event, kinesis_client
 from tests.interop import kcl
 from tests.servers_dynamodb import dynamodb_local
 

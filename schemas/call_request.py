@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
+from schemas.place import Place
+
 CALL_REQUEST_VERSION = 1
 
 Resource = Literal["call", "conference", "conference_participant"]
@@ -88,14 +90,11 @@ class Facts(TypedDict):
     twiml_verbs: Annotated[list[str] | None, Field(description="The verbs directly under Response, in order.")]
 
 
-class CallRequest(Facts):
-    """One call request: what the event says, how odd it was, and its place on the stream."""
+class Judged(Facts):
+    """What the event says, and how odd it was."""
 
     warnings: Annotated[list[Oddity], Field(description="What was odd. " + MEANINGS)]
-    stream_name: Annotated[str, Field(description="The stream on which it stood.")]
-    shard_id: Annotated[str, Field(description="The shard of the stream.")]
-    sequence_number: Annotated[str, Field(description="The Kinesis record's sequence number.")]
-    sub_sequence_number: Annotated[int, Field(description="Its place in a KPL aggregate; 0 for a plain record.")]
-    event_index: Annotated[int, Field(description="Its place in a JSON array; 0 for a single event.")]
-    partition_key: Annotated[str, Field(description="The user record's partition key.")]
-    arrived_at: Annotated[str, Field(description="When Kinesis took the record.")]
+
+
+class CallRequest(Judged, Place):
+    """One call request: what the event says, how odd it was, and its place on the stream."""

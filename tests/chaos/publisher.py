@@ -4,8 +4,6 @@ import random
 import threading
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from consumer.pipeline.deaggregation import aggregate
@@ -13,18 +11,6 @@ from tests.integration.workers import STREAM, event
 
 LARGEST_AGGREGATE = 8
 MOST_RECORDS = 4  # in one call
-
-
-def kinesis_client(endpoint: str) -> Any:
-    """A client with no fault in between. It tries again: the emulator cuts connections that were idle for 5 s."""
-    return boto3.client(
-        "kinesis",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 3}),
-    )
 
 
 class Publisher:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from tests.chaos.fleet import Fleet, Services, Worker, run_command
 from tests.chaos.proxy import Fault, FaultyProxy
-from tests.chaos.publisher import Publisher, Resharder, kinesis_client
+from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.report import Report
 from tests.chaos.sinks import JsonlRows, Rows, SqliteRows, dead_letters
 from tests.chaos.witness import Witness, check_rows
-from tests.integration.workers import STREAM, environment
+from tests.integration.workers import STREAM, environment, kinesis_client
 
 WORKERS = 3
 MOST_WORKERS = 5

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.fleet import Fleet, Services, Worker
-from tests.chaos.publisher import Publisher, kinesis_client
-from tests.integration.workers import STREAM, wait_until
+from tests.chaos.publisher import Publisher
+from tests.integration.workers import STREAM, kinesis_client, wait_until
 
 WORKERS = 3
 

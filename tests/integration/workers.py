@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import boto3
+from botocore.config import Config
 
 from consumer.pipeline.deaggregation import aggregate
 
@@ -26,13 +27,14 @@ CREDENTIALS = {
 
 
 def kinesis_client(endpoint: str) -> Any:
-    """A client of an emulator."""
+    """A client of an emulator. It tries again: kinesis-local cuts connections that were idle for 5 s."""
     return boto3.client(
         "kinesis",
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 3}),
     )
 
 

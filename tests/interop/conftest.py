@@ -17,11 +17,11 @@ from consumer.leases import Lease
 from consumer.leases.kcl_item import is_lease, lease_of
 from consumer.pipeline.deaggregation import deaggregate
 from consumer.records import Position, Record
-from tests.chaos.publisher import Publisher, Resharder, kinesis_client
+from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.sinks import JsonlRows
 from tests.chaos.witness import dynamodb_client
 from tests.integration.servers import kinesis_local
-from tests.integration.workers import environment
+from tests.integration.workers import environment, kinesis_client
 from tests.interop import kcl
 from tests.interop.kcl import KclWorker
 from tests.servers_dynamodb import dynamodb_local

@@ -34,14 +34,14 @@ mkdir -p "$dynamo" "$into/build" "$library/java"
 mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
   -DoutputDirectory="$dynamo/DynamoDBLocal_lib"
 (cd "$dynamo/DynamoDBLocal_lib" && sha256sum --quiet --check "$here/jars.sha256")
-javac -cp "$dynamo/DynamoDBLocal_lib/*" -d "$into/build" "$here/LoopbackDynamo.java" "$here/NoAgent.java"
+javac -cp "$dynamo/DynamoDBLocal_lib/*" -d "$into/build" "$here/../LoopbackDynamoDb.java" "$here/NoAgent.java"
 {
-  echo "Main-Class: LoopbackDynamo"
+  echo "Main-Class: LoopbackDynamoDb"
   echo "Class-Path: "
   (cd "$dynamo" && printf '  %s\n' DynamoDBLocal_lib/*.jar)
 } >"$into/build/main.mf"
 echo "Premain-Class: NoAgent" >"$into/build/agent.mf"
-jar cfm "$dynamo/DynamoDBLocal.jar" "$into/build/main.mf" -C "$into/build" LoopbackDynamo.class
+jar cfm "$dynamo/DynamoDBLocal.jar" "$into/build/main.mf" -C "$into/build" LoopbackDynamoDb.class
 jar cfm "$dynamo/ddb-local-loader-0.1.jar" "$into/build/agent.mf" -C "$into/build" NoAgent.class
 ln -sfn "$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")" "$library/java/21"
 touch "$into/.done"
