@@ -256,7 +256,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     for lease in arguments.leases:
-        if arguments.kills:
+        if arguments.kills or arguments.deploys:
             measure(ours, "ours", lease, WORKERS, arguments.kills, arguments.deploys)
         if arguments.kcl:
             measure(kcls, f"KCL {kcl.VERSION}", lease, 1, arguments.kcl, min(1, arguments.deploys))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from consumer.engine.arrivals import GLANCE_INTERVAL, Arrivals
 from consumer.engine.assignment import View, peers_of, plan
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, runnable
@@ -29,6 +30,8 @@ FIRST_MOVES = 16
 # How much shorter than a probe interval a step may be, in probe intervals. What is due so soon is done now: a scan that
 # waited for the next step would come up to twice as late, and with it the acceptance of an offer.
 JITTER = 0.2
+# How much later than planned a scan may come, in probe intervals: the table may be slow.
+NOTICED = 0.5
 # Leases taken in one call: each is read from as soon as its call is answered.
 TAKEN_AT_ONCE = 16
 
@@ -42,7 +45,10 @@ class Balance:
         self._watch = Watch(holdings.fleet.lease_duration)
         self._namesakes = Namesakes(holdings.fleet.me, holdings.fleet.renewal_interval)
         self._rows: dict[str, Lease] = {}
+        self._arrivals = Arrivals(holdings.fleet.me.worker_id, holdings.fleet.lease_duration)
+        self._scan_interval = holdings.fleet.probe_interval
         self._scan_at = float("-inf")
+        self._due = float("-inf")
         self._steal_at = float("-inf")
         self._jitter = JITTER * holdings.fleet.probe_interval
         self._steps = 0
@@ -51,20 +57,41 @@ class Balance:
 
     def step(self, now: float) -> float:
         self._holdings.reap()
+        clock = self._holdings.world.clock
         try:
-            if self._look(now):
-                self._namesakes.watch(list(self._rows.values()))
-                if not self._namesakes.settled_in and (wait := self._namesakes.settle_in(list(self._rows.values()))):
-                    self._holdings.log.info("worker.returns", wait=wait)
-                    return wait
-                if not self._holdings.draining:
-                    self._act(now)
-                self._holdings.takes_part = True
-            if not self._holdings.draining:
-                self._hand_over()
+            if now < self._due:
+                self._glance(now)
+            else:
+                wait = self._take_part(now)
+                self._due = clock() + wait
         except LeaseTableUnavailable as error:
             self._holdings.log.warning("scan.failed", error=str(error))
+            wait = self._pause()
+            self._due = clock() + wait
+            return wait
+        return max(0.0, min(self._due - clock(), self._glances_in(clock())))
+
+    @property
+    def notice(self) -> float:
+        """Seconds after which those who live have looked at the table again."""
+        return self._scan_interval + NOTICED * self._fleet.probe_interval
+
+    def _pause(self) -> float:
         return self._fleet.probe_interval - self._holdings.world.rng.uniform(0, self._jitter)
+
+    def _take_part(self, now: float) -> float:
+        """Look at the table, and act upon it; returns the seconds until the next time."""
+        if self._look(now):
+            self._namesakes.watch(list(self._rows.values()))
+            if not self._namesakes.settled_in and (wait := self._namesakes.settle_in(list(self._rows.values()))):
+                self._holdings.log.info("worker.returns", wait=wait)
+                return wait
+            if not self._holdings.draining:
+                self._act(now)
+            self._holdings.takes_part = True
+        if not self._holdings.draining:
+            self._hand_over()
+        return self._pause()
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -75,7 +102,8 @@ class Balance:
             blocked = self._holdings.table.unreadable().keys()  # nobody knows whether these have ended
             self._rows = {row.shard_id: row for row in rows if blocked.isdisjoint(row.parents)}
             self._watch.observe(rows, now)
-            self._scan_at = now + scan_interval(self._fleet, rows, self._live(rows, now)) - self._jitter
+            self._scan_interval = scan_interval(self._fleet, rows, self._live(rows, now))
+            self._scan_at = now + self._scan_interval - self._jitter
             return True
         urgent = [row.shard_id for row in self._rows.values() if self._is_urgent(row, now)]
         if urgent:
@@ -89,10 +117,27 @@ class Balance:
 
     def _is_urgent(self, row: Lease, now: float) -> bool:
         """Its owner may be dead, or it may be on its way to us."""
-        me = self._fleet.me.worker_id
         if row.ended or row.shard_id in self._holdings.running:
             return False
-        return self._watch.silent(row, now) or row.wanted_by == me or row.owner == me
+        return self._watch.silent(row, now) or self._arrivals.concerns(row)
+
+    def _glances_in(self, now: float) -> float:
+        """Seconds until what is on its way is worth a look of its own; seldom where many workers would look often."""
+        self._arrivals.observe(self._rows.values(), self._holdings.running, now)
+        takes = self._namesakes.settled_in and not self._holdings.draining
+        if not takes or not self._arrivals.expected(now):
+            return float("inf")
+        return GLANCE_INTERVAL * self._scan_interval / self._fleet.probe_interval
+
+    def _glance(self, now: float) -> None:
+        """Look at what is on its way, and accept what has come."""
+        rows = list(self._holdings.table.read(self._arrivals.expected(now)))
+        self._rows |= {row.shard_id: row for row in rows}
+        self._watch.glimpse(rows, now)
+        come = {row.shard_id for row in rows if self._arrivals.offered(row)}
+        if come:  # a KCL may assign a child before its parents have ended
+            room = max(0, self._fleet.most_leases - len(self._holdings.running))
+            self._take([row for row in runnable(list(self._rows.values())) if row.shard_id in come][:room])
 
     # Acting ----------------------------------------------------------------------------------------------------------
 
@@ -186,7 +231,7 @@ class Balance:
 
 def scan_interval(fleet: Fleet, rows: Sequence[Lease], workers: int) -> float:
     """Seconds between scans: a probe interval for a small fleet, up to a lease where scans would cost too much."""
-    if any(row.draining for row in rows):  # offers are about to come
+    if any(row.draining and not row.ended for row in rows):  # offers are about to come
         return fleet.probe_interval
     by_rows = min(len(rows) / SMALL_TABLE, fleet.lease_duration / 3 / fleet.probe_interval)
     by_workers = min(workers / SMALL_FLEET, fleet.lease_duration / fleet.probe_interval)

@@ -4,10 +4,10 @@ No leader: every worker does the same with what it sees in the lease table. `Ren
 takes, asks and hands over, `Discovery` makes rows for new shards; each on a lane where no hanging sink can hold it up.
 """
 
-import heapq
 from contextlib import suppress
 
 from consumer.engine.balance import Balance
+from consumer.engine.departure import Departure
 from consumer.engine.discovery import Discovery
 from consumer.engine.holdings import Holdings
 from consumer.engine.renewals import Renewals
@@ -55,23 +55,24 @@ class Coordinator:
         """Every shard has been delivered and handed on."""
         return all(consumer.over for consumer in self._holdings.running.values())
 
-    def drain(self, abandon: bool = False) -> None:
-        """Take nothing more; deliver, checkpoint, and hand every lease to a live peer, or release it."""
+    def drain(self, patience: float = float("inf")) -> float:
+        """Take nothing more; deliver, checkpoint, and hand every lease to a live peer, or release it.
+
+        Returns the seconds, at most `patience`, for which shards are still read while those who follow get ready.
+        """
         self._holdings.draining = True
-        heirs = [(leases, heir.worker_id, heir) for heir, leases in self._balance.heirs().items()]
-        heapq.heapify(heirs)
-        for consumer in self._holdings.running.values():
-            consumer.tenure.draining = True
-            if heirs and not abandon:
-                leases, worker_id, heir = heirs[0]
-                heapq.heapreplace(heirs, (leases + 1, worker_id, heir))
-                self._holdings.hand_over(consumer, heir)
-            elif abandon:
-                consumer.abandon()
-                self._scheduler.wake(consumer)
-            else:
-                self._holdings.hand_over(consumer, None)
+        departure = Departure(self._holdings, self._balance.heirs)
+        reads_on = departure.announce(min(patience, self._balance.notice))
         self._scheduler.wake(self._renewals)
+        self._scheduler.add(departure, Lane.COORDINATOR)
+        return reads_on
+
+    def abandon(self) -> None:
+        """Take nothing more, and release every lease without delivering any more."""
+        self._holdings.draining = True
+        for consumer in self._holdings.running.values():
+            consumer.abandon()
+            self._scheduler.wake(consumer)
 
     def let_go(self) -> None:
         """Give up the shards of which a read is still under way."""

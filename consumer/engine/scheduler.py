@@ -87,7 +87,7 @@ class ThreadScheduler:
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 3, Lane.HTTP: 1}
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 4, Lane.HTTP: 1}
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
 
     def add(self, task: Task, lane: Lane) -> None:

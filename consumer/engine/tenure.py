@@ -13,7 +13,7 @@ from consumer.engine.scheduler import Clock
 from consumer.engine.throughput import Throughput
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
 from consumer.leases import Change, Heir, Lease, LeaseTable, Pending, Worker, Written
-from consumer.leases.lease import checkpointed, handed_on, prepared, renewed
+from consumer.leases.lease import checkpointed, departing, handed_on, prepared, renewed
 from consumer.records import Position
 
 # How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
@@ -31,7 +31,8 @@ class Tenure:
         self.lease = lease
         self.throughput = Throughput(lease.throughput, clock())
         self.read_to: datetime | None = lease.read_to
-        self.draining = False
+        self._leaving = False
+        self._promised: str | None = None
         self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
         self._deadline = clock()
         self._lost = False
@@ -56,6 +57,10 @@ class Tenure:
         self._deadline = sent + self._duration
         return self
 
+    def leave(self, heir: Heir | None) -> None:
+        """Let each write from now on say that the worker drains, and which peer of ours is to have the lease."""
+        self._leaving, self._promised = True, heir.worker_id if heir and heir.ours else None
+
     def still_mine(self) -> None:
         """Return if something may be delivered at this instant.
 
@@ -70,11 +75,11 @@ class Tenure:
 
     def prepare(self, pending: Pending) -> None:
         """Keep the end and the name of the batch that is about to be written (rule 7)."""
-        self._write(lambda lease: prepared(lease, self._worker, pending))
+        self._write(lambda lease: self._told(prepared(lease, self._worker, pending)))
 
     def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
         """Everything up to `position` is delivered. May be called again after a failure."""
-        self._write(lambda lease: checkpointed(lease, self._worker, position, self.read_to, children))
+        self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, self.read_to, children)))
 
     def hand_on(self, heir: Heir | None) -> None:
         """Hand the lease to `heir`, or release it; the tenure is over."""
@@ -86,7 +91,7 @@ class Tenure:
         if self._lost or not self._writing.acquire(blocking=False):
             return None
         throughput = self.throughput.measure(self._clock())
-        return Change(self.lease, renewed(self.lease, self._worker, self.read_to, throughput, self.draining))
+        return Change(self.lease, self._told(renewed(self.lease, self._worker, self.read_to, throughput)))
 
     def end_renewal(self, written: Written | None, sent: float) -> bool:
         """Take in the answer to a renewal, None when there was none. False: renew again at once."""
@@ -96,6 +101,9 @@ class Tenure:
             return True
         finally:
             self._writing.release()
+
+    def _told(self, after: Lease) -> Lease:
+        return departing(after, self._promised) if self._leaving and not after.ended else after
 
     def _write(self, step: Callable[[Lease], Lease]) -> None:
         self.still_mine()

@@ -143,12 +143,16 @@ class Worker:
         log = structlog.get_logger()
         log.info("worker.draining", reason=ending.reason, leases=coordinator.leases)
         began = self.clock()
-        coordinator.drain(abandon=ending.error is not None)
+        reads_on = 0.0
+        if ending.error is None:
+            reads_on = coordinator.drain(self.shutdown_timeout / 3)
+        else:
+            coordinator.abandon()
         while not coordinator.drained:
             if self.clock() >= began + self.shutdown_timeout:
                 log.error("worker.not_drained", leases=coordinator.leases)
                 return False
-            if self.clock() >= began + READS_END:
+            if self.clock() >= began + reads_on + READS_END:
                 coordinator.let_go()
             time.sleep(0.01)
         coordinator.farewell()

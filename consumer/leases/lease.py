@@ -125,13 +125,14 @@ def taken(lease: Lease, worker: Worker) -> Lease:
     )
 
 
-def renewed(
-    lease: Lease, worker: Worker, read_to: datetime | None, throughput: float | None = None, draining: bool = False
-) -> Lease:
-    """The row one heartbeat later. A `draining` owner is about to leave: nobody offers it anything."""
-    return replace(
-        _written(lease, worker), read_to=_later(lease.read_to, read_to), throughput=throughput, draining=draining
-    )
+def renewed(lease: Lease, worker: Worker, read_to: datetime | None, throughput: float | None = None) -> Lease:
+    """The row one heartbeat later."""
+    return replace(_written(lease, worker), read_to=_later(lease.read_to, read_to), throughput=throughput)
+
+
+def departing(lease: Lease, heir: str | None) -> Lease:
+    """The row of an owner that is about to leave: nobody offers it anything, and `heir` may expect the lease."""
+    return replace(lease, draining=True, wanted_by=heir or lease.wanted_by)
 
 
 def prepared(lease: Lease, worker: Worker, pending: Pending) -> Lease:

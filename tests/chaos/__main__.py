@@ -17,8 +17,8 @@ from tests.servers_dynamodb import dynamodb_local
 LONGEST = 300.0  # seconds of one storm: an emulated shard slows down as it fills
 
 
-def storm(seed: int, seconds: float, sink: str, verbose: bool) -> Report:
-    """One storm with servers of its own. What the workers wrote is kept only if something was broken."""
+def storm(seed: int, seconds: float, sink: str, verbose: bool, keep: bool = False) -> Report:
+    """One storm with servers of its own. What the workers wrote is kept if something was broken, or on demand."""
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
 
     def say(line: str) -> None:
@@ -28,7 +28,7 @@ def storm(seed: int, seconds: float, sink: str, verbose: bool) -> Report:
     with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
         report = Storm(seed, seconds, directory, Services(kinesis, dynamodb), sink, say).run()
     print(report, flush=True)
-    if report.broken:
+    if report.broken or keep:
         print(f"logs and rows: {directory}", flush=True)
     else:
         shutil.rmtree(directory)
@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of the first storm; each after it has one more [default: random]")
     parser.add_argument("--sink", choices=["sqlite", "jsonl"], help="[default: by turns]")
     parser.add_argument("--quiet", action="store_true", help="print the summaries alone")
+    parser.add_argument("--keep", action="store_true", help="keep the workers' logs and rows though nothing is broken")
     arguments = parser.parse_args()
     seed = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
     sinks = [arguments.sink] if arguments.sink else ["sqlite", "jsonl"]
@@ -50,7 +51,7 @@ def main() -> int:
     while (left := ends - time.monotonic()) > 1:
         sink = sinks[len(reports) % len(sinks)]
         print(f"seed {seed + len(reports)}, sink {sink}", flush=True)
-        reports.append(storm(seed + len(reports), min(left, LONGEST), sink, not arguments.quiet))
+        reports.append(storm(seed + len(reports), min(left, LONGEST), sink, not arguments.quiet, arguments.keep))
     broken = [report.seed for report in reports if report.broken]
     print(
         f"{len(reports)} storms, {sum(r.published for r in reports)} events published, {sum(r.rows for r in reports)}"

@@ -97,7 +97,7 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
     "moved": lambda row: steps.handed_on(row, ME, None),
     "assigned": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, Heir("kcl", ours=False)),
     "released": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, None),
-    "draining": lambda row: steps.renewed(row, ME, NOW, 1.5, draining=True),
+    "draining": lambda row: steps.departing(steps.renewed(row, ME, NOW, 1.5), "heir"),
 }
 
 

@@ -1,18 +1,22 @@
 """How often a worker looks at the whole lease table, and to whom it hands its leases when it leaves."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import structlog
 
+from consumer.engine.arrivals import GLANCE_INTERVAL
 from consumer.engine.balance import Balance
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
 from consumer.engine.scheduler import Clock, Scheduler
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
-from consumer.leases import Lease, Worker
+from consumer.leases import Change, Heir, Lease, Token, Worker
+from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.telemetry.metrics import Metrics
 
@@ -32,6 +36,22 @@ class KclTable(CountingTable):
 
     def assignees(self) -> Any:
         return ["kcl-1"]
+
+
+PEER = Worker("peer", "2")
+
+
+def peers(table: MemoryLeaseTable, shard_id: str, wanted_by: str | None = None) -> Lease:
+    """A row that a peer holds."""
+    row = steps.taken(Lease(shard_id), PEER)
+    table.create(replace(row, wanted_by=wanted_by))
+    return replace(row, wanted_by=wanted_by)
+
+
+def renew(table: MemoryLeaseTable, row: Lease) -> Lease:
+    [written] = table.write([Change(row, steps.renewed(row, PEER, None))])
+    assert written.row is not None
+    return written.row
 
 
 class Idle(Holdings):
@@ -57,6 +77,45 @@ def test_a_small_table_is_scanned_with_every_step() -> None:
         assert table.scans == step
         assert 0.8 <= delay <= 1.0
         now += delay
+
+
+def offered(lease: Lease, heir: str) -> Lease:
+    return steps.handed_on(lease, PEER, Heir(heir))
+
+
+def test_what_was_asked_for_is_looked_at_often_and_accepted_at_once() -> None:
+    """The old owner reads no more once it offers: what passes until then is a gap."""
+    table, now = CountingTable(), 0.0
+    row = peers(table, "shardId-000000000000", wanted_by="me")
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    now += balance.step(now)
+    assert now == pytest.approx(GLANCE_INTERVAL)
+    table.write([Change(row, offered(row, "me"))])
+    balance.step(now)
+    assert [row.token for row in table.scan()] == [Token("me", "1", row.counter + 2)]
+    assert table.scans == 2  # the first step's, and ours
+
+
+def test_an_owner_that_does_not_hand_over_is_asked_often_for_as_long_as_a_lease() -> None:
+    """It may be busy for hours; then a look with each step has to do."""
+    table, now, looks = CountingTable(), 0.0, 0
+    row = peers(table, "shardId-000000000000", wanted_by="me")
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    while now < 30.0:
+        now, looks = now + balance.step(now), looks + 1
+        row = renew(table, row)
+    assert looks < 10 / GLANCE_INTERVAL + 30 / 0.8
+
+
+def test_a_worker_that_is_full_accepts_no_more() -> None:
+    """Not even what was asked for when there was room."""
+    table, now = CountingTable(), 0.0
+    rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
+    balance = balance_over(table, most_leases=0, clock=lambda: now)
+    now += balance.step(now)
+    table.write([Change(row, offered(row, "me")) for row in rows])
+    balance.step(now)
+    assert {row.token and row.token.worker_id for row in table.scan()} == {"peer"}
 
 
 def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:

@@ -89,7 +89,7 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
     "offered": lambda row: steps.handed_on(row, ME, Heir("peer")),
     "assigned": lambda row: steps.handed_on(row, ME, Heir("kcl", ours=False)),
     "released": lambda row: steps.handed_on(row, ME, None),
-    "draining": lambda row: steps.renewed(row, ME, None, draining=True),
+    "draining": lambda row: steps.departing(steps.renewed(row, ME, None), "heir"),
 }
 
 

@@ -27,6 +27,7 @@ class FakeCoordinator:
     drained: bool = True
     caught_up: bool = False
     leases: int = 1
+    reads_on: float = 0.0
     journal: list[str] = field(default_factory=list)
     scheduler: Any = None
 
@@ -34,8 +35,12 @@ class FakeCoordinator:
         self.journal.append("start")
         self.begin(self)
 
-    def drain(self, abandon: bool = False) -> None:
-        self.journal.append("abandon" if abandon else "drain")
+    def drain(self, patience: float) -> float:
+        self.journal.append("drain")
+        return self.reads_on
+
+    def abandon(self) -> None:
+        self.journal.append("abandon")
 
     def let_go(self) -> None:
         self.journal.append("let go")
@@ -104,6 +109,14 @@ def test_reads_under_way_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatc
     coordinator = FakeCoordinator(caught_up, drained=False)
     assert made(coordinator).run() is Exit.DONE
     assert "let go" in coordinator.journal
+
+
+def test_reads_are_not_let_go_while_shards_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who follow are not ready yet."""
+    monkeypatch.setattr(worker, "READS_END", 0.02)
+    coordinator = FakeCoordinator(caught_up, drained=False, reads_on=60.0)
+    assert made(coordinator, shutdown_timeout=0.1).run() is Exit.NOT_DRAINED
+    assert "let go" not in coordinator.journal
 
 
 def test_a_failure_in_the_engine_ends_with_1_and_delivers_nothing_more() -> None:

@@ -1,0 +1,56 @@
+"""How a worker leaves: it says to whom each shard goes, reads on until they have heard of it, then hands over."""
+
+from collections.abc import Callable, Mapping
+
+from consumer.engine.holdings import Holdings
+from consumer.leases import Heir
+
+# Seconds between looks whether a shard was taken while the worker began to leave.
+LOOK_AGAIN = 0.5
+
+
+class Departure:
+    """A task that hands every lease to a live peer, or releases it where there is none.
+
+    A peer looks at the table once in a while, but often at what is on its way to it. So the rows say at once that this
+    worker drains and who follows, and the shards are read on until those have looked: only then does a gap begin.
+    """
+
+    def __init__(self, holdings: Holdings, heirs: Callable[[], Mapping[Heir, int]]) -> None:
+        self._holdings, self._heirs = holdings, heirs
+        self._promised: dict[str, Heir | None] = {}
+        self._stops_at = float("-inf")
+        self._handed: set[str] = set()
+
+    def announce(self, notice: float) -> float:
+        """Promise each lease to somebody, with the next renewals; returns the seconds for which shards are read on.
+
+        `notice` is how long peers of ours may take to hear of it; nobody else has to.
+        """
+        self._choose()
+        for shard_id, consumer in self._holdings.running.items():
+            consumer.tenure.leave(self._promised[shard_id])
+        told = any(heir is not None and heir.ours for heir in self._promised.values())
+        self._stops_at = self._holdings.world.clock() + (notice if told else 0.0)
+        return notice if told else 0.0
+
+    def step(self, now: float) -> float | None:
+        if now < self._stops_at:
+            return self._stops_at - now
+        self._choose()
+        running = self._holdings.running
+        for shard_id in running.keys() - self._handed:
+            self._holdings.hand_over(running[shard_id], self._promised[shard_id])
+        self._handed |= running.keys()
+        return None if all(consumer.over for consumer in running.values()) else LOOK_AGAIN
+
+    def _choose(self) -> None:
+        """Whoever wishes for a lease shall have it, else who has the fewest, unless they are leaving or dead by now."""
+        leases = dict(self._heirs())
+        for shard_id, consumer in self._holdings.running.items():
+            heir = self._promised.get(shard_id, consumer.tenure.lease.heir)
+            if heir not in leases:
+                heir = min(leases, key=lambda heir: (leases[heir], heir.worker_id), default=None)
+            if heir is not None:
+                leases[heir] += 1
+            self._promised[shard_id] = heir
