@@ -20,7 +20,7 @@ from consumer.sinks import Batch, Repeats
 from consumer.telemetry.metrics import Metrics
 from tests import kcl_parser
 from tests.simulation.stream import Faults, SimClient, SimStream
-from tests.simulation.world import Process, Silent, VirtualScheduler, World
+from tests.simulation.world import Killed, Process, Silent, VirtualScheduler, World
 
 if TYPE_CHECKING:
     from tests.simulation.kcl import KclWorker
@@ -126,12 +126,14 @@ class Store:
 
 
 class SimSink:
-    """A store as one process reaches it: slow, failing before or after the write, rejecting some rows."""
+    """A store as one process reaches it: slow, failing before or after the write, rejecting some rows.
 
-    limits = BatchLimits(rows=20, bytes=10_000, age=3.0)
+    The process may die between the write and the checkpoint; its successor's batches have other limits.
+    """
 
     def __init__(self, world: World, store: Store, process: Process, faults: Faults) -> None:
         self._world, self._store, self._process, self._faults = world, store, process, faults
+        self.limits = BatchLimits(world.rng.choice([3, 8, 20]), 10_000, world.rng.choice([0.5, 3.0]))
         self.repeats = store.repeats
 
     def check(self) -> None:
@@ -157,6 +159,9 @@ class SimSink:
             if i not in bad
         ]
         repeated = self._store.add(batch.name, good)
+        if self._faults.happens("death"):
+            self._process.alive = False
+            raise Killed
         if self._faults.happens("sink after"):
             raise SinkUnavailable
         if bad:
@@ -232,12 +237,13 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     process = Process(name)
     client = SimClient(fleet.stream, process, fleet.faults)
     table: LeaseTable = SimTable(fleet, process)
+    rows = SimSink(world, fleet.rows, process, fleet.faults)
     surroundings = Surroundings(
         stream=client,
         outlets=Outlets(
-            SimSink(world, fleet.rows, process, fleet.faults),
+            rows,
             SimDeadLetters(world, fleet.dead, process, fleet.faults),
-            SimSink.limits,
+            rows.limits,
             lambda letter: Letter(letter.data, letter.place),
             Metrics(),
         ),

@@ -26,6 +26,7 @@ RATES = {
     "slow sink": 0.02,
     "sink before": 0.03,
     "sink after": 0.02,
+    "death": 0.02,
 }
 # Troubles that never excuse a repeat.
 HARMLESS = {"throttle", "expire", "stream", "sparse", "childless"}
@@ -53,11 +54,11 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
     if beside_kcl:
         _add_kcl(fleet, three=seed % 10 == 9)
     _plan_troubles(fleet, calm)
+    _supervise(fleet)
     _produce(fleet)
     world.run_until(world.now + TROUBLE)
     fleet.faults.quiet = True
-    if not _alive(fleet):
-        fleet.workers.append(start_worker(world, "last", fleet))
+    _supervise(fleet)
     quiet_since = world.now
     while world.now < quiet_since + QUIET and not _settled(fleet):
         world.run_until(world.now + 2.0)
@@ -89,6 +90,14 @@ def _plan_troubles(fleet: SimFleet, calm: bool) -> None:
         acts += [lambda: _kill(fleet), lambda: _freeze(fleet), lambda: _return(fleet)]
     for _ in range(world.rng.randint(2, 7)):
         world.at(world.now + world.rng.uniform(1, TROUBLE), world.rng.choice(acts))
+
+
+def _supervise(fleet: SimFleet) -> None:
+    """Now and then somebody sees to it that one worker runs."""
+    if not _alive(fleet):
+        _join(fleet)
+    if not fleet.faults.quiet:
+        fleet.world.at(fleet.world.now + 7.0, lambda: _supervise(fleet))
 
 
 def _add_kcl(fleet: SimFleet, three: bool) -> None:
