@@ -47,7 +47,7 @@ class ShardConsumer:
         self._intake, self._delivery = world.outlets.intake(), world.outlets.delivery(tenure)
         self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
         # Apart from the other: after a defect the shard is read again without trouble up to the same record.
-        self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
+        self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_after_defects, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
         self._leaving = False
         self._abandoning = False
@@ -251,7 +251,8 @@ class ShardConsumer:
 
     def _retry_in(self, error: Retryable) -> float:
         """Seconds to wait. What is buffered stays, unless the worker is leaving: then one try has to do."""
-        if self._leaving and not isinstance(error, LeaseStale) and error.retry_after is None:
+        one_try = self._leaving and not self._abandoning
+        if one_try and not isinstance(error, LeaseStale) and error.retry_after is None:
             self._log.warning("batch.dropped", error=str(error), note="delivered again by the next owner")
             self._abandoning = True
             return 0.0

@@ -17,12 +17,17 @@ from consumer.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often. `eager` delivers whenever the tip is reached, not only when a batch is ripe."""
+    """How often. `eager` delivers whenever the tip is reached, not only when a batch is ripe.
+
+    What fails is tried again after `most_backoff` seconds at the latest: so long at most does a shard stand still once
+    the stream, the table or the sink is back. A defect does not go away by itself, and is loud.
+    """
 
     poll_interval: float = 1.0
     eager: bool = False
     first_backoff: float = 0.2
-    most_backoff: float = 30.0
+    most_backoff: float = 5.0
+    most_after_defects: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from consumer.records import Position
 
 # How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
 BUSY = 0.02
+# How long to wait for a renewal when the lease may have run out, seconds: looking costs nothing.
+STALE = 0.5
 
 
 class Tenure:
@@ -71,7 +73,7 @@ class Tenure:
         if self._lost:
             raise LeaseLost
         if self._clock() >= self._deadline:
-            raise LeaseStale
+            raise LeaseStale(retry_after=STALE)
 
     def prepare(self, pending: Pending) -> None:
         """Keep the end and the name of the batch that is about to be written (rule 7)."""

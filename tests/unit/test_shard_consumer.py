@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -14,7 +15,14 @@ from consumer.engine.outlets import Outlets
 from consumer.engine.reading import LEAST_INTERVAL
 from consumer.engine.shard_consumer import ShardConsumer
 from consumer.engine.surroundings import Pace, Surroundings
-from consumer.errors import IteratorExpired, OutputClosed, SinkUnavailable, StreamUnavailable, Throttled
+from consumer.errors import (
+    IteratorExpired,
+    LeaseTableUnavailable,
+    OutputClosed,
+    SinkUnavailable,
+    StreamUnavailable,
+    Throttled,
+)
 from consumer.leases import Pending
 from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
 from consumer.sinks import Repeats
@@ -260,6 +268,29 @@ def test_leaving_with_a_sink_that_is_down_drops_the_batch_and_releases_at_once()
     assert bench.run() is None
     assert bench.done[-1] == "owner None"
     assert bench.tenure.lease.checkpoint != Position.of(2)
+
+
+def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
+    """A lease that cannot be released now is no reason to be busy."""
+    bench = Bench()
+    bench.table.write = Mock(side_effect=LeaseTableUnavailable)  # type: ignore[method-assign]
+    bench.consumer.hand_over(None)
+    delays = [bench.consumer.step(bench.clock()) for _ in range(8)]
+    assert delays[0] == 0.0  # one try to deliver, and on with the release
+    assert all(delay is not None and delay > 0.05 for delay in delays[1:])
+    assert bench.logged.count("batch.dropped") == 1
+
+
+def test_what_was_away_for_long_is_tried_again_within_seconds_of_its_return() -> None:
+    """A shard must not stand still for half a minute after an outage of half a minute."""
+    bench = Bench()
+    bench.stream.answers = [Throttled() for _ in range(12)]
+    delays = []
+    for _ in range(12):
+        delays.append(bench.consumer.step(bench.clock()))
+        bench.clock.advance(10.0)
+        bench.tenure.began(bench.clock())
+    assert max(delay or 0.0 for delay in delays) <= 5.0
 
 
 def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() -> None:
