@@ -18,7 +18,7 @@ from schemas.call_request import Oddity
 
 # Arrays and objects inside of each other. Beyond it the interpreter's own limit would decide, by who calls.
 DEEPEST = 200
-LONGEST_INTEGER = 308  # digits that surely fit a double
+LONGEST_INTEGER = 4300  # digits: what msgspec takes, and Python reads again (sys.int_info)
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -69,7 +69,7 @@ class _Number:
         self._odd = odd
 
     def integer(self, digits: str) -> int | str:
-        return int(digits) if len(digits) <= LONGEST_INTEGER else self._outsize(digits)
+        return int(digits) if len(digits.removeprefix("-")) <= LONGEST_INTEGER else self._outsize(digits)
 
     def real(self, digits: str) -> float | str:
         value = float(digits)

@@ -190,6 +190,19 @@ def test_numbers_that_no_double_holds_are_kept_as_text() -> None:
     assert made == {"a": "1e400", "b": "-1E999", "c": "9" * 5000, "d": 2**80}
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("x", ["", "\\ud800"])
+@pytest.mark.parametrize("digits", [308, 400, 4300, 4301])
+def test_what_becomes_of_a_long_integer_does_not_depend_on_another_oddity(sign: str, x: str, digits: int) -> None:
+    """The quick parser and the patient one agree on which integers stay numbers."""
+    number = sign + "9" * digits
+    text = json.dumps(with_request(parameters={"x": x, "n": "@"})).replace('"@"', number).replace("\\\\", "\\")
+    made = row(text.encode())
+    kept = digits <= 4300
+    assert made["request_parameters"]["n"] == (int(number) if kept else number)
+    assert ("outsize-number" in made["warnings"]) is not kept
+
+
 @pytest.mark.parametrize(
     ("parameters", "url", "source", "account"),
     [
