@@ -40,7 +40,10 @@ class Oddity(StrEnum):
     BODY = "odd-body", "the body does not decode, or not to what its content type says"
     XML = "refused-xml", "the body is malformed XML, or XML with a DTD or entities"
     UNICODE = "invalid-unicode", "lone surrogates, replaced by U+FFFD"
-    NUMBER = "outsize-number", "a real number beyond a double's range, or an integer of more than 4300 digits, kept as text"
+    NUMBER = (
+        "outsize-number",
+        "a real number beyond a double's range, or an integer of more than 4300 digits, kept as text",
+    )
 
 
 MEANINGS = " ".join(f"{oddity.value}: {oddity.meaning}." for oddity in Oddity)
