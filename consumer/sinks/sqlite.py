@@ -20,6 +20,7 @@ SCHEMES = ("sqlite",)
 # How long to wait for another writer of the file, seconds; longer ones are retried by the engine.
 BUSY = 2.0
 AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
+DATABASE = b"SQLite format 3\0"  # how each one begins
 NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
 Values = list[Any]
 
@@ -57,7 +58,7 @@ class SqliteSink:
                     raise SinkUnavailable(f"{self._file} is locked by another process") from None
                 raise ConfigurationError(f"{self._file}: {error}") from None
             except (sqlite3.DatabaseError, OSError) as error:
-                raise ConfigurationError(f"{self._file}: {error}") from None
+                raise ConfigurationError(f"{self._file}: {getattr(error, 'strerror', None) or error}") from None
 
     def write(self, batch: Batch) -> int:
         with self._lock:
@@ -76,9 +77,7 @@ class SqliteSink:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             if self._contents.private:
-                descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
-                os.fchmod(descriptor, 0o600)  # it may be there already, with rows in it
-                os.close(descriptor)
+                _make_private(self._file)
             connection = sqlite3.connect(self._file, timeout=BUSY, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -87,6 +86,7 @@ class SqliteSink:
                 f" ({', '.join(self._contents.fields)}, PRIMARY KEY ({', '.join(self._contents.key)}))"
             )
             self._fit(connection)
+            connection.execute(f"DELETE FROM {self._contents.name} WHERE FALSE")  # all else works read-only, too
             self._connection = connection
         return self._connection
 
@@ -132,6 +132,16 @@ class SqliteSink:
                 connection.execute(self._insert, row)
             except NOT_STORABLE as error:
                 yield index, f"SQLite cannot store it: {type(error).__name__}"
+
+
+def _make_private(file: Path) -> None:
+    """For its owner only, before SQLite makes the files beside it alike. It may be there already, with rows in it."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.read(descriptor, len(DATABASE)) in (b"", DATABASE):  # any other file is somebody's, and left as it is
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _stored(value: Any) -> Any:

@@ -1,8 +1,10 @@
 """What every sink promises: one suite over all adapters, the simulation's included."""
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,26 @@ def test_a_file_that_is_no_database_is_an_operators_matter(tmp_path: Path) -> No
     """So is a table that somebody else made."""
     (tmp_path / "rows.db").write_bytes(b"no database " * 100)
     with pytest.raises(ConfigurationError, match="not a database"):
+        connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
+
+
+def test_a_file_of_somebody_elses_keeps_its_mode(tmp_path: Path) -> None:
+    """A mistyped path must not shut others out of their file."""
+    file = tmp_path / "theirs.txt"
+    file.write_bytes(b"no database " * 100)
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="not a database"):
+        connect(sqlite, f"sqlite:{file}", PRIVATE).check()
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_table_that_can_only_be_read_is_an_operators_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found at the start, though everything in it is as it should be."""
+    connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
+    real = sqlite3.connect
+    reading = partial(real, uri=True)
+    monkeypatch.setattr(sqlite3, "connect", lambda file, **given: reading(f"file:{file}?mode=ro", **given))
+    with pytest.raises(ConfigurationError, match="readonly"):
         connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
 
 
