@@ -17,7 +17,6 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="call-consumer",
     help="Read Twilio's Call API Request events from Kinesis and write them as flat rows.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -29,13 +28,18 @@ app.command(name="decode")(decode.command)
 app.command(name="kcl-daemon")(kcl_daemon.command)
 
 
-@app.callback()
-def _commands(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+@app.callback(invoke_without_command=True)
+def _commands(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         from consumer.pipeline.dead_letters import WORKER_VERSION
 
         typer.echo(WORKER_VERSION)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.CONFIGURATION)
 
 
 def main() -> None:
