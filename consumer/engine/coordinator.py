@@ -81,11 +81,15 @@ class Coordinator:
                 consumer.let_go()
 
     def farewell(self) -> None:
-        """Release what names us still, such as an offer made to us while we left: nobody should wait for a lease."""
+        """Release what names us still, such as an offer made to us while we left: nobody should wait for a lease.
+
+        What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
+        """
         me, table = self._holdings.fleet.me, self._holdings.table
         try:
             rows = table.read([row.shard_id for row in table.scan()])
-            ours = [row for row in rows if row.owner == me.worker_id and not row.ended and row.checkpoint_owner is None]
+            named = [row for row in rows if row.owner == me.worker_id and not row.held_by_namesake(me)]
+            ours = [row for row in named if not row.ended and row.checkpoint_owner is None]
             table.write([Change(row, handed_on(row, me, None)) for row in ours])
         except Retryable as error:
             self._holdings.log.warning("farewell.failed", error=str(error))

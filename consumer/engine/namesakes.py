@@ -21,7 +21,7 @@ class Namesakes:
         Raises:
             ConfigurationError: another live process has our worker id, and was there first.
         """
-        named = {row.shard_id: row for row in rows if self._by_namesake(row)}
+        named = {row.shard_id: row for row in rows if row.held_by_namesake(self._me)}
         moved = [row for name, row in named.items() if self._counters.get(name, row.counter) != row.counter]
         self._counters = {name: row.counter for name, row in named.items()}
         starts = [row.token.start for row in moved if row.token is not None]
@@ -38,13 +38,3 @@ class Namesakes:
             return 1.5 * self._renewal_interval
         self.settled_in = True
         return 0.0
-
-    def _by_namesake(self, row: Lease) -> bool:
-        token = row.token
-        return (
-            row.owner == self._me.worker_id
-            and row.ours
-            and token is not None
-            and token.worker_id == self._me.worker_id
-            and token.start != self._me.start
-        )

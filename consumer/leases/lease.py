@@ -101,6 +101,16 @@ class Lease:
         holder = self.checkpoint_owner or self.owner
         return holder == worker.worker_id and self.token == Token(*worker, self.counter)
 
+    def held_by_namesake(self, worker: Worker) -> bool:
+        """Another process under the same id, living or dead, owns the row and wrote it last."""
+        token = self.token
+        return (
+            token is not None
+            and self.ours
+            and self.owner == token.worker_id == worker.worker_id
+            and token.start != worker.start
+        )
+
     @property
     def start(self) -> Position:
         """Where to open the shard: the checkpoint, or the instant kept for a row that has none yet (rule 6)."""

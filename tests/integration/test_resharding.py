@@ -115,6 +115,7 @@ def test_two_live_workers_of_one_id_are_refused(kinesis: Any, endpoint: str, tmp
         assert second.returncode == 2
         assert "another live worker has the id 'twin'" in second.stderr
         assert "Traceback" not in second.stderr
+        assert owners(tmp_path) == {"twin": 4}
         assert first.poll() is None
     finally:
         first.terminate()

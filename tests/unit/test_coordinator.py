@@ -1,0 +1,41 @@
+"""How a worker leaves the lease table behind when it ends."""
+
+import random
+from types import SimpleNamespace
+from typing import cast
+
+import structlog
+
+from consumer.engine.coordinator import Coordinator
+from consumer.engine.holdings import Fleet, Holdings
+from consumer.engine.lineage import Origin
+from consumer.engine.scheduler import Scheduler
+from consumer.engine.surroundings import Surroundings
+from consumer.leases import Change, Heir, Lease, Worker
+from consumer.leases.lease import handed_on, taken
+from consumer.leases.memory import MemoryLeaseTable
+
+ME, NAMESAKE, PEER = Worker("me", "2"), Worker("me", "1"), Worker("peer", "1")
+
+
+def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_holds() -> None:
+    """The refused of two workers under one id must not cost the other its leases."""
+    table = MemoryLeaseTable()
+    names = ["held by us", "held by a namesake", "offered to us", "a peer's"]
+    rows = [Lease(name) for name in names]
+    for row in rows:
+        table.create(row)
+    mine, namesakes, offered, peers = rows
+    offer = handed_on(offered, PEER, Heir("me"))
+    table.write(
+        [
+            Change(mine, taken(mine, ME)),
+            Change(namesakes, taken(namesakes, NAMESAKE)),
+            Change(offered, offer),
+            Change(peers, taken(peers, PEER)),
+        ]
+    )
+    world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=lambda: 0.0)
+    holdings = Holdings(Fleet(ME), table, cast(Surroundings, world), Origin(), cast(Scheduler, None))
+    Coordinator(holdings, cast(Scheduler, None)).farewell()
+    assert [row.owner for row in table.read(names)] == [None, "me", None, "peer"]
