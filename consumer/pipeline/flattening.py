@@ -17,7 +17,7 @@ from schemas.call_request import Action, CallRequest, Oddity, Resource
 KNOWN_VERSIONS = (1, 2)
 LONGEST_NAME = 64  # characters of a schema's URL, from its end, that are looked at and kept
 _SCHEMA = re.compile(r"/Voice\.WebhookEvent/([0-9]{1,9})(?:\.json)?\Z")
-_ACCOUNT = re.compile(r"/(?<!//)(AC[0-9A-Fa-f]{8,62})(?![^/.])")  # a segment of a path, no host
+_ACCOUNT = re.compile(r"/(?<!//)(AC(?:[0-9A-Fa-f]{8,62}|[0-9A-Za-z]{32}))(?![^/.])")  # a segment of a path, no host
 _SID = re.compile(r"[A-Z]{2}[0-9A-Fa-f]{32}")
 _NO_REQUEST, _NO_RESPONSE = Request(), Response()
 # The row: the declared fields in their order. Making and encoding it takes 1.7 µs; as a dictionary it would be 3.9, and

@@ -216,6 +216,7 @@ def test_what_becomes_of_a_long_integer_does_not_depend_on_another_oddity(sign: 
         ({}, "https://a.example/?a=/AC44444444/", "/Accounts/AC33333333/Calls/x", "AC33333333"),
         ({}, "https://a.example/#/AC44444444/", "/Accounts/AC33333333", "AC33333333"),
         ({}, "https://a.example/ACCOUNTING/ACTIVE2026", "/Accounts/AC33333333", "AC33333333"),
+        ({}, "https://a.example/Accounts/ACxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.json", "s", "AC" + 32 * "x"),
         ({}, "https://a.example/xAC44444444/", "Sink", "AC5ef8732a3c49700934481addd5ce1659"),
         ({}, None, "https://a.example/Accounts/AC33333333/x", "AC33333333"),
     ],
