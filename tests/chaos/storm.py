@@ -10,11 +10,11 @@ import random
 import signal
 import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.chaos.fleet import Fleet, Services, Worker, run_command
+from tests.chaos.gaps import History, Trouble
 from tests.chaos.proxy import Fault, FaultyProxy
 from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.report import Report
@@ -29,6 +29,8 @@ LEASE = 3.0
 PACE = ["--lease-duration", str(LEASE), "--batch-age", "0.5", "--batch-rows", "40", "--poll-interval", "0.3"]
 TABLE_FAULTS = [*Fault, Fault.LOST, Fault.LATE]  # the two that leave it open what was written come more often
 STREAM_FAULTS = [Fault.REFUSE, Fault.HANG, Fault.SLOW, Fault.LOST, Fault.THROTTLE]
+# Seconds in which the shards of a killed worker are read again: the lease, two probes, a take and the first batch.
+FAILOVER = 1.2 * LEASE + 1.5
 QUIET = 60.0  # seconds within which the fleet has to deliver all once nothing goes wrong any more
 WEIGHTS = {"kill": 3, "freeze": 3, "terminate": 3, "join": 1, "split": 2, "merge": 2, "table": 5, "stream": 2}
 
@@ -48,7 +50,8 @@ class Storm:
         self._kinesis = kinesis_client(services.kinesis)
         self._resharder = Resharder(self._kinesis, self._rng)
         self._publisher = Publisher(self._kinesis, random.Random(self._rng.random()))
-        self._witness = Witness(services.dynamodb, self._rows)
+        self._history = History()
+        self._witness = Witness(services.dynamodb, self._rows, self._history)
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._tie = itertools.count()
         self._began = time.monotonic()
@@ -95,6 +98,8 @@ class Storm:
         heapq.heappush(self._agenda, (time.monotonic() + seconds, next(self._tie), action))
 
     def _next(self) -> None:
+        if not self._fleet.busy:  # as a supervisor would: a worker ends if the table is away when it starts
+            self._fleet.start()
         [kind] = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
         getattr(self, f"_{kind}")()
         self._at(self._rng.uniform(0.3, 3.0), self._next)
@@ -110,6 +115,7 @@ class Storm:
         if (worker := self._victim()) is not None:
             worker.send(signal.SIGKILL)
             self._did("kill", worker.name)
+            self._history.suffered("kill", [worker.name], lasts=FAILOVER)
             self._replace(worker)
 
     def _terminate(self) -> None:
@@ -140,9 +146,11 @@ class Storm:
         seconds = self._rng.uniform(0.5, 2.5 * LEASE)
         worker.send(signal.SIGSTOP)
         self._did("freeze", f"{worker.name} for {seconds:.1f} s")
-        self._at(seconds, lambda: self._thaw(worker))
+        frozen = self._history.suffered("freeze", [worker.name], lasts=seconds)
+        self._at(seconds, lambda: self._thaw(worker, frozen))
 
-    def _thaw(self, worker: Worker) -> None:
+    def _thaw(self, worker: Worker, frozen: Trouble) -> None:
+        frozen.ended = time.time()
         if worker.frozen and worker.alive:
             worker.send(signal.SIGCONT)
 
@@ -155,25 +163,27 @@ class Storm:
             self._did("merge", shards)
 
     def _table(self) -> None:
-        self._trouble("table", TABLE_FAULTS, [worker.table for worker in self._fleet.busy])
+        self._trouble("table", TABLE_FAULTS, {worker.name: worker.table for worker in self._fleet.busy})
 
     def _stream(self) -> None:
-        self._trouble("stream", STREAM_FAULTS, [worker.stream for worker in self._fleet.busy])
+        self._trouble("stream", STREAM_FAULTS, {worker.name: worker.stream for worker in self._fleet.busy})
 
-    def _trouble(self, what: str, faults: Sequence[Fault], proxies: list[FaultyProxy]) -> None:
+    def _trouble(self, what: str, faults: Sequence[Fault], proxies: dict[str, FaultyProxy]) -> None:
         """An outage for all, or for one alone; of all requests or of some."""
         if not proxies:
             return
         fault = self._rng.choice(faults)
-        hit = proxies if self._rng.random() < 0.5 else [self._rng.choice(proxies)]
+        hit = list(proxies) if self._rng.random() < 0.5 else [self._rng.choice(list(proxies))]
         share = self._rng.choice([1.0, 0.5, 0.2])
         seconds = self._rng.uniform(0.3, 2.5 * LEASE)
-        for proxy in hit:
-            proxy.suffer(fault, share)
+        for name in hit:
+            proxies[name].suffer(fault, share)
+        trouble = self._history.suffered(f"{what} {fault}", hit, everyone=len(hit) == len(proxies))
 
         def heal() -> None:
-            for proxy in hit:
-                proxy.heal()
+            trouble.ended = time.time()
+            for name in hit:
+                proxies[name].heal()
 
         self._did(f"{what} {fault}", f"{share:.0%} for {len(hit)} of {len(proxies)}, {seconds:.1f} s")
         self._at(seconds, heal)
@@ -184,6 +194,7 @@ class Storm:
         """Nothing goes wrong any more: the fleet delivers all, and every open shard has an owner."""
         self._report.published = self._publisher.stop()
         self._fleet.heal()
+        self._history.all_is_well()
         while len(self._fleet.busy) < WORKERS:
             self._fleet.start()
         calm = time.monotonic()
@@ -230,10 +241,8 @@ class Storm:
             shard["ShardId"]: [shard[name] for name in ("ParentShardId", "AdjacentParentShardId") if name in shard]
             for shard in shards
         }
-        delays: dict[str, float] = defaultdict(float)
-        for row in rows:
-            delays[row.shard] = max(delays[row.shard], row.delay)
-        report.rows, report.delays = len(rows), dict(delays)
+        report.rows, report.gaps = len(rows), self._history.gaps(rows, parents)
+        report.longest = self._history.longest(rows, parents)
         report.moves, report.samples = self._witness.moves, self._witness.samples
         report.done["faulty requests"] = sum(w.table.hurt + w.stream.hurt for w in self._fleet.workers)
         report.broken += check_rows(rows, report.published, parents)

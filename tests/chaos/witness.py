@@ -11,6 +11,7 @@ from consumer.leases import Lease
 from consumer.leases.kcl_item import lease_of
 from consumer.records import Position
 from tests.chaos.fleet import LEASE_TABLE
+from tests.chaos.gaps import History
 from tests.chaos.sinks import Rows, Seen
 from tests.kcl_parser import KclThrows, parse
 
@@ -31,8 +32,9 @@ def dynamodb_client(endpoint: str) -> Any:
 class Witness:
     """A thread that samples until it is stopped."""
 
-    def __init__(self, endpoint: str, rows: Rows, table: str = LEASE_TABLE) -> None:
+    def __init__(self, endpoint: str, rows: Rows, history: History | None = None, table: str = LEASE_TABLE) -> None:
         self._client, self._table, self._rows = dynamodb_client(endpoint), table, rows
+        self._history = history or History()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._checkpoints: dict[str, Position] = {}
@@ -76,6 +78,7 @@ class Witness:
         except KclThrows as error:
             self.broken.append(f"a KCL could not read {item}: {error}")
         lease = lease_of(item)
+        self._history.saw(lease)
         before = self._checkpoints.get(lease.shard_id)
         if before is not None and lease.checkpoint < before:
             self.broken.append(f"{lease.shard_id}: the checkpoint went back from {before} to {lease.checkpoint}")
