@@ -23,7 +23,8 @@ from consumer.leases.memory import MemoryLeaseTable
 LEASE = 10.0
 ROUND = 1.0
 MOST_ROUNDS = 120
-SIZES = [(1, 1), (1, 100), (2, 4), (3, 12), (3, 300), (10, 100), (10, 1000), (50, 500), (100, 5000), (500, 5000)]
+SIZES = ["1x1", "1x100", "2x4", "3x12", "3x300", "10x100", "10x1000", "50x500", "100x5000", "200x1000"]
+LARGEST = ["500x500", "500x1000", "500x5000"]
 # A lease item of ours, bytes (benchmarks.lease_costs measures it); a write of up to 1 KB is one unit.
 ITEM = 700
 
@@ -82,7 +83,8 @@ class Fleet:
         for worker in self.rng.sample(self.workers, len(self.workers)):
             rows = self.table.scan()
             worker.watch.observe(rows, self.now)
-            running = {row.shard_id for row in rows if row.held_by(worker.me)}
+            name = worker.me.worker_id
+            running = {row.shard_id for row in rows if row.owner == name and row.held_by(worker.me)}
             moves = FIRST_MOVES * 2 ** min(worker.steps, 16)
             decided = plan(rows, worker.watch, View(worker.me, running, self.now, 1_000_000, moves))
             worker.steps += 1
@@ -92,7 +94,7 @@ class Fleet:
             granted = [row for row in rows if row.shard_id in running and row.heir]
             self._write(Change(row, handed_on(row, worker.me, row.heir)) for row in granted)
             if number % round(LEASE / 3) == 0:
-                mine = [row for row in self.table.scan() if row.held_by(worker.me)]
+                mine = [row for row in self.table.scan() if row.owner == name and row.held_by(worker.me)]
                 self.table.write([Change(row, renewed(row, worker.me, None, row.throughput)) for row in mine])
 
     def _write(self, changes: Iterable[Change]) -> None:
@@ -122,15 +124,19 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.balance", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--largest", type=int, default=5000, help="leave out fleets of more shards")
+    parser.add_argument(
+        "sizes",
+        nargs="*",
+        metavar="WORKERSxSHARDS",
+        default=SIZES,
+        help=f"[default: up to 200x1000; {LARGEST} take long]",
+    )
     arguments = parser.parse_args()
     print(
         "| workers | shards | scan every, s | start: scans, moves | join: scans, moves | death: scans, moves ", end=""
     )
     print("| leases each | reads/h | writes/h |\n|---|---|---|---|---|---|---|---|---|")
-    for workers, shards in SIZES:
-        if shards > arguments.largest:
-            continue
+    for workers, shards in (map(int, size.split("x")) for size in arguments.sizes):
         fleet = Fleet(workers, shards, arguments.seed)
         stories = [fleet.story(event) for event in (lambda: None, fleet.join, fleet.die)]
         rows = fleet.table.scan()

@@ -1,8 +1,9 @@
 """Leases on their way to this worker: looked at often, so that a shard which moves is soon read again."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from consumer.leases import Lease
+from consumer.leases import Change, Lease, Worker
+from consumer.leases.lease import handed_on, withdrawn
 
 # Seconds between two looks at what is on its way, in a small fleet. The old owner has stopped reading by the time that
 # it offers, so what passes until the offer is seen is a gap.
@@ -14,8 +15,8 @@ MOST_GLANCES = 16
 class Arrivals:
     """What was asked for or promised, and what is offered; for a lease's length, since an owner may be long busy."""
 
-    def __init__(self, worker_id: str, patience: float) -> None:
-        self._worker_id, self._patience = worker_id, patience
+    def __init__(self, me: Worker, patience: float) -> None:
+        self._me, self._patience = me, patience
         self._since: dict[str, float] = {}
 
     def observe(self, rows: Iterable[Lease], running: Collection[str], now: float) -> None:
@@ -28,11 +29,21 @@ class Arrivals:
 
     def concerns(self, row: Lease) -> bool:
         """Is it on its way to us?"""
-        return not row.ended and self._worker_id in (row.wanted_by, row.owner)
+        return not row.ended and self._me.worker_id in (row.wanted_by, row.owner)
 
     def offered(self, row: Lease) -> bool:
         """Is it ours for the taking? Not while an old owner still checkpoints (KCL 3.x)."""
-        return not row.ended and row.owner == self._worker_id and row.checkpoint_owner is None
+        return not row.ended and row.owner == self._me.worker_id and row.checkpoint_owner is None
+
+    def refusals(self, rows: Sequence[Lease]) -> list[Change]:
+        """What a worker that leaves writes on the rows it does not read: it takes no offer, and wishes for nothing.
+
+        What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
+        """
+        offered = [row for row in rows if self.offered(row) and not row.held_by_namesake(self._me)]
+        offers = [Change(row, handed_on(row, self._me, None)) for row in offered]
+        wishes = [row for row in rows if self.concerns(row) and row.owner != self._me.worker_id]
+        return offers + [Change(row, withdrawn(row)) for row in wishes]
 
     def expected(self, now: float) -> list[str]:
         """The shards worth another look soon, the latest first."""

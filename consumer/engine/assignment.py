@@ -5,6 +5,7 @@ a lease is asked for, not stolen, and only if the move makes the two more even: 
 the fleet, and leases come to rest. A KCL does not hear wishes: from its workers we take as a KCL 2.x takes.
 """
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ OFFER_STANDS = 2.0
 LEAST_THROUGHPUT = 50.0
 # How much more uneven than the lease's own weight two workers must be before it moves: estimates waver.
 SLACK = 0.5
+# The lightest lease weighs one.
+LEAST_GAP = 1.0 + SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,16 @@ class Peer:
 def plan(rows: Sequence[Lease], watch: Watch, view: View) -> Plan:
     """Decide what this worker does next."""
     leases = runnable(rows)
-    free = [row for row in leases if row.shard_id not in view.running and _is_free(row, watch, view)]
-    peers = peers_of(leases, watch, view.me, view.now)
+    dead = _lapsed(leases, watch, view.now)
+    free = [row for row in leases if row.shard_id not in view.running and _is_free(row, dead, view.me)]
+    peers = _peers(leases, dead, view.me)
     share = math.ceil(len(leases) / (sum(not peer.leaving for peer in peers.values()) + 1))
     take = _takes(leases, free, share, watch, view)
     mine = sum(row.shard_id in view.running for row in leases) + len(take)
     room = min(view.most_moves - len(take), view.most_leases - mine)
     if free or room <= 0:
         return Plan(take)
-    want = _wishes(leases, watch, view, room)
+    want = _wishes(leases, dead, watch, view, room)
     return Plan(take, want, _steals(leases, view, mine) if view.may_steal and not want and mine < share else ())
 
 
@@ -82,23 +86,31 @@ def _takes(leases: Sequence[Lease], free: list[Lease], share: int, watch: Watch,
     return take
 
 
-def _is_free(row: Lease, watch: Watch, view: View) -> bool:
-    if row.owner is None or watch.expired(row, view.now):
+def _is_free(row: Lease, dead: Collection[str], me: Worker) -> bool:
+    if row.owner is None or row.shard_id in dead:
         return True
-    if row.owner == view.me.worker_id:
-        # Offered to us, assigned by a KCL's leader, or a take of ours whose answer was lost. While the old owner still
-        # checkpoints (KCL 3.x), it is not ours yet.
-        return row.checkpoint_owner is None
-    return row.offered and watch.still_for(row, view.now) >= OFFER_STANDS
+    # Offered to us, assigned by a KCL's leader, or a take of ours whose answer was lost. While the old owner still
+    # checkpoints (KCL 3.x), it is not ours yet.
+    return row.owner == me.worker_id and row.checkpoint_owner is None
+
+
+def _lapsed(leases: Sequence[Lease], watch: Watch, now: float) -> set[str]:
+    """The shards whose owners are dead, or were offered them and have not accepted: they say nothing of who lives."""
+    stale = {row.shard_id for row in leases if row.offered and watch.still_for(row, now) >= OFFER_STANDS}
+    return stale | {row.shard_id for row in leases if watch.expired(row, now)}
 
 
 def peers_of(leases: Sequence[Lease], watch: Watch, me: Worker, now: float) -> dict[str, Peer]:
     """The live workers other than `me` and how many of these leases each has; those that only wish have none."""
+    return _peers(leases, _lapsed(leases, watch, now), me)
+
+
+def _peers(leases: Sequence[Lease], dead: Collection[str], me: Worker) -> dict[str, Peer]:
     owned: Counter[str] = Counter()
     ours: set[str] = set()
     leaving: set[str] = set()
     for row in leases:
-        if watch.expired(row, now):
+        if row.shard_id in dead:
             continue
         if row.owner is not None:
             owned[row.owner] += 1
@@ -121,44 +133,45 @@ def weights(leases: Iterable[Lease]) -> dict[str, float]:
     return {row.shard_id: 1.0 + (row.throughput or 0.0) / max(mean, LEAST_THROUGHPUT) for row in rows}
 
 
-def _wishes(leases: Sequence[Lease], watch: Watch, view: View, room: int) -> list[Lease]:
+def _wishes(leases: Sequence[Lease], dead: Collection[str], watch: Watch, view: View, room: int) -> list[Lease]:
     """Leases to ask their owners for, as if everything wished for had already moved."""
     weight = weights(leases)
-    holdings = _holdings(leases, watch, view)
+    holdings = _holdings(leases, dead, view)
     loads = {owner: sum(weight[row.shard_id] for row in held) for owner, held in holdings.items()}
     mine = view.me.worker_id
     wishes: list[Lease] = []
-    givers = {row.owner for row in leases if row.owner in holdings and row.ours and not watch.expired(row, view.now)}
-    givers -= {mine}
-    while givers and len(wishes) < room:
-        richest = max(givers, key=lambda owner: (loads[str(owner)], str(owner)))
-        row = _best(holdings[str(richest)], weight, loads[str(richest)] - loads[mine], view.me)
-        uneven = len(holdings[str(richest)]) - len(holdings[mine]) >= 2
+    givers = {str(row.owner) for row in leases if row.owner in holdings and row.ours and row.shard_id not in dead}
+    richest = [(-loads[owner], owner) for owner in givers - {mine}]
+    heapq.heapify(richest)
+    while richest and len(wishes) < room:
+        load, owner = richest[0]
+        if -load - loads[mine] <= LEAST_GAP:
+            break  # nor have the others more
+        row = _best(holdings[owner], weight, -load - loads[mine], view.me)
+        uneven = len(holdings[owner]) - len(holdings[mine]) >= 2
         if row is None or not (uneven or watch.owned_for(row, view.now) > 3 * watch.duration):
-            givers.discard(richest)
+            heapq.heappop(richest)
             continue
-        holdings[str(richest)].remove(row)
+        holdings[owner].remove(row)
         holdings[mine].append(row)
-        loads[str(richest)] -= weight[row.shard_id]
+        heapq.heapreplace(richest, (load + weight[row.shard_id], owner))
         loads[mine] += weight[row.shard_id]
         wishes.append(row)
     return wishes
 
 
-def _holdings(leases: Sequence[Lease], watch: Watch, view: View) -> dict[str, list[Lease]]:
+def _holdings(leases: Sequence[Lease], dead: Collection[str], view: View) -> dict[str, list[Lease]]:
     """Who will hold what once every wish is granted."""
     holdings: dict[str, list[Lease]] = {view.me.worker_id: []}
     for row in leases:
         heir = row.owner if row.wanted_by is None else row.wanted_by
-        if heir is not None and not watch.expired(row, view.now):
+        if heir is not None and row.shard_id not in dead:
             holdings.setdefault(heir, []).append(row)
     return holdings
 
 
 def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float, me: Worker) -> Lease | None:
     """The lease that evens out a gap best, if moving it makes the two more even at all."""
-    if gap <= 1.0 + SLACK:
-        return None
     movable = [row for row in held if row.wanted_by is None and row.ours and gap > weight[row.shard_id] + SLACK]
     return min(movable, key=lambda row: (abs(gap / 2 - weight[row.shard_id]), _shuffled(row, me)), default=None)
 

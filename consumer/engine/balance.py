@@ -26,12 +26,14 @@ SMALL_TABLE = 500
 SMALL_FLEET = 10
 # A new worker moves so many leases in its first step and doubles them with each, so that others who start with it get
 # their share at once and not by a second move.
-FIRST_MOVES = 16
+FIRST_MOVES = 4
 # How much shorter than a probe interval a step may be, in probe intervals. What is due so soon is done now: a scan that
 # waited for the next step would come up to twice as late, and with it the acceptance of an offer.
 JITTER = 0.2
 # How much later than planned a scan may come, in probe intervals: the table may be slow.
 NOTICED = 0.5
+# A refusal is made again with what the first one has shown: an owner that delivers writes to its row all the time.
+REFUSALS = 2
 # Leases taken in one call: each is read from as soon as its call is answered.
 TAKEN_AT_ONCE = 16
 
@@ -45,7 +47,7 @@ class Balance:
         self._watch = Watch(holdings.fleet.lease_duration)
         self._namesakes = Namesakes(holdings.fleet.me, holdings.fleet.renewal_interval)
         self._rows: dict[str, Lease] = {}
-        self._arrivals = Arrivals(holdings.fleet.me.worker_id, holdings.fleet.lease_duration)
+        self._arrivals = Arrivals(holdings.fleet.me, holdings.fleet.lease_duration)
         self._scan_interval = holdings.fleet.probe_interval
         self._scan_at = float("-inf")
         self._due = float("-inf")
@@ -89,7 +91,9 @@ class Balance:
             if not self._holdings.draining:
                 self._act(now)
             self._holdings.takes_part = True
-        if not self._holdings.draining:
+        if self._holdings.draining:
+            self._refuse()
+        else:
             self._hand_over()
         return self._pause()
 
@@ -124,20 +128,31 @@ class Balance:
     def _glances_in(self, now: float) -> float:
         """Seconds until what is on its way is worth a look of its own; seldom where many workers would look often."""
         self._arrivals.observe(self._rows.values(), self._holdings.running, now)
-        takes = self._namesakes.settled_in and not self._holdings.draining
-        if not takes or not self._arrivals.expected(now):
+        if not self._namesakes.settled_in or not self._arrivals.expected(now):
             return float("inf")
         return GLANCE_INTERVAL * self._scan_interval / self._fleet.probe_interval
 
     def _glance(self, now: float) -> None:
-        """Look at what is on its way, and accept what has come."""
+        """Look at what is on its way, and accept what has come; or refuse it, if we are on our way out."""
         rows = list(self._holdings.table.read(self._arrivals.expected(now)))
         self._rows |= {row.shard_id: row for row in rows}
         self._watch.glimpse(rows, now)
+        if self._holdings.draining:
+            self._refuse()
+            return
         come = {row.shard_id for row in rows if self._arrivals.offered(row)}
         if come:  # a KCL may assign a child before its parents have ended
             room = max(0, self._fleet.most_leases - len(self._holdings.running))
             self._take([row for row in runnable(list(self._rows.values())) if row.shard_id in come][:room])
+
+    def _refuse(self) -> None:
+        """Say that nothing shall be handed to us any more: who is told too late has to be looked for by others."""
+        for _ in range(REFUSALS):
+            rows = [row for row in self._rows.values() if row.shard_id not in self._holdings.running]
+            refusals = self._arrivals.refusals(rows)
+            for written in self._holdings.table.write(refusals) if refusals else ():
+                if written.row is not None:
+                    self._rows[written.row.shard_id] = written.row
 
     # Acting ----------------------------------------------------------------------------------------------------------
 

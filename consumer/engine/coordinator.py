@@ -6,6 +6,7 @@ takes, asks and hands over, `Discovery` makes rows for new shards; each on a lan
 
 from contextlib import suppress
 
+from consumer.engine.arrivals import Arrivals
 from consumer.engine.balance import Balance
 from consumer.engine.departure import Departure
 from consumer.engine.discovery import Discovery
@@ -13,8 +14,6 @@ from consumer.engine.holdings import Holdings
 from consumer.engine.renewals import Renewals
 from consumer.engine.scheduler import Lane, Scheduler
 from consumer.errors import LeaseLost, Retryable
-from consumer.leases import Change
-from consumer.leases.lease import handed_on
 
 
 class Coordinator:
@@ -65,6 +64,7 @@ class Coordinator:
         reads_on = departure.announce(min(patience, self._balance.notice))
         self._scheduler.wake(self._renewals)
         self._scheduler.add(departure, Lane.COORDINATOR)
+        self._scheduler.wake(self._balance)
         return reads_on
 
     def abandon(self) -> None:
@@ -81,15 +81,10 @@ class Coordinator:
                 consumer.let_go()
 
     def farewell(self) -> None:
-        """Release what names us still, such as an offer made to us while we left: nobody should wait for a lease.
-
-        What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
-        """
-        me, table = self._holdings.fleet.me, self._holdings.table
+        """Refuse what is on its way still, such as an offer made to us while we left: nobody shall wait for a lease."""
+        fleet, table = self._holdings.fleet, self._holdings.table
         try:
             rows = table.read([row.shard_id for row in table.scan()])
-            named = [row for row in rows if row.owner == me.worker_id and not row.held_by_namesake(me)]
-            ours = [row for row in named if not row.ended and row.checkpoint_owner is None]
-            table.write([Change(row, handed_on(row, me, None)) for row in ours])
+            table.write(Arrivals(fleet.me, fleet.lease_duration).refusals(rows))
         except Retryable as error:
             self._holdings.log.warning("farewell.failed", error=str(error))

@@ -145,6 +145,11 @@ def departing(lease: Lease, heir: str | None) -> Lease:
     return replace(lease, draining=True, wanted_by=heir or lease.wanted_by)
 
 
+def withdrawn(lease: Lease) -> Lease:
+    """The row without the wish on it; written by who wished, so the counter stays: it is no heartbeat."""
+    return replace(lease, wanted_by=None)
+
+
 def prepared(lease: Lease, worker: Worker, pending: Pending) -> Lease:
     """The row before a batch that must be recognised when it is written again."""
     return replace(_written(lease, worker), pending=pending)

@@ -124,11 +124,17 @@ def _drain(fleet: SimFleet) -> None:
         worker = fleet.world.rng.choice(workers)
         worker.draining = True
         worker.coordinator.drain()
-        fleet.world.at(fleet.world.now + 25, lambda: _exit(fleet, worker))
+        _exit(fleet, worker, fleet.world.now + 25)
 
 
-def _exit(fleet: SimFleet, worker: SimWorker) -> None:
-    if not worker.over:
+def _exit(fleet: SimFleet, worker: SimWorker, give_up: float) -> None:
+    """As the worker's process does: wait until all is handed over, say farewell, and end."""
+    if not worker.over and fleet.world.now < give_up:
+        fleet.world.at(fleet.world.now + 0.2, lambda: _exit(fleet, worker, give_up), worker.process)
+        return
+    if worker.over:
+        worker.coordinator.farewell()
+    else:
         fleet.world.causes.append("not drained")
     worker.process.alive = False
 

@@ -9,12 +9,14 @@ import pytest
 import structlog
 
 from consumer.engine.arrivals import GLANCE_INTERVAL
+from consumer.engine.assignment import OFFER_STANDS, View, plan
 from consumer.engine.balance import Balance
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import Origin
 from consumer.engine.scheduler import Clock, Scheduler
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
+from consumer.engine.watch import Watch
 from consumer.leases import Change, Heir, Lease, Token, Worker
 from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
@@ -116,6 +118,30 @@ def test_a_worker_that_is_full_accepts_no_more() -> None:
     table.write([Change(row, offered(row, "me")) for row in rows])
     balance.step(now)
     assert {row.token and row.token.worker_id for row in table.scan()} == {"peer"}
+
+
+def test_a_worker_that_leaves_withdraws_its_wishes_and_takes_no_offers() -> None:
+    """Else the next owner would be one that has gone, and others would have to find that out."""
+    table, now = CountingTable(), 0.0
+    rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
+    balance = balance_over(table, most_leases=2, clock=lambda: now)
+    now += balance.step(now)
+    balance._holdings.draining = True
+    table.write([Change(rows[0], offered(rows[0], "me"))])
+    renew(table, rows[1])  # so what was seen of it is old
+    balance.step(now)
+    assert [(row.owner, row.wanted_by) for row in table.scan()] == [(None, None), ("peer", None)]
+
+
+def test_who_does_not_accept_an_offer_is_not_counted_as_alive() -> None:
+    """So a share is not kept for the dead, and the lease is taken when the offer has stood for two seconds."""
+    mine = steps.taken(Lease("shardId-000000000000"), Worker("me", "1"))
+    given = offered(steps.taken(Lease("shardId-000000000001"), PEER), "gone")
+    watch = Watch(10.0)
+    for now, taken in ((0.0, []), (OFFER_STANDS - 0.1, []), (OFFER_STANDS, [given])):
+        watch.observe([mine, given], now)
+        view = View(Worker("me", "1"), {mine.shard_id}, now, most_leases=9, most_moves=9)
+        assert list(plan([mine, given], watch, view).take) == taken
 
 
 def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:
