@@ -34,10 +34,14 @@ class MultiStream(Unreadable):
 
 
 def is_lease(item: Item) -> bool:
-    """Tell leases from what KCL 3.5 keeps beside them: its leader, its migration, its workers' metrics."""
+    """Tell leases from what KCL 3.5 keeps beside them: its leader, its migration, its workers' metrics.
+
+    An item without a counter is none, unless its key is a shard's: then the lease is damaged, and nobody may read the
+    shard as if it had no row.
+    """
     if "entityType" in item:
         return bool(item["entityType"].get("S") == "LEASE")
-    return "leaseCounter" in item or CHECKPOINT in item
+    return "leaseCounter" in item or (CHECKPOINT in item and "shardId-" in item[KEY].get("S", ""))
 
 
 def lease_of(item: Item) -> Lease:

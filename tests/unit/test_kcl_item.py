@@ -201,6 +201,12 @@ def kcl_item(**attributes: Mapping[str, Any] | None) -> Item:
     return {name: dict(value) for name, value in (item | attributes).items() if value is not None}
 
 
+@pytest.mark.parametrize(("key", "lease"), [("notes", False), ("shardId-000000000000", True)])
+def test_an_item_without_a_counter_is_a_lease_only_if_its_key_is_a_shards(key: str, lease: bool) -> None:
+    """Somebody else's item holds nothing up; a shard's is damaged, and not as if it were not there."""
+    assert is_lease(kcl_item(leaseKey={"S": key}, leaseCounter=None)) is lease
+
+
 @pytest.mark.parametrize("missing", MANDATORY[1:])
 def test_a_lease_that_lacks_what_each_has_is_not_understood(missing: str) -> None:
     """It says what is missing; KCL itself would throw."""
