@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
-import structlog
-
 from consumer.app import outlets
 from consumer.engine.outlets import Outlets
 from consumer.errors import LeaseStale, Retryable
@@ -68,9 +66,9 @@ def handler(event: Mapping[str, Any], context: Context) -> Failures:
         try:
             delivery.deliver(buffer.batch())
         except Retryable as error:
-            structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
+            logs.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
-    structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
+    logs.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
     return {"batchItemFailures": []}
 
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +14,10 @@ from consumer.records import Reason
 from schemas.call_request import Oddity
 from schemas.voice_api_request import VoiceApiRequest
 
-_validate = TypeAdapter(VoiceApiRequest).validator.validate_python
+
+@cache  # made when the first event needs it, which most streams never have
+def _contract() -> Any:
+    return TypeAdapter(VoiceApiRequest).validator.validate_python
 
 
 def validate(event: dict[str, Any], odd: Oddities) -> VoiceApiRequest:
@@ -23,7 +27,7 @@ def validate(event: dict[str, Any], odd: Oddities) -> VoiceApiRequest:
         Refused: not-cloudevent for id, source or type; invalid-event for data or its sid.
     """
     try:
-        valid: VoiceApiRequest = _validate(event, strict=True)
+        valid: VoiceApiRequest = _contract()(event, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         return _mend(event, [problem["loc"] for problem in problems], odd)
@@ -41,7 +45,7 @@ def _mend(event: dict[str, Any], places: Sequence[tuple[int | str, ...]], odd: O
     odd.note(Oddity.FIELD)
     for place in places:
         event = _nulled(event, place[:3])  # no field lies deeper; what follows names a member of a union
-    valid: VoiceApiRequest = _validate(event, strict=True)
+    valid: VoiceApiRequest = _contract()(event, strict=True)
     return valid
 
 
