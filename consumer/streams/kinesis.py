@@ -18,6 +18,10 @@ from consumer.streams.answers import Answer, TypedAnswers
 from consumer.streams.models import Models
 
 MOST_RECORDS = 10_000  # AWS GetRecords: at most 10,000 records or 10 MiB an answer
+FIRST_RECORDS = 20  # asked for while nothing is known of their size: aggregates of the KPL have up to 50 KB
+# Bytes of data asked for at once. A shard gives 2 MB a second whatever it is asked for: after a larger answer AWS
+# refuses the next reads, and while it is read it takes four times its size of memory, for each shard that is behind.
+ENOUGH = 2 * 1024 * 1024
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0  # without a byte; an answer of 10 MiB may take longer in all
 ARN = re.compile(r"arn:[a-z-]+:kinesis:([a-z0-9-]+):\d{12}:stream/[A-Za-z0-9_.-]{1,128}")
@@ -71,10 +75,11 @@ def _region_of(stream: str) -> str | None:
 
 
 class KinesisStream:
-    """One stream, by name or ARN."""
+    """One stream, by name or ARN. It asks for as many records as came to `ENOUGH` bytes in its last answer."""
 
     def __init__(self, stream: str, client: Any) -> None:
         self._client = client
+        self._records = FIRST_RECORDS
         self.name = stream.rpartition("/")[2]
         self._target = {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
 
@@ -114,12 +119,14 @@ class KinesisStream:
     def fetch(self, iterator: str) -> Fetched:
         arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
         with self._asking("GetRecords", reading=True):
-            answer: Answer = self._client.get_records(ShardIterator=iterator, Limit=MOST_RECORDS, **arn)["Answer"]
+            answer: Answer = self._client.get_records(ShardIterator=iterator, Limit=self._records, **arn)["Answer"]
         records = [
             Record(int(r.SequenceNumber), r.PartitionKey, r.ApproximateArrivalTimestamp, r.Data) for r in answer.Records
         ]
         children = [Shard(child.ShardId, tuple(child.ParentShards)) for child in answer.ChildShards or ()]
         size = sum(len(record.data) for record in records)
+        if size:
+            self._records = max(1, min(MOST_RECORDS, ENOUGH * len(records) // size))
         return Fetched(records, answer.NextShardIterator or None, answer.MillisBehindLatest or 0, children, size)
 
     def close(self) -> None:
