@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import structlog
+
 from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
@@ -32,7 +34,6 @@ from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
 from consumer.streams.kinesis import KinesisStream, kinesis_client
-from consumer.telemetry.logs import get_logger
 from consumer.telemetry.metrics import Metrics
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
@@ -110,7 +111,7 @@ def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChil
         outlets(settings),
         lambda shard: Decoder(stream_name, shard, settings.raw),
         boottime,
-        get_logger(),
+        structlog.get_logger(),
         settings.shutdown_timeout,
     )
 
@@ -160,7 +161,7 @@ def _probes(address: tuple[str, int] | None, metrics: Metrics, budget: Budget) -
     from consumer.telemetry.http import HttpServer, listen
     from consumer.telemetry.pages import pages
 
-    shown, log = Exposition(metrics, budget.held, WORKER_VERSION), get_logger()
+    shown, log = Exposition(metrics, budget.held, WORKER_VERSION), structlog.get_logger()
     return lambda health: HttpServer(listen(address), pages(health.not_live, health.not_ready, shown), log)
 
 
@@ -183,7 +184,7 @@ def _coordinator(
     settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: _ServerClock, scheduler: ThreadScheduler
 ) -> Coordinator:
     me = Identity(settings.worker, uuid.uuid4().hex)
-    log = get_logger().bind(worker=me.worker_id)
+    log = structlog.get_logger().bind(worker=me.worker_id)
     world = Surroundings(
         stream=made.stream,
         outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics),
@@ -211,7 +212,7 @@ def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
     rows = leases.scan()
     if rows:
         note = "checkpoints, and where the first start began, win over --from"
-        get_logger().info("checkpoints.found", shards=len(rows), note=note)
+        structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
     for row in rows:
         if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
             raise ConfigurationError(

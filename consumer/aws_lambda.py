@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
+import structlog
+
 from consumer.app import outlets
 from consumer.engine.outlets import Outlets
 from consumer.errors import LeaseStale, Retryable
@@ -66,9 +68,9 @@ def handler(event: Mapping[str, Any], context: Context) -> Failures:
         try:
             delivery.deliver(buffer.batch())
         except Retryable as error:
-            logs.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
+            structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
-    logs.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
+    structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
     return {"batchItemFailures": []}
 
 

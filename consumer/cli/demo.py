@@ -10,17 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from consumer.cli import samples
 from consumer.errors import ConfigurationError
 from consumer.streams.kinesis import kinesis_client
 from schemas import examples
-
-if TYPE_CHECKING:  # rich is loaded by the commands that use it
-    from rich.console import Console
 
 STREAM = "twilio-events"
 PLAIN, AGGREGATED, PER_RECORD = 40, 60, 20
@@ -43,8 +42,6 @@ Directory = Annotated[
 
 def command(directory: Directory = None) -> None:
     """Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them."""
-    from rich.console import Console
-
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     directory = directory or Path(tempfile.mkdtemp(prefix="call-consumer-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
@@ -86,7 +83,7 @@ def embedded_kinesis() -> Iterator[str]:
         server.stop()
 
 
-def _publish(console: "Console", endpoint: str) -> dict[str, int]:
+def _publish(console: Console, endpoint: str) -> dict[str, int]:
     """Put the samples on a new stream; returns what is to become of them."""
     os.environ.update(ACCESS)  # this process talks to nothing but its own server
     client = kinesis_client(STREAM, "us-east-1", endpoint, 2)
@@ -130,9 +127,7 @@ def _run_worker(endpoint: str, directory: Path) -> int:
     return subprocess.run(command, cwd=directory, env={**os.environ, **ACCESS}, check=False).returncode
 
 
-def _show(console: "Console", directory: Path) -> dict[str, int]:
-    from rich.table import Table
-
+def _show(console: Console, directory: Path) -> dict[str, int]:
     database = sqlite3.connect(directory / "rows.db")
     found = {
         "rows": database.execute("SELECT count(*) FROM call_requests").fetchone()[0],

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.progress import Progress
 
 from consumer.cli import samples
 from consumer.errors import ConfigurationError
@@ -28,9 +30,6 @@ def command(
     endpoint_url: Endpoint = None,
 ) -> None:
     """Put sample events, or those of files, on a stream."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     given = {"region": region, "endpoint_url": endpoint_url}
     settings = load({"stream": stream, **given})
     try:

@@ -22,8 +22,6 @@ OFFER_STANDS = 2.0
 LEAST_THROUGHPUT = 50.0
 # How much more uneven than the lease's own weight two workers must be before it moves: estimates waver.
 SLACK = 0.5
-# The lightest lease weighs one.
-LEAST_GAP = 1.0 + SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ def _wishes(leases: Sequence[Lease], dead: Collection[str], watch: Watch, view: 
     heapq.heapify(richest)
     while richest and len(wishes) < room:
         load, owner = richest[0]
-        if -load - loads[mine] <= LEAST_GAP:
+        if -load - loads[mine] <= 1.0 + SLACK:  # the lightest lease weighs one
             break  # nor have the others more
         row = _best(holdings[owner], weight, -load - loads[mine], view.me)
         uneven = len(holdings[owner]) - len(holdings[mine]) >= 2

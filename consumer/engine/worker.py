@@ -15,10 +15,11 @@ from enum import IntEnum
 from types import FrameType
 from typing import Protocol
 
+import structlog
+
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.scheduler import Clock, Lane, Task, ThreadScheduler, boottime
 from consumer.errors import ConfigurationError, OutputClosed, Retryable
-from consumer.telemetry.logs import get_logger
 from consumer.telemetry.metrics import Metrics
 
 # How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
@@ -139,7 +140,7 @@ class Worker:
         return self._exit_code(ending, drained)
 
     def _drain(self, coordinator: Coordinator, ending: Ending) -> bool:
-        log = get_logger()
+        log = structlog.get_logger()
         log.info("worker.draining", reason=ending.reason, leases=coordinator.leases)
         began = self.clock()
         reads_on = 0.0
@@ -161,7 +162,7 @@ class Worker:
         if isinstance(ending.error, ConfigurationError):
             raise ending.error
         if ending.error is not None and not isinstance(ending.error, OutputClosed):
-            get_logger().error("worker.failed", error=type(ending.error).__name__)
+            structlog.get_logger().error("worker.failed", error=type(ending.error).__name__)
             return Exit.UNEXPECTED
         if not drained:
             return Exit.NOT_DRAINED
@@ -175,7 +176,7 @@ class Report:
 
     def __init__(self, metrics: Metrics, coordinator: Coordinator) -> None:
         self._metrics, self._coordinator = metrics, coordinator
-        self._log = get_logger()
+        self._log = structlog.get_logger()
         self._begun = False
 
     def step(self, now: float) -> float:

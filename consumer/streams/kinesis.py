@@ -15,7 +15,6 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from consumer.errors import ConfigurationError, IteratorExpired, ShardGone, StreamUnavailable, Throttled
 from consumer.records import Fetched, Position, Rank, Record, Shard, StreamSummary
 from consumer.streams.answers import Answer, TypedAnswers
-from consumer.streams.models import Models
 
 MOST_RECORDS = 10_000  # AWS GetRecords: at most 10,000 records or 10 MiB an answer
 FIRST_RECORDS = 20  # asked for while nothing is known of their size: aggregates of the KPL have up to 50 KB
@@ -54,7 +53,6 @@ def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, co
     try:
         core = botocore.session.Session()
         core.register_component("response_parser_factory", TypedAnswers())
-        core.register_component("data_loader", Models(core.get_component("data_loader").search_paths))
         client = core.create_client("kinesis", region_name=region, endpoint_url=endpoint_url, config=config)
         url = urlsplit(client.meta.endpoint_url)
         if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:

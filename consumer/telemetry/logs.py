@@ -1,32 +1,14 @@
-"""Logs: structlog to stderr, JSON for machines and colours for people. The only importer of structlog.
+"""Logs: structlog to stderr, JSON for machines and colours for people. The only place that configures logging.
 
 What is logged never carries a value of an event: events are named by type, place and reason.
 """
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+import structlog
 
-@contextmanager
-def _without(name: str) -> Iterator[None]:
-    """A module that is not loaded yet passes for absent."""
-    before = sys.modules.get(name)
-    sys.modules[name] = before  # type: ignore[assignment]  # None: an import of it fails
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[name]
-
-
-# structlog shows tracebacks with rich, if there is one. None is ever logged, and rich is an eighth of a start.
-with _without("rich"):
-    import structlog
-
-get_logger = structlog.get_logger
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
