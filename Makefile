@@ -62,6 +62,8 @@ interop: install ## beside Amazon's real KCL: KCL=VERSION (3.5.1, 2.7.2), LONG=1
 	KCL=$(KCL) LONG=$(LONG) CI=true $(BIN)/python -m pytest -s --tb=short tests/interop
 
 bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each, IDLE=SECONDS
+	@# What pip installs is compiled; a checkout is not where PYTHONDONTWRITEBYTECODE is set, and each start would do it anew.
+	@$(BIN)/python -m compileall -q consumer schemas benchmarks
 	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE)
 
 lock: ## renew the locked requirements (needs uv)
