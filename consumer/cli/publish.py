@@ -38,13 +38,16 @@ def command(
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
     client = kinesis_client(stream, settings.region, settings.endpoint_url, 1)
     data = samples.records(events, aggregate)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("publishing", total=len(data))
         try:
             for sent in samples.put(client, stream, data):
                 progress.advance(task, sent)
         except ClientError as error:
-            raise ConfigurationError(f"stream {stream}: {error.response['Error']['Code']}") from None
+            code = error.response["Error"]["Code"]
+            hint = ": check the name, --region and --endpoint-url" if code == "ResourceNotFoundException" else ""
+            raise ConfigurationError(f"stream {stream}: {code}{hint}") from None
         except BotoCoreError as error:
             raise ConfigurationError(f"stream {stream}: {str(error).splitlines()[0]}") from None
     typer.echo(f"{len(events)} events in {len(data)} records")
