@@ -26,7 +26,7 @@ Raw = Annotated[bool, typer.Option("--raw", help="Add the event as it came, as `
 def command(file: File = Path("-"), raw: Raw = False) -> None:
     """Decode events: a JSON object or array, JSON lines, or base64 of either. Ends with 1 if any is refused."""
     try:
-        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        data = _standard_input() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
     decoder = Decoder("decode", Shard("none"), raw)
@@ -34,9 +34,24 @@ def command(file: File = Path("-"), raw: Raw = False) -> None:
     for number, item in enumerate(_events(data), 1):
         for outcome in decoder(Record(number, "", time.time(), item), TRIM_HORIZON).outcomes:
             refused = refused or isinstance(outcome, DeadLetter)
-            typer.echo(_shown(outcome))
+            _print(_shown(outcome))
     if refused:
         raise typer.Exit(1)
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed; name a file")
+    return sys.stdin.buffer.read()
+
+
+def _print(line: str) -> None:
+    try:
+        typer.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigurationError(f"standard output: {error.strerror}") from None
 
 
 def _shown(outcome: object) -> str:

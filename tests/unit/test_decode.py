@@ -2,12 +2,16 @@
 
 import base64
 import json
+import sys
+from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from consumer.cli import app
+from consumer.cli import app, decode
+from consumer.errors import ConfigurationError
 from consumer.pipeline.deaggregation import aggregate
 from tests.unit.events import event
 
@@ -63,3 +67,19 @@ def test_raw_shows_the_event_too_and_a_skipped_one_its_type() -> None:
     """As the worker does it."""
     assert call(EVENT, "--raw")[1][0]["event"] == event()
     assert call(b'{"type": "a.b"}') == (0, [{"skipped": "a.b"}])
+
+
+@pytest.mark.parametrize(("name", "says"), [("stdin", "input is closed"), ("echo", "No space left")])
+def test_input_and_output_that_are_not_there_are_an_operators_matter(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback."""
+
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    stream = SimpleNamespace(buffer=BytesIO(EVENT))
+    monkeypatch.setattr(sys, "stdin", None if name == "stdin" else stream)
+    monkeypatch.setattr(decode.typer, "echo", full)  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match=says):
+        decode.command()
