@@ -49,13 +49,6 @@ def _address(value: str) -> str:
     return value
 
 
-def _endpoint(value: str | None) -> str | None:
-    """A URL without user and password: AWS knows none, and they would be in each message that names the endpoint."""
-    if value and "@" in value:
-        raise ValueError("an endpoint takes no user and no password")
-    return value
-
-
 Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -100,9 +93,7 @@ class Settings(BaseModel):
         default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
     )
     region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
-    endpoint_url: Annotated[str | None, AfterValidator(_endpoint)] = Field(
-        default=None, description="Endpoint of every AWS client, such as LocalStack's."
-    )
+    endpoint_url: str | None = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
     http: Annotated[str, AfterValidator(_address)] = Field(
         default="",
         description="Where to answer /livez, /readyz and /metrics: ADDRESS:PORT, or :PORT for all interfaces.",

@@ -45,7 +45,7 @@ def dynamodb_client(scope: Scope, region: str | None, endpoint_url: str | None) 
         parameter_validation=False,
     )
     try:
-        return boto3.Session().client(
+        client = boto3.Session().client(
             "dynamodb",
             region_name=region or scope.region,
             endpoint_url=endpoint_url or scope.endpoint_url,
@@ -53,6 +53,9 @@ def dynamodb_client(scope: Scope, region: str | None, endpoint_url: str | None) 
         )
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(_advice(error)) from None
+    if "@" in client.meta.endpoint_url:  # AWS knows none, and they would be in each message that names the endpoint
+        raise ConfigurationError("the endpoint of DynamoDB takes no user and no password")
+    return client
 
 
 def code_of(error: ClientError) -> str:

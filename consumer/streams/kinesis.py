@@ -58,6 +58,8 @@ def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, co
         url = urlsplit(client.meta.endpoint_url)
         if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
             raise ValueError(f"Invalid endpoint: {client.meta.endpoint_url}")
+        if "@" in url.netloc:  # AWS knows none, and they would be in each message that names the endpoint
+            raise ConfigurationError("the endpoint of Kinesis takes no user and no password")
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(_advice(error)) from None
     return client
@@ -80,6 +82,7 @@ class KinesisStream:
         self._client = client
         self._records = FIRST_RECORDS
         self.name = stream.rpartition("/")[2]
+        self._endpoint = client.meta.endpoint_url
         self._target = {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
 
     def summary(self) -> StreamSummary:
@@ -140,7 +143,7 @@ class KinesisStream:
             raise self._translated(error, action, reading) from None
         except (ConnectionError, HTTPClientError) as error:
             raise StreamUnavailable(
-                f"the stream does not answer at {self._client.meta.endpoint_url}: {action}: {type(error).__name__}"
+                f"the stream does not answer at {self._endpoint}: {action}: {type(error).__name__}"
             ) from None
         except BotoCoreError as error:
             raise (StreamUnavailable if reading else ConfigurationError)(_advice(error)) from None
@@ -157,13 +160,14 @@ class KinesisStream:
         if code in DENIED and not reading:
             return ConfigurationError(f"stream {self.name}: {DENIED[code].format(action=action)}")
         if status < 500 and not reading and code != "ResourceInUseException":
-            return ConfigurationError(f"stream {self.name}: {action} is refused: {code}")
-        return StreamUnavailable(f"{action}: {code}")
+            return ConfigurationError(f"stream {self.name}: {action} is refused at {self._endpoint}: {code}")
+        return StreamUnavailable(f"{action}: {code} at {self._endpoint}")
 
     def _absent(self) -> ConfigurationError:
-        region, endpoint = self._client.meta.region_name, self._client.meta.endpoint_url
+        region = self._client.meta.region_name
         return ConfigurationError(
-            f"there is no stream {self.name!r} in {region} at {endpoint}: check the name, --region and --endpoint-url"
+            f"there is no stream {self.name!r} in {region} at {self._endpoint}:"
+            " check the name, --region and --endpoint-url"
         )
 
 

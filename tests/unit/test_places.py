@@ -3,13 +3,17 @@
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from consumer import places
 from consumer.errors import ConfigurationError
+from consumer.leases import Scope
+from consumer.leases.dynamodb_access import dynamodb_client
 from consumer.places import module_of, options_of, parse
+from consumer.streams.kinesis import kinesis_client
 
 
 class Options(BaseModel, extra="forbid"):
@@ -99,3 +103,17 @@ def test_a_sink_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(places, "entry_points", lambda **_: [broken])
     with pytest.raises(ConfigurationError, match="--sink odd: no_such_module"):
         module_of(parse("--sink", "odd:place"), {}, "call_consumer.sinks")
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda url: kinesis_client("stream", "us-east-1", url, 1),
+        lambda url: dynamodb_client(Scope("application", "stream", 1.0), "us-east-1", url),
+    ],
+)
+def test_an_endpoint_with_a_password_is_refused_wherever_it_comes_from(connect: Any) -> None:
+    """AWS_ENDPOINT_URL and a lease table's own option too: each message that names the endpoint would show it."""
+    with pytest.raises(ConfigurationError, match="no user and no password") as refused:
+        connect("http://user:secret@127.0.0.1:4566")
+    assert "secret" not in str(refused.value)
