@@ -31,16 +31,12 @@ class Arrivals:
         """Is it on its way to us?"""
         return not row.ended and self._me.worker_id in (row.wanted_by, row.owner)
 
-    def offered(self, row: Lease) -> bool:
-        """Is it ours for the taking? Not while an old owner still checkpoints (KCL 3.x)."""
-        return not row.ended and row.owner == self._me.worker_id and row.checkpoint_owner is None
-
     def refusals(self, rows: Sequence[Lease]) -> list[Change]:
         """What a worker that leaves writes on the rows it does not read: it takes no offer, and wishes for nothing.
 
         What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
         """
-        offered = [row for row in rows if self.offered(row) and not row.held_by_namesake(self._me)]
+        offered = [row for row in rows if row.waits_for(self._me) and not row.held_by_namesake(self._me)]
         offers = [Change(row, handed_on(row, self._me, None)) for row in offered]
         wishes = [row for row in rows if self.concerns(row) and row.owner != self._me.worker_id]
         return offers + [Change(row, withdrawn(row)) for row in wishes]

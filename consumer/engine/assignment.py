@@ -85,11 +85,7 @@ def _takes(leases: Sequence[Lease], free: list[Lease], share: int, watch: Watch,
 
 
 def _is_free(row: Lease, dead: Collection[str], me: Worker) -> bool:
-    if row.owner is None or row.shard_id in dead:
-        return True
-    # Offered to us, assigned by a KCL's leader, or a take of ours whose answer was lost. While the old owner still
-    # checkpoints (KCL 3.x), it is not ours yet.
-    return row.owner == me.worker_id and row.checkpoint_owner is None
+    return row.owner is None or row.shard_id in dead or row.waits_for(me)
 
 
 def _lapsed(leases: Sequence[Lease], watch: Watch, now: float) -> set[str]:

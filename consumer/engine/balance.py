@@ -47,7 +47,7 @@ class Balance:
         self._watch = Watch(holdings.fleet.lease_duration)
         self._namesakes = Namesakes(holdings.fleet.me, holdings.fleet.renewal_interval)
         self._rows: dict[str, Lease] = {}
-        self._arrivals = Arrivals(holdings.fleet.me, holdings.fleet.lease_duration)
+        self.arrivals = Arrivals(holdings.fleet.me, holdings.fleet.lease_duration)
         self._scan_interval = holdings.fleet.probe_interval
         self._scan_at = float("-inf")
         self._due = float("-inf")
@@ -64,8 +64,7 @@ class Balance:
             if now < self._due:
                 self._glance(now)
             else:
-                wait = self._take_part(now)
-                self._due = clock() + wait
+                self._due = self._take_part(now) + clock()
         except LeaseTableUnavailable as error:
             self._holdings.log.warning("scan.failed", error=str(error))
             wait = self._pause()
@@ -123,24 +122,24 @@ class Balance:
         """Its owner may be dead, or it may be on its way to us."""
         if row.ended or row.shard_id in self._holdings.running:
             return False
-        return self._watch.silent(row, now) or self._arrivals.concerns(row)
+        return self._watch.silent(row, now) or self.arrivals.concerns(row)
 
     def _glances_in(self, now: float) -> float:
         """Seconds until what is on its way is worth a look of its own; seldom where many workers would look often."""
-        self._arrivals.observe(self._rows.values(), self._holdings.running, now)
-        if not self._namesakes.settled_in or not self._arrivals.expected(now):
+        self.arrivals.observe(self._rows.values(), self._holdings.running, now)
+        if not self._namesakes.settled_in or not self.arrivals.expected(now):
             return float("inf")
         return GLANCE_INTERVAL * self._scan_interval / self._fleet.probe_interval
 
     def _glance(self, now: float) -> None:
         """Look at what is on its way, and accept what has come; or refuse it, if we are on our way out."""
-        rows = list(self._holdings.table.read(self._arrivals.expected(now)))
+        rows = list(self._holdings.table.read(self.arrivals.expected(now)))
         self._rows |= {row.shard_id: row for row in rows}
         self._watch.glimpse(rows, now)
         if self._holdings.draining:
             self._refuse()
             return
-        come = {row.shard_id for row in rows if self._arrivals.offered(row)}
+        come = {row.shard_id for row in rows if row.waits_for(self._fleet.me)}
         if come:  # a KCL may assign a child before its parents have ended
             room = max(0, self._fleet.most_leases - len(self._holdings.running))
             self._take([row for row in runnable(list(self._rows.values())) if row.shard_id in come][:room])
@@ -149,7 +148,7 @@ class Balance:
         """Say that nothing shall be handed to us any more: who is told too late has to be looked for by others."""
         for _ in range(REFUSALS):
             rows = [row for row in self._rows.values() if row.shard_id not in self._holdings.running]
-            refusals = self._arrivals.refusals(rows)
+            refusals = self.arrivals.refusals(rows)
             for written in self._holdings.table.write(refusals) if refusals else ():
                 if written.row is not None:
                     self._rows[written.row.shard_id] = written.row

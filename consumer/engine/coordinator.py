@@ -6,7 +6,6 @@ takes, asks and hands over, `Discovery` makes rows for new shards; each on a lan
 
 from contextlib import suppress
 
-from consumer.engine.arrivals import Arrivals
 from consumer.engine.balance import Balance
 from consumer.engine.departure import Departure
 from consumer.engine.discovery import Discovery
@@ -82,9 +81,9 @@ class Coordinator:
 
     def farewell(self) -> None:
         """Refuse what is on its way still, such as an offer made to us while we left: nobody shall wait for a lease."""
-        fleet, table = self._holdings.fleet, self._holdings.table
+        table = self._holdings.table
         try:
             rows = table.read([row.shard_id for row in table.scan()])
-            table.write(Arrivals(fleet.me, fleet.lease_duration).refusals(rows))
+            table.write(self._balance.arrivals.refusals(rows))
         except Retryable as error:
             self._holdings.log.warning("farewell.failed", error=str(error))

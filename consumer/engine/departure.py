@@ -31,8 +31,9 @@ class Departure:
         for shard_id, consumer in self._holdings.running.items():
             consumer.tenure.leave(self._promised[shard_id])
         told = any(heir is not None and heir.ours for heir in self._promised.values())
-        self._stops_at = self._holdings.world.clock() + (notice if told else 0.0)
-        return notice if told else 0.0
+        reads_on = notice if told else 0.0
+        self._stops_at = self._holdings.world.clock() + reads_on
+        return reads_on
 
     def step(self, now: float) -> float | None:
         if now < self._stops_at:

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
 from consumer.leases import Scope
+from consumer.places import check_endpoint
 
 CONNECTIONS = 64  # kept open at most; shards checkpoint from threads of their own
 REFUSED = "ConditionalCheckFailedException"
@@ -53,8 +54,7 @@ def dynamodb_client(scope: Scope, region: str | None, endpoint_url: str | None) 
         )
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(_advice(error)) from None
-    if "@" in client.meta.endpoint_url:  # AWS knows none, and they would be in each message that names the endpoint
-        raise ConfigurationError("the endpoint of DynamoDB takes no user and no password")
+    check_endpoint("DynamoDB", client.meta.endpoint_url)
     return client
 
 

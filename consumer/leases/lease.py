@@ -101,6 +101,13 @@ class Lease:
         holder = self.checkpoint_owner or self.owner
         return holder == worker.worker_id and self.token == Token(*worker, self.counter)
 
+    def waits_for(self, worker: Worker) -> bool:
+        """It names `worker`: offered, assigned by a KCL's leader, or a take of its own whose answer was lost.
+
+        While an old owner still checkpoints (KCL 3.x), it is not the worker's yet.
+        """
+        return not self.ended and self.owner == worker.worker_id and self.checkpoint_owner is None
+
     def held_by_namesake(self, worker: Worker) -> bool:
         """Another process under the same id, living or dead, owns the row and wrote it last."""
         token = self.token

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from consumer.errors import ConfigurationError, IteratorExpired, ShardGone, StreamUnavailable, Throttled
+from consumer.places import check_endpoint
 from consumer.records import Fetched, Position, Rank, Record, Shard, StreamSummary
 from consumer.streams.answers import Answer, TypedAnswers
 
@@ -58,8 +59,7 @@ def kinesis_client(stream: str, region: str | None, endpoint_url: str | None, co
         url = urlsplit(client.meta.endpoint_url)
         if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
             raise ValueError(f"Invalid endpoint: {client.meta.endpoint_url}")
-        if "@" in url.netloc:  # AWS knows none, and they would be in each message that names the endpoint
-            raise ConfigurationError("the endpoint of Kinesis takes no user and no password")
+        check_endpoint("Kinesis", client.meta.endpoint_url)
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(_advice(error)) from None
     return client

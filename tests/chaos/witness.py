@@ -5,14 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import boto3
-
 from consumer.leases import Lease
 from consumer.leases.kcl_item import lease_of
 from consumer.records import Position
 from tests.chaos.fleet import LEASE_TABLE
 from tests.chaos.gaps import History
 from tests.chaos.sinks import Rows, Seen
+from tests.integration.workers import client
 from tests.kcl_parser import KclThrows, parse
 
 INTERVAL = 0.4
@@ -20,13 +19,7 @@ INTERVAL = 0.4
 
 def dynamodb_client(endpoint: str) -> Any:
     """A client of the lease table's store, with no proxy in between."""
-    return boto3.client(
-        "dynamodb",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    return client("dynamodb", endpoint)
 
 
 class Witness:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import boto3
 from botocore.config import Config
@@ -26,16 +26,21 @@ CREDENTIALS = {
 }
 
 
-def kinesis_client(endpoint: str) -> Any:
-    """A client of an emulator. It tries again: kinesis-local cuts connections that were idle for 5 s."""
+def client(service: Literal["kinesis", "dynamodb"], endpoint: str, config: Config | None = None) -> Any:
+    """A client of an emulator, with no fault in between."""
     return boto3.client(
-        "kinesis",
+        service,
         endpoint_url=endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 3}),
+        config=config,
     )
+
+
+def kinesis_client(endpoint: str) -> Any:
+    """A client of a stream. It tries again: kinesis-local cuts connections that were idle for 5 s."""
+    return client("kinesis", endpoint, Config(retries={"total_max_attempts": 3}))
 
 
 def event(number: int, event_type: str = "com.twilio.voice.api-request.call.created") -> bytes:
