@@ -144,6 +144,18 @@ def test_who_does_not_accept_an_offer_is_not_counted_as_alive() -> None:
         assert list(plan([mine, given], watch, view).take) == taken
 
 
+@pytest.mark.parametrize(("old_owner", "owner"), [("kcl-1", "kcl-1"), (None, "1")])
+def test_what_a_kcl_assigns_is_taken_only_when_its_old_owner_has_finished(old_owner: str | None, owner: str) -> None:
+    """Until `checkpointOwner` is gone that worker delivers and checkpoints; the row names us already."""
+    table, now = CountingTable(), 0.0
+    table.create(Lease("shardId-000000000000", owner="me", checkpoint_owner=old_owner))
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    for _ in range(10):  # steps and the looks between them, within the lease
+        now += balance.step(now)
+    [row] = table.scan()
+    assert owner == (row.token.start if row.token else row.checkpoint_owner)
+
+
 def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:
     """Its metrics row is fresh for a minute, but its lease has run out and was taken."""
     table = KclTable()
