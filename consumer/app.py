@@ -27,6 +27,7 @@ from consumer.leases.measured import MeasuredLeaseTable
 from consumer.multilang.child import ShardChild
 from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, seal
+from consumer.pipeline.decoder_version import decoder_version
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
 from consumer.records import LATEST, TRIM_HORIZON, StreamSummary
@@ -91,7 +92,8 @@ def _outlets(
 ) -> Outlets:
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    return Outlets(rows, dead_letters, limits, lambda letter: seal(letter, clock()), metrics)
+    version = decoder_version(raw=settings.raw)
+    return Outlets(rows, dead_letters, limits, lambda letter: seal(letter, clock()), metrics, version)
 
 
 def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChild:

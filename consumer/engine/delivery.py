@@ -53,9 +53,34 @@ class Counts(Protocol):
 class Delivery:
     """Delivers the batches of one shard."""
 
-    def __init__(self, fence: Fence, rows: Sink, dead_letters: Sink, seal: Seal, counts: Counts) -> None:
+    def __init__(
+        self, fence: Fence, rows: Sink, dead_letters: Sink, seal: Seal, counts: Counts, version: str = ""
+    ) -> None:
         self._fence, self._rows, self._dead_letters = fence, rows, dead_letters
-        self._seal, self._counts = seal, counts
+        self._seal, self._counts, self._version = seal, counts, version
+
+    def resume(self, batch: Batch) -> Batch:
+        """Return the batch with the names under which an earlier try may have written it; call it before `deliver`.
+
+        An earlier try by another decoder may have made rows of what are dead letters now, or the other way round. Its
+        rows are written last, so with them the batch is complete. Without them all is written, under new names: a file
+        of the earlier try must not pass for what this decoder has made.
+
+        Raises:
+            Retryable: call again with the same batch.
+            LeaseLost: drop the batch.
+        """
+        pending = self._fence.pending
+        if pending is not None and pending.version == self._version:
+            batch.rename(pending.name)
+        elif pending is not None and self._rows.repeats is Repeats.BY_BATCH and self._rows.holds(pending.name):
+            rows = sum(len(chunk) for chunk in batch.work if not chunk.dead)
+            self._counts.written(rows, repeated=rows)
+            batch.work.clear()
+        elif pending is not None:
+            batch.rename(f"{batch.name}.{self._version}")
+            self._fence.prepare(Pending(batch.end, batch.name, self._version))
+        return batch
 
     def deliver(self, batch: Batch) -> None:
         """Write what is left of the batch, then move the checkpoint.
@@ -73,7 +98,7 @@ class Delivery:
         chunk = batch.work[0]
         sink = self._dead_letters if chunk.dead else self._rows
         if sink.repeats is Repeats.BY_BATCH and self._fence.pending is None:
-            self._fence.prepare(Pending(batch.end, batch.name))
+            self._fence.prepare(Pending(batch.end, batch.name, self._version))
         self._fence.still_mine()
         try:
             repeated = sink.write(chunk)

@@ -12,13 +12,14 @@ from consumer.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """The sinks of one process, and how batches are made for them."""
+    """The sinks of one process, and how batches are made for them. `version` names the decoder and its settings."""
 
     rows: Sink
     dead_letters: Sink
     limits: BatchLimits
     seal: Seal
     metrics: Metrics
+    version: str = ""
 
     def check(self) -> None:
         """Find out whether both sinks can be written to; raises what `Sink.check` raises."""
@@ -35,4 +36,4 @@ class Outlets:
 
     def delivery(self, fence: Fence) -> Delivery:
         """What delivers batches as long as `fence` lets it."""
-        return Delivery(fence, self.rows, self.dead_letters, self.seal, self.metrics)
+        return Delivery(fence, self.rows, self.dead_letters, self.seal, self.metrics, self.version)

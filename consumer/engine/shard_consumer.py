@@ -167,7 +167,7 @@ class ShardConsumer:
         return self._buffer.last is None or self._buffer.last < pending.end
 
     def _deliver(self) -> None:
-        self._batch = self._batch or self._buffer.batch()
+        self._batch = self._batch or self._delivery.resume(self._buffer.batch())
         self._delivery.deliver(self._batch)
         self._reading.start, self._batch = self._batch.end, None
         self._backoff.reset()

@@ -17,7 +17,7 @@ Item = Mapping[str, Attribute]
 
 KEY = "leaseKey"
 CHECKPOINT = "checkpoint"
-MARK = b"call-consumer:"  # how a pendingCheckpointState of ours begins; the name of the batch follows
+MARK = b"call-consumer:"  # how a pendingCheckpointState of ours begins; name and version of the batch follow
 SENTINELS = {rank.name: rank for rank in Rank if rank is not Rank.SEQUENCE}
 SHARD_END = {"S": Rank.SHARD_END.name}
 
@@ -136,7 +136,7 @@ def _pending(item: Item) -> Pending | None:
     if not bytes(state).startswith(MARK) or "pendingCheckpoint" not in item:
         return None
     end = _position(item, "pendingCheckpoint", "pendingCheckpointSubSequenceNumber")
-    return Pending(end, bytes(state)[len(MARK) :].decode())
+    return Pending.stored(end, bytes(state)[len(MARK) :].decode())
 
 
 def _instant(item: Item, name: str) -> datetime | None:
@@ -222,7 +222,7 @@ def _hash_keys(hash_range: tuple[int, int]) -> Written:
 def _prepared(pending: Pending | None) -> Written:
     yield "pendingCheckpoint", _sequence(pending.end) if pending else None
     yield "pendingCheckpointSubSequenceNumber", _whole(pending.end.sub_sequence) if pending else None
-    yield "pendingCheckpointState", {"B": MARK + pending.name.encode()} if pending else None
+    yield "pendingCheckpointState", {"B": MARK + pending.text.encode()} if pending else None
 
 
 _WRITERS: dict[str, Callable[[Any], Written]] = {

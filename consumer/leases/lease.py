@@ -32,10 +32,25 @@ class Token(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """The first half of a two-phase checkpoint: where the batch ends and the name it is written under (rule 7)."""
+    """The first half of a two-phase checkpoint: where the batch ends, and what names the files it is written to.
+
+    `version` tells which decoder, with which settings, made the batch; "" in rows of releases that did not keep it.
+    """
 
     end: Position
     name: str
+    version: str = ""
+
+    @classmethod
+    def stored(cls, end: Position, text: str) -> "Pending":
+        """Read what `text` wrote."""
+        name, _, version = text.partition(" ")
+        return cls(end, name, version)
+
+    @property
+    def text(self) -> str:
+        """Name and version as a lease table stores them. Older releases take all of it for the name."""
+        return f"{self.name} {self.version}" if self.version else self.name
 
 
 class Heir(NamedTuple):

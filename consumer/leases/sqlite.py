@@ -237,7 +237,7 @@ def _column(value: Any) -> Any:
     if isinstance(value, Position):
         return str(value.sequence) + "." + str(value.sub_sequence) if value.rank is Rank.SEQUENCE else value.rank.name
     if isinstance(value, Pending):
-        return msgspec.json.encode([_column(value.end), value.name]).decode()
+        return msgspec.json.encode([_column(value.end), value.text]).decode()
     if isinstance(value, tuple):
         return msgspec.json.encode([str(item) for item in value]).decode()
     if isinstance(value, datetime):
@@ -257,7 +257,7 @@ def _lease(row: Sequence[Any]) -> Lease:
         columns["token"] = Token(worker_id, start, int(counter))
     if columns["pending"] is not None:
         end, name = msgspec.json.decode(columns["pending"])
-        columns["pending"] = Pending(_position(end), name)
+        columns["pending"] = Pending.stored(_position(end), name)
     for name in ("started_at", "stream_created_at", "read_to"):
         columns[name] = datetime.fromisoformat(columns[name]) if columns[name] else None
     columns["draining"] = bool(columns["draining"])

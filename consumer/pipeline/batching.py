@@ -7,7 +7,7 @@ import pickle
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import IO
@@ -111,6 +111,11 @@ class Batch:
     name: str
     end: Position
     work: deque[Chunk] = field(default_factory=deque)
+
+    def rename(self, name: str) -> None:
+        """Name the batch and what is to be written of it. Only before its first write."""
+        self.name = name
+        self.work = deque(replace(chunk, name=name) for chunk in self.work)
 
 
 class Buffer:

@@ -77,6 +77,16 @@ class Sink(Protocol):
         """
         ...
 
+    def holds(self, name: str) -> bool:
+        """Return whether the batch of this name is there with every row, so none rejected.
+
+        Asked only of a sink that recognises batches by name.
+
+        Raises:
+            SinkUnavailable: the sink cannot tell now.
+        """
+        ...
+
     def close(self) -> None:
         """Close files and connections; everything written is already durable."""
         ...

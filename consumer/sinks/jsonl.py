@@ -74,6 +74,12 @@ class JsonlSink:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
 
+    def holds(self, name: str) -> bool:
+        try:
+            return (self._directory / f"{name}{self._suffix}").exists()
+        except OSError as error:
+            raise SinkUnavailable(f"{self._directory}: {error.strerror}") from None
+
     def close(self) -> None:
         """No file stays open."""
 

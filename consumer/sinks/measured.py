@@ -16,7 +16,7 @@ class MeasuredSink:
     def __init__(self, sink: Sink, tell: Callable[[float, bool], None]) -> None:
         self._sink, self._tell = sink, tell
         self.limits, self.repeats = sink.limits, sink.repeats
-        self.check, self.close = sink.check, sink.close
+        self.check, self.holds, self.close = sink.check, sink.holds, sink.close
 
     def write(self, batch: Batch) -> int:
         began = time.monotonic()

@@ -68,6 +68,10 @@ class SqliteSink:
                 reason = getattr(error, "sqlite_errorname", type(error).__name__)  # its text may name a value
                 raise SinkUnavailable(f"{self._file}: {reason}") from None
 
+    def holds(self, name: str) -> bool:
+        """Nothing here has a name."""
+        return False
+
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:

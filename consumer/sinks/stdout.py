@@ -67,5 +67,9 @@ class StdoutSink:
             view = view[written:]
             self._torn = bool(view)
 
+    def holds(self, name: str) -> bool:
+        """Nothing here has a name."""
+        return False
+
     def close(self) -> None:
         """Standard output belongs to the process."""

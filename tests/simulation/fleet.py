@@ -111,6 +111,7 @@ class Store:
     repeats: Repeats
     rows: list[Delivered] = field(default_factory=list)
     known: set[object] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)  # names of batches without a rejected row
 
     def add(self, name: str, rows: Sequence[Delivered]) -> int:
         """Take rows as a sink of this kind does; returns how many it had already."""
@@ -139,6 +140,9 @@ class SimSink:
     def check(self) -> None:
         pass
 
+    def holds(self, name: str) -> bool:
+        return name in self._store.whole
+
     def close(self) -> None:
         pass
 
@@ -159,6 +163,8 @@ class SimSink:
             if i not in bad
         ]
         repeated = self._store.add(batch.name, good)
+        if not bad:
+            self._store.whole.add(batch.name)
         if self._faults.happens("death"):
             self._process.alive = False
             raise Killed

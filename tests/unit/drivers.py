@@ -39,6 +39,10 @@ class ListSink:
         self.writes.append([json.loads(item.line) for item in batch])
         return 0
 
+    def holds(self, name: str) -> bool:
+        """It keeps no names."""
+        return False
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -60,6 +60,9 @@ class JournalSink:
     def check(self) -> None:
         pass
 
+    def holds(self, name: str) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 
