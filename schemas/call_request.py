@@ -73,7 +73,8 @@ class Facts(TypedDict):
     request_method: Annotated[str | None, Field(description="data.request.method")]
     request_url: Annotated[str | None, Field(description="data.request.url; a password in it is `***`.")]
     request_parameters: Annotated[
-        Any, Field(description="data.request.parameters as they came; SipAuthPassword is `***`.")
+        Any,
+        Field(description="data.request.parameters as they came; SipAuthPassword and passwords in URLs are `***`."),
     ]
     to_address: Annotated[str | None, Field(description="The parameter To, else a JSON body's to.")]
     from_address: Annotated[str | None, Field(description="The parameter From, else a JSON body's from.")]

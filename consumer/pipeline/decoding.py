@@ -16,6 +16,7 @@ from consumer.pipeline.flattening import Family, flatten
 from consumer.pipeline.oddities import Oddities
 from consumer.pipeline.ordinary import Event, ordinary, validated
 from consumer.pipeline.parsing import parse
+from consumer.pipeline.redaction import encode_row
 from consumer.pipeline.refusal import Refused
 from consumer.pipeline.validation import validate
 from consumer.records import DeadLetter, Outcome, Place, Position, Rank, Reason, Record, Row, Shard, Skipped, UserRecord
@@ -98,7 +99,7 @@ class Decoder:
 
     def _row(self, event: Event, odd: Oddities, user_record: UserRecord, index: int) -> Row:
         place = self._place(user_record, index)
-        return Row(_encode(flatten(event, FAMILY[event.type], place, odd)), place, user_record.data)
+        return Row(encode_row(flatten(event, FAMILY[event.type], place, odd)), place, user_record.data)
 
     def _place(self, user_record: UserRecord, index: int) -> Place:
         return Place(
