@@ -9,6 +9,7 @@ RUNS ?= 5
 IDLE ?= 60
 MINUTES ?= 10
 KCL ?= 3.5.1
+TESTERS ?= 6
 
 .PHONY: help install demo test check lint types integration simulate soak interop bench schemas lock up down clean
 help: ## this list
@@ -26,8 +27,9 @@ install: .venv/.done ## set up .venv from the locked requirements
 demo: install ## the main job on an embedded Kinesis
 	$(BIN)/call-consumer demo
 
-test: install ## run the tests
-	$(BIN)/python -m pytest
+# Most of a test's time is waiting for processes: six at once keep two cores busy.
+test: install ## run the tests, side by side
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
 integration: install ## real processes on real servers only
 	$(BIN)/python -m pytest tests/integration

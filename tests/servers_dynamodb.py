@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.integration.servers import free_port
-from tests.needs import need
+from tests.needs import INSTALLED, install, need
 
 ROOT = Path(__file__).parents[1]
 INSTALLERS = ROOT / ".ci" / "emulators"
-INSTALLED = ROOT / ".emulators"
 PATIENCE = 60.0  # seconds for a server to start on a busy machine
 
 
@@ -27,7 +26,7 @@ PATIENCE = 60.0  # seconds for a server to start on a busy machine
 def dynamodb_local() -> Iterator[str]:
     """DynamoDB Local, the engine that Amazon publishes, in memory."""
     need(all(shutil.which(program) for program in ("java", "javac", "mvn")), "a JDK with Maven")
-    subprocess.run([str(INSTALLERS / "dynamodb-local" / "install.sh")], check=True, timeout=300)
+    install(INSTALLERS / "dynamodb-local" / "install.sh")
     there = INSTALLED / "dynamodb-local"
     frugal = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.library.path={there / 'lib'}"]
     main = ["-cp", f"{there / 'classes'}:{there / 'lib'}/*", "LoopbackDynamoDb"]
@@ -40,7 +39,7 @@ def dynamodb_local() -> Iterator[str]:
 def dynalite() -> Iterator[str]:
     """A store that ignores ReturnValuesOnConditionCheckFailure."""
     need(shutil.which("npm") is not None, "Node.js with npm")
-    subprocess.run([str(INSTALLERS / "dynalite" / "install.sh")], check=True, timeout=120)
+    install(INSTALLERS / "dynalite" / "install.sh")
     port = free_port()
     script = INSTALLED / "dynalite" / "node_modules" / "dynalite" / "cli.js"
     quick = ["--createTableMs", "20", "--deleteTableMs", "20"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 
+from tests import needs
 from tests.integration.servers import EMULATORS, ROOT
 from tests.integration.workers import environment
 from tests.needs import need
@@ -35,7 +36,7 @@ FRUGAL = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 def install() -> None:
     """Fetch the daemon's jars, once."""
     need(all(shutil.which(program) for program in ("java", "mvn")), "Java with Maven")
-    subprocess.run([str(EMULATORS / "multilang" / "install.sh")], check=True, timeout=300)
+    needs.install(EMULATORS / "multilang" / "install.sh")
 
 
 def service(name: Any, url: str) -> Any:

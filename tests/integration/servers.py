@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,25 +14,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.needs import need
+from tests.needs import install, need
 
 ROOT = Path(__file__).parents[2]
 EMULATORS = ROOT / ".ci" / "emulators"
 
 
 def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on loopback that nobody uses now, nor gets before a server has started on it.
+
+    Clients are given ports from 32768 on, and tests that run side by side draw different ones.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
 def kinesis_local() -> Iterator[str]:
     """kinesis-local, the engine inside LocalStack: real shard ends, 56-digit sequence numbers. Yields its URL."""
     need(shutil.which("npm") is not None, "Node.js with npm")
-    subprocess.run([str(EMULATORS / "install.sh")], check=True, timeout=120)
+    install(EMULATORS / "install.sh")
     package = ROOT / ".emulators" / "kinesis" / "node_modules" / "kinesis-local"
     port = free_port()
     environment = {

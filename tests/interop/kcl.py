@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import needs
 from tests.integration.servers import EMULATORS, ROOT
 from tests.needs import need
 
@@ -31,7 +32,7 @@ class KclRow(NamedTuple):
 def install(version: str = VERSION) -> Path:
     """The folder with KCL's jars and the worker on it."""
     need(all(shutil.which(program) for program in ("java", "javac", "mvn")), "a JDK with Maven")
-    subprocess.run([str(EMULATORS / "kcl" / "install.sh"), version], check=True, timeout=600)
+    needs.install(EMULATORS / "kcl" / "install.sh", version, timeout=600)
     return ROOT / ".emulators" / f"kcl-{version}"
 
 
