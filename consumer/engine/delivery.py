@@ -5,12 +5,13 @@ already is gone from the batch's work. The checkpoint is the last thing, so it n
 Kept free of the engine's timing: any other driver of this pipeline delivers in the same way.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from consumer.engine.intake import Seal
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Spool
+from consumer.pipeline.batching import Batch, Chunk, Spool, Tally
 from consumer.records import DeadLetter, Position, Reason, Row
 from consumer.sinks import Repeats, Sink
 
@@ -44,6 +45,8 @@ class Fence(Protocol):
 
 class Counts(Protocol):
     """Who is told what was delivered."""
+
+    def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None: ...
 
     def written(self, rows: int, repeated: int) -> None: ...
 
@@ -93,6 +96,13 @@ class Delivery:
         while batch.work:
             self._write(batch)
         self._fence.checkpoint(batch.end)
+        self._count(batch.tally)
+
+    def _count(self, tally: Tally) -> None:
+        """Count what the batch held, which no retry will decode or write again."""
+        self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped)
+        for reason, letters in tally.letters.items():
+            self._counts.dead_lettered(reason, letters)
 
     def _write(self, batch: Batch) -> None:
         chunk = batch.work[0]
@@ -105,26 +115,26 @@ class Delivery:
         except RowsRejected as error:
             if chunk.dead:
                 raise
-            batch.work[0] = self._rejected(chunk, dict(error.rejected))
+            batch.work[0] = self._rejected(batch, chunk, dict(error.rejected))
             self._counts.written(len(chunk) - len(error.rejected), error.repeated)
         except BatchRejected as error:
             if chunk.dead:
                 raise
             batch.work.popleft()
             batch.work.extendleft(
-                reversed(chunk.halves()) if len(chunk) > 1 else [self._rejected(chunk, {0: str(error)})]
+                reversed(chunk.halves()) if len(chunk) > 1 else [self._rejected(batch, chunk, {0: str(error)})]
             )
         else:
             batch.work.popleft()
             if not chunk.dead:
                 self._counts.written(len(chunk), repeated)
 
-    def _rejected(self, chunk: Chunk, rejected: dict[int, str]) -> Chunk:
+    def _rejected(self, batch: Batch, chunk: Chunk, rejected: dict[int, str]) -> Chunk:
         """The dead letters of the rows that the sink will never take."""
         letters = Spool(REJECTED_MEMORY)
         for index, row in enumerate(chunk):
             if index in rejected and isinstance(row, Row):
                 letter = self._seal(DeadLetter(Reason.SINK_REJECTED, rejected[index], row.place, row.data))
                 letters.append(letter, len(letter.line))
-        self._counts.dead_lettered(Reason.SINK_REJECTED, len(letters))
+        batch.tally.letters[Reason.SINK_REJECTED] += len(letters)
         return Chunk(f"{chunk.name}-rejected", letters, 0, len(letters), dead=True)

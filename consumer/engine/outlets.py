@@ -32,7 +32,7 @@ class Outlets:
 
     def intake(self) -> Intake:
         """What fills buffers."""
-        return Intake(self.seal, self.metrics)
+        return Intake(self.seal)
 
     def delivery(self, fence: Fence) -> Delivery:
         """What delivers batches as long as `fence` lets it."""

@@ -5,7 +5,7 @@ A batch ends on a whole Kinesis record, so a checkpoint behind it never cuts one
 
 import pickle
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from typing import IO
 
 import msgspec
 
-from consumer.records import BatchLimits, Outcome, Place, Position, Record, Row
+from consumer.records import BatchLimits, Outcome, Place, Position, Reason, Record, Row
 
 # What a row costs in memory beside its bytes: two bytes objects, two structs and what they hold.
 ROW_OVERHEAD = 600
@@ -105,12 +105,28 @@ class Chunk:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What a batch holds, to be counted once, when its checkpoint has moved: until then it may be decoded again."""
+
+    fetched: int = 0
+    user_records: int = 0
+    out_of_range: int = 0
+    skipped: list[str] = field(default_factory=list)  # event types
+    letters: Counter[Reason] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Batch:
-    """Everything between two checkpoints. `work` is what is still to be written; a failed delivery goes on there."""
+    """Everything between two checkpoints. `work` is what is still to be written; a failed delivery goes on there.
+
+    `arrived_at`: when the last record arrived, in epoch seconds; 0: unknown.
+    """
 
     name: str
     end: Position
     work: deque[Chunk] = field(default_factory=deque)
+    tally: Tally = field(default_factory=Tally)
+    arrived_at: float = 0.0
 
     def rename(self, name: str) -> None:
         """Name the batch and what is to be written of it. Only before its first write."""
@@ -131,6 +147,7 @@ class Buffer:
         self._since: float | None = None
         self._first = 0
         self._arrived_at = 0.0
+        self.tally = Tally()
         self.last: Position | None = None
 
     def add(self, record: Record, last: Position, outcomes: Sequence[Outcome], now: float) -> Sequence[Outcome]:
@@ -180,7 +197,7 @@ class Buffer:
         if self.last is None:
             raise ValueError("an empty buffer makes no batch")
         name = f"{_folder(self._arrived_at)}/{self._shard_id}-{self._first}-{self.last.sequence}"
-        batch = Batch(name, self.last)
+        batch = Batch(name, self.last, tally=self.tally, arrived_at=self._arrived_at)
         if len(self.letters):
             batch.work.append(Chunk(name, self.letters, 0, len(self.letters), dead=True))
         if len(self.rows):

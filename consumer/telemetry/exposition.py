@@ -51,7 +51,7 @@ class Exposition:
 
 
 def _records(counts: Metrics) -> Iterator[Metric]:
-    yield _counter("fetched_records", "Kinesis records decoded.", counts.fetched)
+    yield _counter("fetched_records", "Kinesis records decoded and delivered.", counts.fetched)
     yield _counter("user_records", "Producers' records in them, KPL aggregates taken apart.", counts.user_records)
     yield _counter(
         "out_of_range_user_records", "User records whose hash key is not the shard's; kept.", counts.out_of_range

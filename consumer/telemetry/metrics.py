@@ -66,7 +66,7 @@ class Writes:
 
 @dataclass
 class Metrics:
-    """One process's counts. `fetched = written + repeated + ...` holds only once nothing is in flight."""
+    """One process's counts. What is fetched counts once it is delivered: until then it may be decoded again."""
 
     fetched: int = 0
     user_records: int = 0
@@ -86,7 +86,7 @@ class Metrics:
     # Records ---------------------------------------------------------------------------------------------------------
 
     def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
-        """Records were fetched and decoded."""
+        """Records were fetched, decoded and delivered."""
         with self._lock:
             self.fetched += fetched
             self.user_records += user_records

@@ -1,6 +1,6 @@
 """Ports that write into one journal, so that a test sees what happened in which order."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,11 +78,17 @@ class JournalSink:
 
 @dataclass
 class Counted:
-    """What delivery and the shard count."""
+    """What a delivery counts."""
 
+    fetched: int = 0
+    skipped: list[str] = field(default_factory=list)
     rows: int = 0
     repeated: int = 0
     letters: list[Reason] = field(default_factory=list)
+
+    def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
+        self.fetched += fetched
+        self.skipped += skipped
 
     def written(self, rows: int, repeated: int) -> None:
         self.rows += rows

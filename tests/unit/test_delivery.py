@@ -1,6 +1,6 @@
 """From a batch to the checkpoint behind it, in this order and no other."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +10,7 @@ from consumer.engine.tenure import Tenure
 from consumer.errors import BatchRejected, LeaseLost, LeaseStale, RowsRejected, SinkUnavailable
 from consumer.leases import Change, Worker
 from consumer.leases.lease import taken
-from consumer.pipeline.batching import Batch, Chunk, Letter, Spool
+from consumer.pipeline.batching import Batch, Chunk, Letter, Spool, Tally
 from consumer.records import Position, Reason
 from consumer.sinks import Repeats
 from tests.unit.clocks import FakeClock
@@ -182,3 +182,30 @@ def test_a_lease_taken_meanwhile_moves_no_checkpoint() -> None:
         bench.delivery.deliver(batch(2))
     assert bench.table.scan()[0].checkpoint != Position.of(9)
     assert bench.tenure.lost
+
+
+def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
+    """Not when it is written, nor again when only the checkpoint is made again."""
+    bench = Bench()
+    work = batch(3)
+    work.tally = Tally(3, 4, 1, ["other"], Counter({Reason.NOT_JSON: 2}))
+    bench.rows.answers = [RowsRejected({1: "too odd"})]
+    bench.rows.before = late(bench)
+    with pytest.raises(LeaseStale):
+        bench.delivery.deliver(work)
+    assert (bench.counts.fetched, bench.counts.letters) == (0, [])
+    bench.tenure.began(bench.clock())
+    bench.delivery.deliver(work)
+    assert (bench.counts.fetched, bench.counts.skipped, bench.counts.rows) == (3, ["other"], 2)
+    assert sorted(reason.value for reason in bench.counts.letters) == ["not-json", "not-json", "sink-rejected"]
+
+
+def test_a_batch_that_is_dropped_is_never_counted() -> None:
+    """The next owner decodes and counts it; its dead letters too."""
+    bench = Bench()
+    work = batch(2, letters=1)
+    work.tally = Tally(3, 3, letters=Counter({Reason.NOT_JSON: 1}))
+    bench.rows.before = bench.steal
+    with pytest.raises(LeaseLost):
+        bench.delivery.deliver(work)
+    assert (bench.counts.fetched, bench.counts.letters) == (0, [])

@@ -381,10 +381,23 @@ def test_read_to_is_told_only_when_everything_before_it_is_delivered() -> None:
     assert bench.tenure.read_to is not None
 
 
-def test_rows_are_counted_in_whole_batches() -> None:
-    """What the last line sums up."""
+def test_what_is_buffered_is_not_counted_yet() -> None:
+    """What the last line sums up is delivered."""
     bench = Bench()
     bench.stream.answers = [records(1, 2, 3)]
     bench.run()
     found = bench.metrics.summary()
-    assert (found["fetched"], found["user_records"], found["written"]) == (3, 3, 2)
+    assert (found["fetched"], found["user_records"], found["written"]) == (2, 2, 2)
+
+
+def test_a_record_that_is_decoded_again_after_a_defect_counts_once() -> None:
+    """The shard goes back to its checkpoint, and what was buffered is decoded once more."""
+    bench = Bench()
+    bench.stream.answers = [records(1), records(2, data=b"boom"), records(1, 2, data=b"skip")]
+    while bench.metrics.summary()["fetched"] == 0:
+        bench.clock.advance(1.0)
+        bench.tenure.began(bench.clock())
+        bench.consumer.step(bench.clock())
+    assert "shard.halted" in bench.logged
+    found = bench.metrics.summary()
+    assert (found["fetched"], found["user_records"], found["skipped"]) == (2, 2, 2)
