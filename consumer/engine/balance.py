@@ -171,15 +171,21 @@ class Balance:
     def _take(self, rows: Sequence[Lease]) -> None:
         """Take leases by compare and swap; the answer is the row to start from."""
         for first in range(0, len(rows), TAKEN_AT_ONCE):
-            sent = self._holdings.world.clock()
-            changes = [Change(row, self._taken(row)) for row in rows[first : first + TAKEN_AT_ONCE]]
-            for change, written in zip(changes, self._holdings.table.write(changes), strict=True):
-                if written.row is not None:
-                    self._rows[written.row.shard_id] = written.row
-                if written.done and written.row is not None:
-                    if self._watch.expired(change.before, sent):
-                        self._dead.add(str(change.before.owner))
-                    self._begin(written.row, change.before.owner, sent)
+            with self._holdings.taking:
+                if self._holdings.draining:
+                    return
+                self._take_some(rows[first : first + TAKEN_AT_ONCE])
+
+    def _take_some(self, rows: Sequence[Lease]) -> None:
+        sent = self._holdings.world.clock()
+        changes = [Change(row, self._taken(row)) for row in rows]
+        for change, written in zip(changes, self._holdings.table.write(changes), strict=True):
+            if written.row is not None:
+                self._rows[written.row.shard_id] = written.row
+            if written.done and written.row is not None:
+                if self._watch.expired(change.before, sent):
+                    self._dead.add(str(change.before.owner))
+                self._begin(written.row, change.before.owner, sent)
 
     def _taken(self, row: Lease) -> Lease:
         """The row once it is ours, with what a KCL does not keep on it.

@@ -50,17 +50,23 @@ class Coordinator:
 
     @property
     def drained(self) -> bool:
-        """Every shard has been delivered and handed on."""
-        return all(consumer.over for consumer in self._holdings.running.values())
+        """Every shard has been delivered and handed on, those too that were being taken when the drain began."""
+        return not self._holdings.taking.locked() and all(c.over for c in self._holdings.running.values())
 
-    def drain(self, patience: float = float("inf")) -> float:
+    @property
+    def undelivered(self) -> list[str]:
+        """The shards of which fetched records were given up while the worker drained, although it had their leases."""
+        return self._holdings.undelivered()
+
+    def drain(self, patience: float = float("inf"), until: float = float("inf")) -> float:
         """Take nothing more; deliver, checkpoint, and hand every lease to a live peer, or release it.
 
-        Returns the seconds, at most `patience`, for which shards are still read while those who follow get ready.
+        Returns the seconds, at most `patience`, for which shards are still read while those who follow get ready. What
+        is not delivered at `until`, by the engine's clock, is left to them.
         """
         self._holdings.draining = True
         departure = Departure(self._holdings, self._balance.heirs)
-        reads_on = departure.announce(min(patience, self._balance.notice))
+        reads_on = departure.announce(min(patience, self._balance.notice), until)
         self._scheduler.wake(self._renewals)
         self._scheduler.add(departure, Lane.COORDINATOR)
         self._scheduler.wake(self._balance)

@@ -19,14 +19,16 @@ class Departure:
     def __init__(self, holdings: Holdings, heirs: Callable[[], Mapping[Heir, int]]) -> None:
         self._holdings, self._heirs = holdings, heirs
         self._promised: dict[str, Heir | None] = {}
-        self._stops_at = float("-inf")
+        self._stops_at, self._until = float("-inf"), float("inf")
         self._handed: set[str] = set()
 
-    def announce(self, notice: float) -> float:
+    def announce(self, notice: float, until: float) -> float:
         """Promise each lease to somebody, with the next renewals; returns the seconds for which shards are read on.
 
-        `notice` is how long peers of ours may take to hear of it; nobody else has to.
+        `notice` is how long peers of ours may take to hear of it; nobody else has to. `until`: when the shards give up
+        to deliver what they have.
         """
+        self._until = until
         self._choose()
         for shard_id, consumer in self._holdings.running.items():
             consumer.tenure.leave(self._promised[shard_id])
@@ -41,7 +43,7 @@ class Departure:
         self._choose()
         running = self._holdings.running
         for shard_id in running.keys() - self._handed:
-            self._holdings.hand_over(running[shard_id], self._promised[shard_id])
+            self._holdings.hand_over(running[shard_id], self._promised[shard_id], self._until)
         self._handed |= running.keys()
         return None if all(consumer.over for consumer in running.values()) else LOOK_AGAIN
 

@@ -1,5 +1,6 @@
 """What the coordinator's tasks share: the fleet's terms, and the shards that this process reads."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,8 @@ class Holdings:
         self.running: dict[str, ShardConsumer] = {}  # replaced, never changed: other lanes iterate over it
         self.takes_part = False  # the table has been looked at and acted upon once
         self.draining = False
+        self.taking = threading.Lock()  # held while leases are taken: a drain waits for those that are under way
+        self._undelivered: list[str] = []
         self.discovered = False  # the stream has been listed once, so every shard that it had has a row
         self.log = world.log.bind()
         self._scheduler = scheduler
@@ -54,13 +57,20 @@ class Holdings:
         self.running = {**self.running, tenure.shard_id: consumer}
         self._scheduler.add(consumer, Lane.SHARDS)
 
-    def hand_over(self, consumer: ShardConsumer, heir: Heir | None) -> None:
-        """Give a shard up once it has delivered what it has."""
-        consumer.hand_over(heir)
+    def hand_over(self, consumer: ShardConsumer, heir: Heir | None, until: float | None = None) -> None:
+        """Give a shard up once it has delivered what it has, at `until` or after a lease's length at the latest."""
+        consumer.hand_over(heir, self.world.clock() + self.fleet.lease_duration if until is None else until)
         self._scheduler.wake(consumer)
+
+    def undelivered(self) -> list[str]:
+        """The shards that were left by a worker which drains before all was delivered that it had fetched."""
+        running = self.running.values()  # before the others: a shard is in one of them at any time
+        return [consumer.shard_id for consumer in running if consumer.undelivered] + self._undelivered
 
     def reap(self) -> None:
         """Forget the shards that are over."""
+        if self.draining:
+            self._undelivered += [c.shard_id for c in self.running.values() if c.over and c.undelivered]
         self.running = {shard_id: consumer for shard_id, consumer in self.running.items() if not consumer.over}
 
     def register(self, parent: Lease, children: Sequence[Shard]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from consumer.engine.backoff import Backoff
 from consumer.engine.intake import Processed
+from consumer.engine.leaving import Leaving
 from consumer.engine.reading import Reading
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
@@ -35,7 +36,10 @@ Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
 
 
 class ShardConsumer:
-    """Reads one shard under one tenure until it ends, is handed over, or the lease is lost."""
+    """Reads one shard under one tenure until it ends, is handed over, or the lease is lost.
+
+    `undelivered`: records that were fetched were given up, although the lease was ours to the end.
+    """
 
     def __init__(self, tenure: Tenure, world: Surroundings, register: Register) -> None:
         lease = tenure.lease
@@ -49,9 +53,11 @@ class ShardConsumer:
         # Apart from the other: after a defect the shard is read again without trouble up to the same record.
         self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_after_defects, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
-        self._leaving = False
-        self._abandoning = False
-        self._heir: Heir | None = None
+        self.undelivered = False
+        self._furthest = 0  # the last sequence number ever fetched here
+        self._leaving = Leaving()
+        self._output_closed = False
+        self._trouble: str | None = None
         world.metrics.held(self.shard_id)
         self._empty()
         self._restart()
@@ -70,26 +76,37 @@ class ShardConsumer:
 
     # What others ask of it -------------------------------------------------------------------------------------------
 
-    def hand_over(self, heir: Heir | None) -> None:
-        """Deliver what is buffered, then hand the lease to `heir`, or release it."""
-        self._heir = heir
-        self._leaving = True
+    def hand_over(self, heir: Heir | None, until: float = float("inf")) -> None:
+        """Deliver what was fetched, then hand the lease to `heir`, or release it.
+
+        A delivery that fails is tried again until `until`, by the engine's clock. What is left then is left to the next
+        owner, but for a checkpoint behind rows that are written: without it they would be written again.
+        """
+        if not self._leaving.asked:
+            self._backoff.reset()
+        self._leaving.ask(heir, until)
 
     def abandon(self) -> None:
-        """Release the lease without delivering any more."""
-        self._abandoning = True
-        self.hand_over(None)
+        """Release the lease without writing any more."""
+        self._leaving.without_delivery()
 
     def let_go(self) -> None:
         """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
+
+        What waits for its delivery is waited for as long as there is time.
 
         Raises:
             Retryable: not now; try again.
         """
         with self._reading.under_way() as under_way:
-            if under_way and not self.over:
+            if under_way and not self.over and (not self._holds or self._leaving.too_late(self._world.clock())):
                 self._hand_on()
                 self.over = True
+
+    @property
+    def _holds(self) -> bool:
+        """Is there anything fetched that is not delivered?"""
+        return self._batch is not None or not self._buffer.empty or bool(self._reading.backlog)
 
     # The state machine -----------------------------------------------------------------------------------------------
 
@@ -104,6 +121,7 @@ class ShardConsumer:
             self._finish()
             delay = None
         except OutputClosed:
+            self._output_closed = True
             self.abandon()
             raise
         except IteratorExpired:
@@ -116,22 +134,22 @@ class ShardConsumer:
             delay = self._retry_in(error)
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self._after_defects.next()
+            delay = self._leaving.wait(self._after_defects.next())
             self._log.error("shard.halted", error=type(error).__name__, where=where(error), retry_in=round(delay, 1))
             self._restart()
         return delay
 
     def _advance(self, now: float) -> float | None:
-        if self._leaving and (self._abandoning or self._replaying_short()):
-            self._restart()
+        if self._leaving.asked and (self._leaving.too_late(now) or self._replays_in_vain()):
+            self._give_up()
         self.tenure.still_mine()
         if self._batch is not None or self._due(now):
             self._deliver()
-        elif self._leaving:
-            self._leave()
-            return None
         elif self._reading.backlog:
             self._decode(now)
+        elif self._leaving.asked and self._buffer.empty:
+            self._leave()
+            return None
         elif self._reading.ended:
             self._end_shard()
             return None
@@ -147,9 +165,8 @@ class ShardConsumer:
         return (
             self._complete()
             or self._buffer.ripe_in(now) <= 0
-            or self._leaving
             or self._world.budget.squeezes(self.shard_id)
-            or (not reading.backlog and (reading.ended or (eager and reading.at_tip)))
+            or (not reading.backlog and (reading.ended or self._leaving.asked or (eager and reading.at_tip)))
         )
 
     def _complete(self) -> bool:
@@ -159,12 +176,11 @@ class ShardConsumer:
             return self._buffer.full()
         return self._buffer.last is not None and pending.end <= self._buffer.last
 
-    def _replaying_short(self) -> bool:
-        """Is a prepared batch not complete yet? It can't be delivered in part."""
-        pending = self.tenure.lease.pending
-        if pending is None or self._batch is not None:
+    def _replays_in_vain(self) -> bool:
+        """Has the stream no more of a prepared batch? It can't be delivered in part."""
+        if self.tenure.lease.pending is None or self._batch is not None or self._reading.backlog:
             return False
-        return self._buffer.last is None or self._buffer.last < pending.end
+        return (self._reading.at_tip or self._reading.ended) and not self._complete()
 
     def _deliver(self) -> None:
         self._batch = self._batch or self._delivery.resume(self._buffer.batch())
@@ -196,6 +212,8 @@ class ShardConsumer:
         finally:
             self._settle()  # a read that fails holds nothing; it would reserve more with each try
         self._backoff.reset()
+        if reading.backlog:
+            self._furthest = max(self._furthest, reading.backlog[-1].sequence)
         if fetched is None:
             self._log.error("shard.trimmed", lost="all records between the checkpoint and the end of the retention")
             return 0.0
@@ -229,17 +247,23 @@ class ShardConsumer:
         self._world.metrics.leased(LeaseEvent.FINISHED)
         self._finish()
 
+    def _give_up(self) -> None:
+        """Leave what is not delivered to the next owner, but for a checkpoint behind rows that are written."""
+        if self._batch is not None and not self._batch.work:
+            return
+        if self._holds:
+            self._log.warning("batch.dropped", error=self._trouble, note="delivered again by the next owner")
+        self._restart()
+
     def _leave(self) -> None:
         self._hand_on()
         self._finish()
 
     def _hand_on(self) -> None:
-        self.tenure.hand_on(self._heir)
-        if self._heir is None:
-            event = LeaseEvent.RELEASED
-        else:
-            event = LeaseEvent.OFFERED if self._heir.ours else LeaseEvent.ASSIGNED
-        self._log.info(f"lease.{event.value}", to=self._heir.worker_id if self._heir else None)
+        heir, event = self._leaving.heir, self._leaving.event
+        self.tenure.hand_on(heir)
+        self.undelivered = self._furthest > self.tenure.lease.checkpoint.sequence and not self._output_closed
+        self._log.info(f"lease.{event.value}", to=heir.worker_id if heir else None)
         self._world.metrics.leased(event)
 
     def _finish(self) -> None:
@@ -250,15 +274,11 @@ class ShardConsumer:
     # Trouble ---------------------------------------------------------------------------------------------------------
 
     def _retry_in(self, error: Retryable) -> float:
-        """Seconds to wait. What is buffered stays, unless the worker is leaving: then one try has to do."""
-        one_try = self._leaving and not self._abandoning
-        if one_try and not isinstance(error, LeaseStale) and error.retry_after is None:
-            self._log.warning("batch.dropped", error=str(error), note="delivered again by the next owner")
-            self._abandoning = True
-            return 0.0
+        """Seconds to wait. What is buffered stays."""
+        self._trouble = str(error)
         if isinstance(error, Throttled):
             self._world.metrics.throttle()
-        delay = error.retry_after or self._backoff.next()
+        delay = self._leaving.wait(error.retry_after or self._backoff.next())
         if error.retry_after is None and not isinstance(error, LeaseStale):
             level = self._log.info if isinstance(error, Throttled) else self._log.warning
             level("shard.waiting", error=str(error), retry_in=round(delay, 2))

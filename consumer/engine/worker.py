@@ -28,6 +28,8 @@ BETWEEN_TRIES = 0.5
 REPORT_INTERVAL = 60.0
 # How long the end waits for reads that are under way, seconds; what they answer is left to the next owner.
 READS_END = 2.0
+# How long before the deadline the shards give up to deliver, seconds: the leases are still to be handed over.
+HANDING_OVER = 2.0
 
 
 class Exit(IntEnum):
@@ -137,7 +139,7 @@ class Worker:
                 probes.close()
             for close in self.closes if drained else ():
                 close()
-        return self._exit_code(ending, drained)
+        return self._exit_code(ending, drained and not coordinator.undelivered)
 
     def _drain(self, coordinator: Coordinator, ending: Ending) -> bool:
         log = structlog.get_logger()
@@ -145,7 +147,8 @@ class Worker:
         began = self.clock()
         reads_on = 0.0
         if ending.error is None:
-            reads_on = coordinator.drain(self.shutdown_timeout / 3)
+            until = began + self.shutdown_timeout - min(HANDING_OVER, self.shutdown_timeout / 5)
+            reads_on = coordinator.drain(self.shutdown_timeout / 3, until)
         else:
             coordinator.abandon()
         while not coordinator.drained:
@@ -164,7 +167,7 @@ class Worker:
         if ending.error is not None and not isinstance(ending.error, OutputClosed):
             structlog.get_logger().error("worker.failed", error=type(ending.error).__name__)
             return Exit.UNEXPECTED
-        if not drained:
+        if not drained and ending.error is None:
             return Exit.NOT_DRAINED
         if self.fail_on_dead_letters and self.metrics.dead_letters:
             return Exit.UNEXPECTED

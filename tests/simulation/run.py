@@ -123,7 +123,7 @@ def _drain(fleet: SimFleet) -> None:
     if workers := _alive(fleet):
         worker = fleet.world.rng.choice(workers)
         worker.draining = True
-        worker.coordinator.drain()
+        worker.coordinator.drain(until=fleet.world.now + 23)
         _exit(fleet, worker, fleet.world.now + 25)
 
 

@@ -11,6 +11,7 @@ from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 
 ME = Worker("me", "1")
+UNTIL = 123.0
 ANNA, BEN, KCL = Heir("anna"), Heir("ben"), Heir("kcl", ours=False)
 
 
@@ -33,7 +34,8 @@ class Leaver:
             self.running[shard_id] = SimpleNamespace(tenure=tenure, over=False, shard_id=shard_id)
         self.departure = Departure(cast(Holdings, self), lambda: self.heirs)
 
-    def hand_over(self, consumer: Any, heir: Heir | None) -> None:
+    def hand_over(self, consumer: Any, heir: Heir | None, until: float) -> None:
+        assert until == UNTIL
         self.handed[consumer.shard_id] = heir
 
     def promises(self) -> dict[str, str | None]:
@@ -46,7 +48,7 @@ class Leaver:
 def test_who_follows_is_named_at_once_and_gets_the_lease_when_they_have_heard() -> None:
     """Until then the shards are read on."""
     leaver = Leaver({ANNA: 0, BEN: 0})
-    assert leaver.departure.announce(1.3) == 1.3
+    assert leaver.departure.announce(1.3, UNTIL) == 1.3
     assert leaver.promises() == {"a": "anna", "b": "ben"}
     assert leaver.departure.step(100.3) == 1.0
     assert leaver.handed == {}
@@ -57,7 +59,7 @@ def test_who_follows_is_named_at_once_and_gets_the_lease_when_they_have_heard() 
 def test_who_has_left_meanwhile_gets_nothing() -> None:
     """Workers that are told to end together must not hand their leases to each other."""
     leaver = Leaver({ANNA: 0, BEN: 0})
-    leaver.departure.announce(1.3)
+    leaver.departure.announce(1.3, UNTIL)
     leaver.heirs = {ANNA: 1}
     leaver.departure.step(102.0)
     assert leaver.handed == {"a": ANNA, "b": ANNA}
@@ -66,7 +68,7 @@ def test_who_has_left_meanwhile_gets_nothing() -> None:
 def test_whoever_wishes_for_a_lease_gets_it() -> None:
     """It looks for it already."""
     leaver = Leaver({ANNA: 0, BEN: 7}, wishes={"a": "ben"})
-    leaver.departure.announce(1.3)
+    leaver.departure.announce(1.3, UNTIL)
     assert leaver.promises() == {"a": "ben", "b": "anna"}
 
 
@@ -74,7 +76,7 @@ def test_where_nobody_of_ours_follows_nobody_is_waited_for() -> None:
     """A KCL hears no promises."""
     for heirs, heir in (({}, None), ({KCL: 0}, KCL)):
         leaver = Leaver(heirs)
-        assert leaver.departure.announce(1.3) == 0.0
+        assert leaver.departure.announce(1.3, UNTIL) == 0.0
         assert set(leaver.promises().values()) == {None}
         leaver.departure.step(100.0)
         assert set(leaver.handed.values()) == {heir}
@@ -84,7 +86,7 @@ def test_a_shard_that_was_being_taken_is_handed_over_too() -> None:
     """The coordinator's step may have been under way."""
     leaver = Leaver({ANNA: 0})
     late = leaver.running.pop("b")
-    leaver.departure.announce(0.0)
+    leaver.departure.announce(0.0, UNTIL)
     leaver.departure.step(100.0)
     leaver.running = {"a": leaver.running["a"], "b": late}
     leaver.running["a"].over = True

@@ -23,7 +23,8 @@ from consumer.errors import (
     StreamUnavailable,
     Throttled,
 )
-from consumer.leases import Pending
+from consumer.leases import Change, Heir, Pending, Worker, Written
+from consumer.leases.lease import taken
 from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
 from consumer.sinks import Repeats
 from consumer.telemetry.metrics import Metrics
@@ -257,17 +258,133 @@ def test_handing_over_delivers_first_then_releases() -> None:
     assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
 
 
-def test_leaving_with_a_sink_that_is_down_drops_the_batch_and_releases_at_once() -> None:
-    """One try has to do; it is read again by the next owner. No back-off of half a minute stands in the way."""
+def leave(bench: Bench, seconds: float, heir: Heir | None = None) -> list[float]:
+    """Step through a drain that has so many seconds, with a lease that is renewed; returns the waits."""
+    until = bench.clock() + seconds
+    bench.consumer.hand_over(heir, until)
+    waits: list[float] = []
+    while (delay := bench.consumer.step(bench.clock())) is not None and bench.clock() < until + 30.0:
+        waits.append(delay)
+        bench.clock.advance(delay)
+        bench.tenure.began(bench.clock())
+    return waits
+
+
+@pytest.mark.parametrize("failures", [1, 5])
+def test_leaving_tries_a_sink_that_is_down_again_while_time_remains(failures: int) -> None:
+    """It may come back: with short waits, and then nothing is left."""
     bench = Bench()
-    bench.rows.answers = [SinkUnavailable()] * 9
+    bench.rows.answers = [SinkUnavailable()] * (1 + failures)
     bench.stream.answers = [records(1, 2)]
     for _ in range(3):
         bench.consumer.step(bench.clock())
-    bench.consumer.hand_over(None)
-    assert bench.run() is None
+    waits = leave(bench, 25.0)
+    assert bench.done == ["rows 1,2"] * (2 + failures) + ["checkpoint 2.0", "owner None"]
+    assert max(waits) <= 0.5
+    assert not bench.consumer.undelivered
+
+
+def test_leaving_with_a_sink_that_stays_down_releases_the_lease_when_time_is_up_and_says_what_is_left() -> None:
+    """The next owner delivers it; the process ends with 3."""
+    bench = Bench()
+    bench.rows.answers = [SinkUnavailable("no space left")] * 200
+    bench.stream.answers = [records(1, 2)]
+    bench.run(steps=3)
+    until = bench.clock() + 20.0
+    leave(bench, 20.0)
     assert bench.done[-1] == "owner None"
+    assert until <= bench.clock() < until + 1.0
+    assert bench.logged.count("batch.dropped") == 1
+    assert bench.consumer.undelivered
     assert bench.tenure.lease.checkpoint != Position.of(2)
+
+
+def test_leaving_delivers_what_is_fetched_and_not_decoded_yet() -> None:
+    """Five records came in one answer, and a batch holds two."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2, 3, 4, 5)]
+    bench.consumer.step(bench.clock())
+    leave(bench, 25.0)
+    written = ["rows 1,2", "checkpoint 2.0", "rows 3,4", "checkpoint 4.0", "rows 5", "checkpoint 5.0", "owner None"]
+    assert bench.done == written
+    assert not bench.consumer.undelivered
+
+
+@pytest.mark.parametrize("takes", [0.0, 3.0])
+def test_a_batch_whose_checkpoint_failed_repeats_the_checkpoint_alone(takes: float) -> None:
+    """Also while the lease is handed over, and after the time for it: written rows would be written again."""
+    bench = Bench(Repeats.APPENDS)
+    bench.stream.answers = [records(1)]
+    bench.run()
+    bench.rows.before = lambda: bench.clock.advance(takes)
+    refuse_checkpoints(bench, 3)
+    leave(bench, 2.0, Heir("peer"))
+    assert bench.done == ["rows 1", "refused", "refused", "refused", "checkpoint 1.0", "owner peer"]
+
+
+def refuse_checkpoints(bench: Bench, times: int) -> None:
+    """Let the table fail so many writes of a checkpoint."""
+    real, left = bench.table.write, [None] * times
+
+    def write(changes: Sequence[Change]) -> Sequence[Written]:
+        if left and any(change.after.checkpoint != change.before.checkpoint for change in changes):
+            left.pop()
+            bench.journal.append("refused")
+            raise LeaseTableUnavailable
+        return real(changes)
+
+    bench.table.write = write  # type: ignore[method-assign]
+
+
+def test_a_stale_lease_does_not_drop_the_batch_while_leaving() -> None:
+    """A renewal makes it good again, and the batch goes out."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    bench.clock.advance(11.0)  # the lease may have run out
+    bench.consumer.hand_over(None, bench.clock() + 25.0)
+    assert all(bench.consumer.step(bench.clock()) for _ in range(3))
+    assert bench.done == []
+    bench.tenure.began(bench.clock())
+    bench.run()
+    assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
+    assert "batch.dropped" not in bench.logged
+
+
+def test_a_batch_dropped_because_somebody_took_the_lease_is_not_counted() -> None:
+    """Whoever took it delivers it."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    [lease] = bench.table.scan()
+    bench.table.write([Change(lease, taken(lease, Worker("thief", "x")))])
+    leave(bench, 25.0)
+    assert bench.consumer.over
+    assert not bench.consumer.undelivered
+
+
+def test_a_shard_that_is_halted_at_the_end_leaves_what_it_had_fetched() -> None:
+    """A defect stands before it."""
+    bench = Bench()
+    bench.stream.answers = [records(1, data=b"boom")]
+    bench.run()
+    leave(bench, 25.0)
+    assert bench.done == ["owner None"]
+    assert bench.consumer.undelivered
+
+
+def test_a_peers_wish_that_is_seen_again_and_again_does_not_put_off_the_end() -> None:
+    """Each look at the table asks anew."""
+    bench = Bench()
+    bench.rows.answers = [SinkUnavailable()] * 200
+    bench.stream.answers = [records(1, 2)]
+    for _ in range(200):
+        bench.consumer.hand_over(Heir("peer"), bench.clock() + 10.0)
+        if (delay := bench.consumer.step(bench.clock())) is None:
+            break
+        bench.clock.advance(delay)
+        bench.tenure.began(bench.clock())
+    assert bench.done[-1] == "owner peer"
 
 
 def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
@@ -276,9 +393,8 @@ def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
     bench.table.write = Mock(side_effect=LeaseTableUnavailable)  # type: ignore[method-assign]
     bench.consumer.hand_over(None)
     delays = [bench.consumer.step(bench.clock()) for _ in range(8)]
-    assert delays[0] == 0.0  # one try to deliver, and on with the release
-    assert all(delay is not None and delay > 0.05 for delay in delays[1:])
-    assert bench.logged.count("batch.dropped") == 1
+    assert all(delay is not None and 0.05 < delay <= 0.5 for delay in delays)
+    assert "batch.dropped" not in bench.logged
 
 
 def test_what_was_away_for_long_is_tried_again_within_seconds_of_its_return() -> None:
@@ -317,6 +433,7 @@ def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> 
         bench.run()
     assert bench.run() is None
     assert bench.done == ["rows 1,2", "owner None"]
+    assert not bench.consumer.undelivered  # whoever read it has gone, and knows
 
 
 def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_say() -> None:
@@ -341,13 +458,34 @@ def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None
 def test_a_read_under_way_does_not_hold_up_the_end() -> None:
     """The lease is given up meanwhile, and what the read brings is not delivered by us any more."""
     bench = Bench()
-    bench.consumer.hand_over(None)
-    bench.consumer._leaving = False  # the read began before the wish to leave
     bench.stream.answers = [records(1, 2)]
     bench.stream.during = bench.consumer.let_go
     assert bench.run() is None
     assert bench.done == ["owner None"]
     assert bench.consumer.over
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done"), [(25.0, ["rows 1,2", "checkpoint 2.0", "owner None"]), (0.0, ["owner None"])]
+)
+def test_a_read_under_way_is_waited_for_while_rows_wait_behind_it_and_time_remains(
+    seconds: float, done: list[str]
+) -> None:
+    """They would be left undelivered."""
+    bench = Bench()
+    bench.stream.answers = [records(1)]
+    bench.run()
+    bench.stream.answers = [records(2)]
+
+    def leave_now() -> None:
+        bench.consumer.hand_over(None, bench.clock() + seconds)
+        bench.consumer.let_go()
+
+    bench.stream.during = leave_now
+    bench.clock.advance(1.0)
+    bench.run()
+    assert bench.done == done
+    assert bench.consumer.undelivered is (seconds == 0.0)
 
 
 def test_letting_go_does_nothing_between_two_reads() -> None:

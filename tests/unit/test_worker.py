@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ class FakeCoordinator:
     caught_up: bool = False
     leases: int = 1
     reads_on: float = 0.0
+    undelivered: Sequence[str] = ()
     journal: list[str] = field(default_factory=list)
     scheduler: Any = None
 
@@ -35,7 +36,7 @@ class FakeCoordinator:
         self.journal.append("start")
         self.begin(self)
 
-    def drain(self, patience: float) -> float:
+    def drain(self, patience: float, until: float) -> float:
         self.journal.append("drain")
         return self.reads_on
 
@@ -101,6 +102,11 @@ def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
     coordinator = FakeCoordinator(caught_up, drained=False)
     assert made(coordinator, shutdown_timeout=0.05).run() is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
+
+
+def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
+    """All leases are handed over, and yet something is left."""
+    assert made(FakeCoordinator(signalled, undelivered=["shard-1"])).run() is Exit.NOT_DRAINED
 
 
 def test_reads_under_way_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
