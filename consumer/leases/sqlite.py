@@ -9,22 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
-from consumer.leases import Change, Lease, Pending, Scope, Token, Written
+from consumer.leases import Change, Lease, Scope, Written
+from consumer.leases.sqlite_row import FIELDS, Unreadable, lease_of, stored
 from consumer.places import PlaceUrl
-from consumer.records import Position, Rank
+from consumer.sqlite_file import SqliteFile, require_sqlite
 
 SCHEMES = ("sqlite",)
 PAUSE = 0.002  # seconds between a process's write transactions
-FIELDS = tuple(field.name for field in fields(Lease))
+SHARD_ID = FIELDS.index("shard_id")
 HEARTBEAT = {"counter", "token", "read_to", "throughput"}
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
@@ -37,56 +35,45 @@ class Options(BaseModel, extra="forbid"):
 
 def connect(url: PlaceUrl, options: Options, scope: Scope) -> "SqliteLeaseTable":
     """Open the table; the file is made by `check`."""
+    require_sqlite(url.label)
     if not url.path:
         raise ConfigurationError(f"{url.label} sqlite: name a file, such as sqlite:call-consumer.db")
-    return SqliteLeaseTable(Path(url.path), scope)
+    return SqliteLeaseTable(Path(url.path), scope, label=url.label)
 
 
 class SqliteLeaseTable:
     """The rows of one application on one stream."""
 
-    def __init__(self, file: Path, scope: Scope, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._file, self._timeout, self._sleep = file, scope.timeout, sleep
+    def __init__(
+        self, file: Path, scope: Scope, sleep: Callable[[float], None] = time.sleep, label: str = "--leases"
+    ) -> None:
+        self._named, self._sleep = f"{label} {file}", sleep
         self._scope = {"application": scope.application, "stream": scope.stream}
-        self._local = threading.local()
+        self._file = SqliteFile(file, label, self._prepare, LeaseTableUnavailable, scope.timeout)
         self._writing = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
         self._wrote_at = float("-inf")
+        self._unreadable: Mapping[str, str] = {}
 
     def check(self) -> None:
-        try:
-            with self._transaction() as connection:
-                columns = ", ".join(FIELDS)
-                connection.execute(
-                    f"CREATE TABLE IF NOT EXISTS leases (application, stream, {columns}, updated_at,"
-                    " PRIMARY KEY (application, stream, shard_id))"
-                )
-                found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
-        except LeaseTableUnavailable as error:
-            if "unable to open" in str(error) or "readonly" in str(error):
-                raise ConfigurationError(f"--leases: {error}") from None
-            raise
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"--leases {self._file}: {error}") from None
-        if missing := [name for name in FIELDS if name not in found]:
-            raise ConfigurationError(f"--leases {self._file}: made by another version; it has no {missing[0]}")
+        self._file.check()
 
     def scan(self) -> Sequence[Lease]:
-        with self._trouble():
-            rows = self._connection().execute(
+        with self._file.reading() as connection:
+            rows = connection.execute(
                 f"SELECT {', '.join(FIELDS)} FROM leases WHERE application = :application AND stream = :stream",
                 self._scope,
-            )
-            return [_lease(row) for row in rows]
+            ).fetchall()
+        found = {str(row[SHARD_ID]): _lease_or_reason(row) for row in rows}
+        self._unreadable = {shard_id: str(why) for shard_id, why in found.items() if isinstance(why, Unreadable)}
+        return [lease for lease in found.values() if isinstance(lease, Lease)]
 
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
-        with self._trouble():
-            rows = [self._row(self._connection(), shard_id) for shard_id in shard_ids]
-            return [row for row in rows if row is not None]
+        with self._file.reading() as connection:
+            rows = [self._row(connection, shard_id) for shard_id in shard_ids]
+        return [row for row in rows if row is not None]
 
     def unreadable(self) -> Mapping[str, str]:
-        """Nobody else writes these rows."""
-        return {}
+        return self._unreadable
 
     def assignees(self) -> Collection[str]:
         """No KCL reads this table."""
@@ -99,7 +86,7 @@ class SqliteLeaseTable:
             connection.execute(
                 f"INSERT INTO leases (application, stream, {names}, updated_at)"
                 f" VALUES (:application, :stream, {marks}, datetime()) ON CONFLICT DO NOTHING",
-                self._scope | _stored(lease, FIELDS),
+                self._scope | stored(lease, FIELDS),
             )
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
@@ -127,12 +114,11 @@ class SqliteLeaseTable:
         with self._transaction() as connection:
             connection.execute(
                 f"DELETE FROM leases WHERE {KEY} AND counter = :counter AND checkpoint = :checkpoint",
-                self._scope | _stored(lease, ("shard_id", "counter", "checkpoint")),
+                self._scope | stored(lease, ("shard_id", "counter", "checkpoint")),
             )
 
     def close(self) -> None:
-        for connection in self._connections:
-            connection.close()
+        self._file.close()
 
     # One statement each ----------------------------------------------------------------------------------------------
 
@@ -143,7 +129,7 @@ class SqliteLeaseTable:
                 change.after.shard_id,
                 change.after.ended,
                 *_seen(change.before).values(),
-                *_stored(change.after, sorted(HEARTBEAT)).values(),
+                *stored(change.after, sorted(HEARTBEAT)).values(),
             ]
             for change in changes
         ]
@@ -172,7 +158,7 @@ class SqliteLeaseTable:
             self._scope
             | {"shard_id": change.after.shard_id, "ends": change.after.ended}
             | values
-            | _stored(change.after, names),
+            | stored(change.after, names),
         )
         return done.rowcount == 1
 
@@ -180,44 +166,44 @@ class SqliteLeaseTable:
         row = connection.execute(
             f"SELECT {', '.join(FIELDS)} FROM leases WHERE {KEY}", self._scope | {"shard_id": shard_id}
         ).fetchone()
-        return _lease(row) if row else None
+        lease = _lease_or_reason(row) if row else None
+        return lease if isinstance(lease, Lease) else None
 
-    # Connections -----------------------------------------------------------------------------------------------------
+    # The file --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._trouble(), self._writing:
+        with self._writing:
             self._sleep(max(0.0, self._wrote_at + PAUSE - time.monotonic()))
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+                with self._file.transaction() as connection:
+                    yield connection
             finally:
                 self._wrote_at = time.monotonic()
 
-    @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise LeaseTableUnavailable(f"the lease table {self._file}: {error}") from None
+    def _prepare(self, connection: sqlite3.Connection, new: bool) -> None:
+        """Make the table, or recognise it: in another file than before only one that holds our rows.
 
-    def _connection(self) -> sqlite3.Connection:
-        """One connection a thread, so that a scan never holds up a renewal."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                self._file, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        Without them the worker would begin the stream anew, as if nothing had ever been read.
+        """
+        if new:
+            columns = ", ".join(FIELDS)
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS leases (application, stream, {columns}, updated_at,"
+                " PRIMARY KEY (application, stream, shard_id))"
             )
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            self._local.connection = connection
-            self._connections.append(connection)
-        return connection
+        found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
+        if not new and (not found or not self._has_rows(connection)):
+            raise ConfigurationError(
+                f"{self._named}: holds no leases of application {self._scope['application']!r} any more; nothing is"
+                " delivered: put the lease table back, or restart this worker to begin a new one"
+            )
+        if missing := [name for name in FIELDS if name not in found]:
+            raise ConfigurationError(f"{self._named}: made by another version; it has no {missing[0]}")
+
+    def _has_rows(self, connection: sqlite3.Connection) -> bool:
+        query = "SELECT 1 FROM leases WHERE application = :application AND stream = :stream LIMIT 1"
+        return connection.execute(query, self._scope).fetchone() is not None
 
 
 def _differing(change: Change) -> set[str]:
@@ -225,45 +211,11 @@ def _differing(change: Change) -> set[str]:
 
 
 def _seen(lease: Lease) -> dict[str, Any]:
-    return _stored(lease, SEEN)
+    return stored(lease, SEEN)
 
 
-def _stored(lease: Lease, names: Sequence[str]) -> dict[str, Any]:
-    return {name: _column(getattr(lease, name)) for name in names}
-
-
-def _column(value: Any) -> Any:
-    """A field as its column holds it: numbers too large for SQLite are decimal strings in JSON."""
-    if isinstance(value, Position):
-        return str(value.sequence) + "." + str(value.sub_sequence) if value.rank is Rank.SEQUENCE else value.rank.name
-    if isinstance(value, Pending):
-        return msgspec.json.encode([_column(value.end), value.text]).decode()
-    if isinstance(value, tuple):
-        return msgspec.json.encode([str(item) for item in value]).decode()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value
-
-
-def _lease(row: Sequence[Any]) -> Lease:
-    columns: dict[str, Any] = dict(zip(FIELDS, row, strict=True))
-    columns["checkpoint"] = _position(columns["checkpoint"])
-    for name in ("parents", "children"):
-        columns[name] = tuple(msgspec.json.decode(columns[name]))
-    low, high = msgspec.json.decode(columns["hash_range"])
-    columns["hash_range"] = (int(low), int(high))
-    if columns["token"] is not None:
-        worker_id, start, counter = msgspec.json.decode(columns["token"])
-        columns["token"] = Token(worker_id, start, int(counter))
-    if columns["pending"] is not None:
-        end, name = msgspec.json.decode(columns["pending"])
-        columns["pending"] = Pending.stored(_position(end), name)
-    for name in ("started_at", "stream_created_at", "read_to"):
-        columns[name] = datetime.fromisoformat(columns[name]) if columns[name] else None
-    columns["draining"] = bool(columns["draining"])
-    return Lease(**columns)
-
-
-def _position(text: str) -> Position:
-    sequence, dot, sub_sequence = text.partition(".")
-    return Position.of(int(sequence), int(sub_sequence)) if dot else Position(Rank[text])
+def _lease_or_reason(row: Sequence[Any]) -> Lease | Unreadable:
+    try:
+        return lease_of(row)
+    except Unreadable as error:
+        return error
