@@ -1,14 +1,18 @@
-"""JSON lines on standard output, for a pipe or a terminal. Repeats what is delivered again."""
+"""JSON lines on standard output, for a pipe or a terminal. Repeats what is delivered again.
+
+What is written to a pipe is in the hands of its reader: what the reader has not consumed when it ends is lost.
+"""
 
 import os
 import stat
 import sys
-import threading
 from itertools import islice
 
 from pydantic import BaseModel
 
+from consumer.disk import reason_of
 from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
+from consumer.outputs import output_of
 from consumer.places import PlaceUrl
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Contents, Repeats
@@ -39,33 +43,24 @@ class StdoutSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
-        self._torn = False
+        self._output = output_of(descriptor)
 
     def check(self) -> None:
         """Standard output is there; whether anybody reads it, the first write tells."""
 
     def write(self, batch: Batch) -> int:
         lines = iter(batch)
-        with self._lock:
+        with self._output.lock:
             try:
                 while part := b"".join(item.line + b"\n" for item in islice(lines, AT_ONCE)):
-                    self._write(b"\n" + part if self._torn else part)
+                    self._output.write(self._descriptor, part)
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
-            except (BrokenPipeError, ValueError):
+            except (BrokenPipeError, ConnectionResetError):
                 raise OutputClosed from None
-            except OSError as error:
-                raise SinkUnavailable(f"standard output: {error.strerror}") from None
+            except (OSError, ValueError) as error:
+                raise SinkUnavailable(f"standard output: {reason_of(error)}") from None
         return 0
-
-    def _write(self, data: bytes) -> None:
-        """Write all of it; after a failure in the middle the next line begins on a line of its own."""
-        view = memoryview(data)
-        while view:
-            written = os.write(self._descriptor, view)
-            view = view[written:]
-            self._torn = bool(view)
 
     def holds(self, name: str) -> bool:
         """Nothing here has a name."""

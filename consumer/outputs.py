@@ -1,0 +1,80 @@
+"""Open files that several parts of this process write lines to: a pipe, a terminal, a file that somebody else opened.
+
+Rows and dead letters may both go to standard output, so there is one lock for each open file, by whatever descriptor it
+is reached, and one memory of whether its last line is whole.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import stat
+import threading
+import weakref
+
+NEWLINE = ord("\n")
+LOOK_AGAIN = 1000  # milliseconds
+
+
+class Output:
+    """One open file. Hold `lock` while writing what belongs together."""
+
+    def __init__(self, torn: bool) -> None:
+        self.lock = threading.Lock()
+        self._torn = torn
+
+    def write(self, descriptor: int, lines: bytes) -> None:
+        """Write all of `lines`, on a line of its own whatever happened before. Waits as long as nobody reads.
+
+        Raises:
+            OSError: a part may be written.
+        """
+        view = memoryview(b"\n" + lines if self._torn else lines)
+        while view:
+            try:
+                written = os.write(descriptor, view)
+            except BlockingIOError:  # whoever started us shares the open file, and made it non-blocking
+                _wait_until_writable(descriptor)
+                continue
+            if written:
+                self._torn = view[written - 1] != NEWLINE
+            view = view[written:]
+
+
+def output_of(descriptor: int) -> Output:
+    """Return the one `Output` of the open file behind a descriptor."""
+    found = os.fstat(descriptor)
+    with _LOCK:
+        output = _OUTPUTS.get((found.st_dev, found.st_ino))
+        if output is None:
+            output = Output(_ends_within_a_line(descriptor, found))
+            _OUTPUTS[found.st_dev, found.st_ino] = output
+        return output
+
+
+_LOCK = threading.Lock()
+_OUTPUTS: "weakref.WeakValueDictionary[tuple[int, int], Output]" = weakref.WeakValueDictionary()
+
+
+def _wait_until_writable(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll(LOOK_AGAIN)
+
+
+def _ends_within_a_line(descriptor: int, found: os.stat_result) -> bool:
+    """Was whoever wrote to this file before killed in the middle of a line?"""
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    with contextlib.suppress(OSError):
+        reading = os.open(f"/dev/fd/{descriptor}", os.O_RDONLY)  # the descriptor itself can only be written
+        try:
+            end = found.st_size if _appends(descriptor) else os.lseek(descriptor, 0, os.SEEK_CUR)
+            return end > 0 and os.pread(reading, 1, end - 1) != b"\n"
+        finally:
+            os.close(reading)
+    return False
+
+
+def _appends(descriptor: int) -> bool:
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
