@@ -4,7 +4,6 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,7 +142,8 @@ def test_rows_and_dead_letters_of_one_batch_share_a_directory(tmp_path: Path) ->
     rows, letters = (connect(jsonl, f"jsonl:{tmp_path}", c) for c in (CONTENTS, PRIVATE))
     assert letters.write(chunk([1])) == 0
     assert rows.write(chunk([2])) == 0
-    assert len(list(tmp_path.rglob("*.jsonl"))) == 2
+    assert len(list(tmp_path.rglob("*.jsonl"))) == 1, "dead letters are not for a reader of rows"
+    assert len(list(tmp_path.rglob("*.dead-letters"))) == 1
 
 
 def test_a_kill_in_the_middle_leaves_no_file_that_a_reader_sees(
@@ -206,8 +206,7 @@ def test_a_table_that_can_only_be_read_is_an_operators_matter(tmp_path: Path, mo
     """Found at the start, though everything in it is as it should be."""
     connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
     real = sqlite3.connect
-    reading = partial(real, uri=True)
-    monkeypatch.setattr(sqlite3, "connect", lambda file, **given: reading(f"file:{file}?mode=ro", **given))
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **given: real(name.replace("mode=rwc", "mode=ro"), **given))
     with pytest.raises(ConfigurationError, match="readonly"):
         connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
 

@@ -98,7 +98,7 @@ def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
         daemon.kill()
     counts = Counter(in_sqlite(tmp_path))
     assert sorted(counts) == [f"VW{number:032x}" for number in range(600)]
-    letters = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
     done = checkpoints(lease_store)
     assert done.pop("shardId-000000000000", "SHARD_END.0").startswith("SHARD_END")  # KCL deletes such rows in the end

@@ -45,7 +45,7 @@ def test_every_event_ends_as_a_row_a_skip_or_a_dead_letter(kinesis: Any, endpoin
     assert "skipped 1" in done.stderr
     assert "dead letters 1" in done.stderr
     assert "+1555" not in done.stderr
-    [letters] = (tmp_path / "dead-letters").rglob("*.jsonl")
+    [letters] = (tmp_path / "dead-letters").rglob("*.dead-letters")
     assert json.loads(letters.read_text())["reason"] == "not-json"
     assert letters.stat().st_mode & 0o777 == 0o600
     again = run(tmp_path, endpoint, "--sink", "jsonl:rows", "--until-caught-up")

@@ -100,7 +100,7 @@ def test_an_event_ends_in_the_sinks_that_the_environment_names(monkeypatch: pyte
         ("EV3", "twilio-events", "shardId-000000000006", 1),
         ("EV4", "twilio-events", "shardId-000000000006", 0),
     ]
-    letters = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
 
 

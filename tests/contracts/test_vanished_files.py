@@ -1,0 +1,239 @@
+"""A file or folder that is deleted or replaced while in use: nothing is written into it, and the operator is told."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import LeaseTableUnavailable, SinkUnavailable
+from consumer.leases import Change, Lease, Scope
+from consumer.leases import lease as steps
+from consumer.leases.lease import Worker
+from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.records import SHARD_END
+from consumer.sinks import Sink, jsonl, sqlite
+from tests.contracts.places import OPEN, chunk, connect
+
+ME = Worker("me", "a1")
+ROW = Lease("shardId-000000000000", owner="me")
+CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
+    "scan": lambda table: table.scan(),
+    "read": lambda table: table.read([ROW.shard_id]),
+    "create": lambda table: table.create(replace(ROW, shard_id="shardId-000000000001")),
+    "write": lambda table: table.write([Change(ROW, steps.renewed(ROW, ME, None))]),
+    "want": lambda table: table.want(ROW, "peer"),
+    "delete": lambda table: table.delete(replace(ROW, checkpoint=SHARD_END)),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "rows.db"
+
+
+@pytest.fixture
+def sink(file: Path) -> Sink:
+    """A sink that has written the rows 1 and 2."""
+    sink = connect(sqlite, f"sqlite:{file}")
+    sink.check()
+    sink.write(chunk([1, 2]))
+    return sink
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
+    """A lease table with one row, which has read and written."""
+    table = SqliteLeaseTable(tmp_path / "leases.db", Scope("calls", "twilio-events", 1.0))
+    table.check()
+    table.create(ROW)
+    assert list(table.scan()) == [ROW]
+    yield table
+    table.close()
+
+
+def rows(file: Path) -> list[int]:
+    with closing(sqlite3.connect(file)) as reader:
+        return [row[0] for row in reader.execute("SELECT id FROM things ORDER BY id")]
+
+
+def move(file: Path, to: Path) -> None:
+    """Move a database with what is beside it, as an operator would."""
+    for suffix in ("", "-wal", "-shm"):
+        os.rename(f"{file}{suffix}", f"{to}{suffix}")
+
+
+def test_rows_are_never_written_into_a_deleted_file(sink: Sink, file: Path) -> None:
+    """However often it is tried; the error names the file and says what to do."""
+    for path in file.parent.iterdir():
+        path.unlink()
+    for _ in range(3):
+        with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: deleted or moved .* put it back, or restart"):
+            sink.write(chunk([3]))
+    assert not file.exists(), "a new file would hide that the rows before are gone"
+
+
+def test_a_file_that_is_put_back_is_written_again(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """Without a restart, and with what it held before."""
+    move(file, tmp_path / "away.db")
+    with pytest.raises(SinkUnavailable, match="deleted or moved"):
+        sink.write(chunk([3]))
+    with closing(sqlite3.connect(tmp_path / "away.db")) as backup:
+        backup.execute("VACUUM INTO ?", [str(file)])
+    sink.write(chunk([3]))
+    assert rows(file) == [1, 2, 3]
+
+
+def test_a_replaced_file_is_said_and_then_written(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """Rotated by hand: one error that says where the rows before are; then the new file, which may be empty."""
+    move(file, tmp_path / "old.db")
+    file.touch()
+    with pytest.raises(SinkUnavailable, match=r"rows\.db: replaced by another file"):
+        sink.write(chunk([3]))
+    sink.write(chunk([3]))
+    assert rows(file) == [3]
+    assert rows(tmp_path / "old.db") == [1, 2]
+
+
+def test_a_deleted_write_ahead_log_counts_and_its_rows_are_saved(sink: Sink, file: Path) -> None:
+    """They are still in the file that SQLite has open: closing copies them into the database."""
+    Path(f"{file}-wal").unlink()
+    with pytest.raises(SinkUnavailable, match=r"rows\.db-wal: deleted"):
+        sink.write(chunk([3]))
+    sink.write(chunk([3]))
+    assert rows(file) == [1, 2, 3]
+
+
+def test_a_file_deleted_during_a_write_has_not_been_written(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """The comparison before the write came too early, so there is one after it."""
+    batch = chunk([3])
+
+    class Deleting:
+        name = batch.name
+
+        def __len__(self) -> int:
+            return len(batch)
+
+        def __iter__(self) -> Iterator[object]:
+            move(file, tmp_path / "away.db")
+            return iter(batch)
+
+    with pytest.raises(SinkUnavailable, match="deleted or moved"):
+        sink.write(Deleting())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_no_call_uses_a_deleted_lease_table(table: SqliteLeaseTable, tmp_path: Path, call: str, suffix: str) -> None:
+    """Reads too: a lease that was read from a deleted file is nobody's."""
+    (tmp_path / f"leases.db{suffix}").unlink()
+    with pytest.raises(LeaseTableUnavailable, match=rf"--leases .*leases\.db{suffix}: deleted or moved"):
+        CALLS[call](table)
+    if not suffix:
+        with pytest.raises(LeaseTableUnavailable, match="put it back, or restart"):
+            CALLS[call](table)
+        assert not (tmp_path / "leases.db").exists()
+
+
+def test_a_lease_table_whose_log_was_deleted_goes_on_with_its_rows(table: SqliteLeaseTable, tmp_path: Path) -> None:
+    """Both connections are closed, so that SQLite saves what only the log held."""
+    (tmp_path / "leases.db-wal").unlink()
+    with pytest.raises(LeaseTableUnavailable):
+        table.scan()
+    assert list(table.scan()) == [ROW]
+
+
+def test_a_lease_table_that_is_put_back_is_used_again(table: SqliteLeaseTable, tmp_path: Path) -> None:
+    """From a backup: it has our rows."""
+    with closing(sqlite3.connect(tmp_path / "leases.db")) as original:
+        original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"leases.db{suffix}").unlink()
+    with pytest.raises(LeaseTableUnavailable):
+        table.scan()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "leases.db")
+    assert list(table.scan()) == [ROW]
+    assert table.write([Change(ROW, steps.renewed(ROW, ME, None))])[0].done
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_empty_lease_table_in_the_place_of_ours_is_not_taken_for_a_first_start(
+    table: SqliteLeaseTable, tmp_path: Path, call: str
+) -> None:
+    """The worker would make new rows and begin the stream anew, from `--from latest` even with a loss."""
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"leases.db{suffix}").unlink()
+    other = SqliteLeaseTable(tmp_path / "leases.db", Scope("calls", "another-stream", 1.0))
+    other.check()
+    other.create(ROW)
+    other.close()
+    with pytest.raises(LeaseTableUnavailable, match="replaced"):
+        CALLS[call](table)
+    for _ in range(2):
+        with pytest.raises(LeaseTableUnavailable, match="holds no leases of application 'calls' any more"):
+            CALLS[call](table)
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.rglob("*") if path.is_file())
+
+
+def test_a_deleted_directory_is_not_made_again(tmp_path: Path) -> None:
+    """Under a disk that was unmounted the rows would be where nobody looks; made anew by hand it is used again."""
+    sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
+    sink.check()
+    sink.write(chunk([1]))
+    shutil.rmtree(tmp_path / "rows")
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=r"--sink .*/rows: deleted or moved .* put it back"):
+            sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    assert not (tmp_path / "rows").exists()
+    (tmp_path / "other").touch()  # takes the inode, which could otherwise be the same again
+    (tmp_path / "rows").mkdir()
+    with pytest.raises(SinkUnavailable, match="replaced by another directory"):
+        sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    assert files(tmp_path / "rows") == ["shard-2-2.jsonl"]
+
+
+def test_another_disk_in_the_place_of_a_directory_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there once a disk is unmounted; with the last file in it, it is the same one, mounted again."""
+    sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
+    sink.check()
+    sink.write(chunk([1]))
+    monkeypatch.setattr(jsonl, "identity_of", lambda path: (path.stat().st_dev + 1, path.stat().st_ino))
+    (tmp_path / "rows").rename(tmp_path / "disk")
+    (tmp_path / "rows").mkdir()
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match="on another disk than before"):
+            sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    assert files(tmp_path / "rows") == []
+    (tmp_path / "rows").rmdir()
+    (tmp_path / "disk").rename(tmp_path / "rows")
+    with pytest.raises(SinkUnavailable, match="replaced by another directory"):
+        sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    assert files(tmp_path / "rows") == ["shard-1-2.jsonl", "shard-2-2.jsonl"]
+
+
+def test_a_folder_that_was_tidied_away_is_made_again(tmp_path: Path) -> None:
+    """Old hours are deleted by whoever has read them."""
+    sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
+    sink.check()
+    sink.write(chunk([1]))
+    shutil.rmtree(tmp_path / "rows" / "dt=2026-01-01")
+    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    assert files(tmp_path / "rows") == ["shard-2-2.jsonl"]
