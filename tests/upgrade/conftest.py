@@ -1,0 +1,59 @@
+"""The earlier release, laid beside this one, and a stream for both."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.servers import kinesis_local
+from tests.integration.workers import STREAM, kinesis_client
+from tests.needs import need
+from tests.servers_dynamodb import dynamodb_local
+
+ROOT = Path(__file__).parents[2]
+EARLIER = "9524bcd"  # the first release that others may have run
+
+
+@pytest.fixture(scope="session")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the code of the earlier release."""
+    archived = subprocess.run(
+        ["git", "archive", EARLIER, "consumer", "schemas"], cwd=ROOT, capture_output=True, check=False
+    )
+    need(archived.returncode == 0, f"git with the history of this project ({EARLIER})")
+    folder = tmp_path_factory.mktemp("earlier")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archived.stdout, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    with kinesis_local() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[str]:
+    with dynamodb_local() as url:
+        yield url
+
+
+@pytest.fixture
+def kinesis(endpoint: str) -> Iterator[Any]:
+    client = kinesis_client(endpoint)
+    client.create_stream(StreamName=STREAM, ShardCount=2)
+    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    yield client
+    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
+    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    client.close()
+
+
+@pytest.fixture
+def leases(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A lease table that both releases share."""
+    if request.param == "sqlite":
+        return "sqlite:call-consumer.db"
+    return f"dynamodb:{tmp_path.name}?endpoint_url={request.getfixturevalue('dynamodb')}"
