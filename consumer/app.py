@@ -34,7 +34,7 @@ from consumer.records import LATEST, TRIM_HORIZON, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
-from consumer.streams.kinesis import KinesisStream, kinesis_client
+from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
 from consumer.telemetry.metrics import Metrics
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
@@ -68,9 +68,9 @@ def parts(settings: Settings) -> Parts:
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
     rows, dead_letters = _sinks(settings)
-    client = kinesis_client(settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
+    connect = partial(kinesis_client, settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
     return Parts(
-        KinesisStream(settings.stream, client),
+        KinesisStream(settings.stream, connect(), lambda: connect(PATIENT_TIMEOUT)),
         _leases(settings),
         rows,
         dead_letters,
@@ -216,7 +216,7 @@ def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
         note = "checkpoints, and where the first start began, win over --from"
         structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
     for row in rows:
-        if row.stream_created_at is not None and row.stream_created_at != summary.created_at:
+        if row.stream_created_at is not None and not summary.made_at(row.stream_created_at):
             raise ConfigurationError(
                 f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"
                 f" was made at {summary.created_at:%F %T}: name another --application or another lease table"

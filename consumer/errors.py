@@ -5,6 +5,8 @@ ConsumerError
 ├── Retryable                    the same step later; may carry `retry_after` seconds
 │   ├── Throttled                the shard's read limits are used up
 │   ├── StreamUnavailable        the stream does not answer, or refuses for now
+│   │   ├── IncompleteResponse   a response lacks what it must have: nothing follows from it, ask again
+│   │   └── ReadTimedOut         the response did not arrive in time, or not to its end: ask for less
 │   ├── LeaseTableUnavailable    the lease table does not answer, or another write to the lease is under way
 │   ├── LeaseStale               the lease may have run out: wait for a renewal to tell
 │   └── SinkUnavailable          the sink does not take anything now
@@ -46,6 +48,14 @@ class Throttled(Retryable):
 
 class StreamUnavailable(Retryable):
     """The stream does not answer."""
+
+
+class IncompleteResponse(StreamUnavailable):
+    """The stream's response is incomplete."""
+
+
+class ReadTimedOut(StreamUnavailable):
+    """The stream's response did not arrive in time."""
 
 
 class LeaseTableUnavailable(Retryable):

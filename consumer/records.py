@@ -9,7 +9,7 @@ dataclasses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -76,7 +76,7 @@ class Shard:
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A Kinesis record as fetched: `data` is what the producer put, `arrived_at` is in epoch seconds."""
+    """A Kinesis record as fetched: `data` is what the producer put, `arrived_at` epoch seconds, 0.0 when unknown."""
 
     sequence: int
     partition_key: str
@@ -149,15 +149,16 @@ Outcome = Row | DeadLetter | Skipped
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One answer of a shard: records in order, and where to go on.
+    """One well-formed response of a shard: its records, and where to go on.
 
-    `next_iterator` is None at the end of the shard; `children` is then what a reshard made of it (it may be empty:
-    some emulators leave it out). `millis_behind` is how far the answer is from the tip, in milliseconds.
+    `next_iterator` is None at the end of the shard, and also in responses of some emulators and proxies that mean
+    nothing by it; `children` is what a reshard made of an ended shard (some emulators leave it out). `millis_behind` is
+    how far the response is from the tip in milliseconds, as the service computes it; None when it does not say.
     """
 
     records: Sequence[Record]
     next_iterator: str | None
-    millis_behind: int
+    millis_behind: int | None
     children: Sequence[Shard] = ()
     size: int = 0  # bytes of `data` in all
 
@@ -171,6 +172,10 @@ class StreamSummary:
     created_at: datetime
     server_time: datetime
     retention: float = 86_400.0  # seconds
+
+    def made_at(self, instant: datetime | None) -> bool:
+        """Return whether this is the stream that was created at `instant`; True when nobody knows."""
+        return instant is None or abs(self.created_at - instant) < timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)

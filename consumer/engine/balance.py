@@ -240,6 +240,8 @@ class Balance:
         until = self._fleet.until
         if until is None or not self._holdings.discovered or not self._rows or self._holdings.table.unreadable():
             return False
+        if not self._holdings.every_shard_has_a_row(list(self._rows.values())):
+            return False
         return all(row.ended or self._read_to(row, until) for row in self._rows.values())
 
     def _read_to(self, row: Lease, until: datetime) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumer.engine.lineage import Origin, missing
+from consumer.engine.lineage import Origin, complete, covered, missing, unfinished
 from consumer.engine.scheduler import Lane, Scheduler
 from consumer.engine.shard_consumer import ShardConsumer
 from consumer.engine.surroundings import Surroundings
@@ -47,7 +47,8 @@ class Holdings:
         self.draining = False
         self.taking = threading.Lock()  # held while leases are taken: a drain waits for those that are under way
         self._undelivered: list[str] = []
-        self.discovered = False  # the stream has been listed once, so every shard that it had has a row
+        self.discovered = False  # a listing that can be believed was made, and every shard of it has a row
+        self.listed_beside: frozenset[str] | None = None  # the unfinished rows to which that listing had to add nothing
         self.log = world.log.bind()
         self._scheduler = scheduler
 
@@ -67,6 +68,10 @@ class Holdings:
         running = self.running.values()  # before the others: a shard is in one of them at any time
         return [consumer.shard_id for consumer in running if consumer.undelivered] + self._undelivered
 
+    def every_shard_has_a_row(self, rows: Sequence[Lease]) -> bool:
+        """Return whether no row is missing: they cover all hash keys, or a believed listing had nothing to add."""
+        return covered(rows) or self.listed_beside == unfinished(rows)
+
     def reap(self) -> None:
         """Forget the shards that are over."""
         if self.draining:
@@ -76,14 +81,16 @@ class Holdings:
     def register(self, parent: Lease, children: Sequence[Shard]) -> tuple[str, ...]:
         """Make sure that the children of a finished shard have rows; returns their names.
 
-        An answer that names no children is not believed: some emulators leave them out, so the stream is asked.
+        The stream is asked too: some emulators name no children, or nothing but their names. Of a listing that lacks
+        shards the children alone get rows, as nothing can be said of the others.
         """
         shards = list(self.world.stream.shards())
+        named = {child.shard_id for child in children}
+        family = [shard for shard in shards if shard.shard_id in named or parent.shard_id in shard.parents]
         listed = {shard.shard_id for shard in shards}
-        self.add_rows(shards + [child for child in children if child.shard_id not in listed])
-        known = {child.shard_id for child in children}
-        known |= {shard.shard_id for shard in shards if parent.shard_id in shard.parents}
-        return tuple(sorted(known))
+        unlisted = [child for child in children if child.shard_id not in listed]
+        self.add_rows((shards if complete(shards) else family) + unlisted)
+        return tuple(sorted(named | {shard.shard_id for shard in family}))
 
     def add_rows(self, shards: Sequence[Shard]) -> list[Lease]:
         """Make the rows that a listing calls for; returns all rows as they were before."""

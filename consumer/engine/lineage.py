@@ -94,13 +94,38 @@ def tombstones(rows: Sequence[Lease], listed: Collection[str]) -> list[Lease]:
     return [row for row in rows if row.ended and row.shard_id not in listed and row.shard_id not in started]
 
 
+def complete(shards: Sequence[Shard]) -> bool:
+    """Return whether a listing can be the whole stream: the shards without listed children cover all hash keys."""
+    parents = {parent for shard in shards for parent in shard.parents}
+    return _cover([shard.hash_range for shard in shards if shard.shard_id not in parents])
+
+
+def doubtful(shards: Sequence[Shard]) -> bool:
+    """Return whether a listing may lack shards although it is `complete`: a child of a closed one, or a parent.
+
+    A stream does look like this for a while: children follow a moment later, and parents go with the retention.
+    """
+    listed = {shard.shard_id for shard in shards}
+    parents = {parent for shard in shards for parent in shard.parents}
+    return not parents <= listed or any(shard.closed and shard.shard_id not in parents for shard in shards)
+
+
+def unfinished(rows: Iterable[Lease]) -> frozenset[str]:
+    """Return the shards whose rows have not ended."""
+    return frozenset(row.shard_id for row in rows if not row.ended)
+
+
 def covered(rows: Sequence[Lease]) -> bool:
     """Do the unfinished rows cover all hash keys? If not, or if nobody can tell, some shard has no row."""
-    ranges = sorted(row.hash_range for row in rows if not row.ended)
+    ranges = [row.hash_range for row in rows if not row.ended]
     if len(ranges) > 1 and FULL_HASH_RANGE in ranges:
         return False  # a KCL 1.x row does not say its range
+    return _cover(ranges)
+
+
+def _cover(ranges: Iterable[tuple[int, int]]) -> bool:
     reached = 0
-    for first, last in ranges:
+    for first, last in sorted(ranges):
         if first > reached:
             return False
         reached = max(reached, last + 1)

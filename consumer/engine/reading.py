@@ -8,10 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from operator import ge
 
+from consumer.engine.portion import MOST_RECORDS, Portion
+from consumer.engine.shard_end import ShardEnd
 from consumer.engine.surroundings import Surroundings
-from consumer.errors import ShardGone, StreamUnavailable
+from consumer.errors import IncompleteResponse, ReadTimedOut, ShardGone
 from consumer.leases import Lease
 from consumer.records import Fetched, Position, Record, Shard
 
@@ -23,20 +27,56 @@ LARGEST_ANSWER = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
 # While an answer is read, each byte of data is there as JSON in base64, in pieces and put together, and decoded.
 COPIES_IN_FLIGHT = 4
+# Records of one millisecond may follow in the next answer, and clocks are compared in whole seconds.
+ARRIVAL_MARGIN = timedelta(seconds=1)
+# Answers in a row that find nothing more before a run that ends when it has caught up believes it. The first may be
+# wrong, as emulators compute the distance from the tip in their own ways; more of them where it is not said at all.
+AGREEING, AGREEING_WITHOUT_LAG = 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a read brought, and how it was asked for: at what time, with an iterator made just now, for how many."""
+
+    fetched: Fetched
+    fresh: Sequence[Record]
+    iterator: str
+    asked: datetime
+    new_iterator: bool
+    limit: int
+
+    @property
+    def found_nothing(self) -> bool:
+        """Nothing new came although there was room for it; a new iterator brings the last record once more."""
+        return not self.fresh and len(self.fetched.records) < self.limit
+
+    @property
+    def proves_end(self) -> bool:
+        """Nothing follows the last record, as far as a response can show it."""
+        return self.found_nothing and self.new_iterator and self.fetched.millis_behind == 0
+
+    @property
+    def arrived(self) -> datetime | None:
+        """When the last new record arrived, if that is known."""
+        last = self.fresh[-1].arrived_at if self.fresh else 0.0
+        return datetime.fromtimestamp(last, UTC) if last else None
 
 
 class Reading:
     """The reading of one shard from one checkpoint on. `start` is that checkpoint, or where the last batch ended.
 
-    `ended`: the last answer is here, and names the `children`. `at_tip`: there was nothing more to fetch.
-    `read_to`: everything that had arrived by then is fetched.
+    `ended`: everything is fetched, and these are the `children`. `at_tip`: there was nothing more to fetch, as the
+    stream says; `settled`: another answer agreed. `read_to`: everything that had arrived by then is fetched.
     """
 
     def __init__(self, lease: Lease, world: Surroundings) -> None:
         self._lease, self._world = lease, world
+        self._portion = Portion()
+        self._end = ShardEnd(lease, world.stream)
         self._estimate = FIRST_ESTIMATE
         self._asked_at = float("-inf")
         self._lock, self._under_way = threading.Lock(), False
+        self._unknown = False  # the stream said lately that it does not know the shard
         self.start_from(lease.start)
 
     def start_from(self, start: Position) -> None:
@@ -45,7 +85,8 @@ class Reading:
         self.backlog: deque[Record] = deque()
         self._fetched: int | None = None  # the last sequence number fetched
         self._iterator: str | None = None
-        self.ended, self.at_tip = False, False
+        self.ended, self.at_tip, self.settled = False, False, False
+        self._agreeing = 0
         self.children: Sequence[Shard] = ()
         self.read_to: datetime | None = None
 
@@ -75,20 +116,21 @@ class Reading:
         """
         self._asked_at = now
         try:
-            asked, fetched = self._read()
+            answer = self._read()
         except ShardGone:
-            self._gone()
+            self._iterator, self._unknown = None, True
+            self._end.gone(now)
+            self.ended = True
             return None
-        self._iterator, self.ended = fetched.next_iterator, fetched.next_iterator is None
-        self.children = fetched.children
-        fresh = [record for record in fetched.records if self._fetched is None or record.sequence > self._fetched]
-        if fresh:
-            self.backlog.extend(fresh)
-            self._fetched = fresh[-1].sequence
-            self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
-        self.at_tip = fetched.millis_behind == 0
-        self.read_to = asked - timedelta(milliseconds=fetched.millis_behind)
-        return fetched
+        except (IncompleteResponse, ReadTimedOut):
+            self._iterator = None
+            self._portion.timed_out()
+            raise
+        self._end.answered()
+        self._keep(answer)
+        self._judge_tip(answer)
+        self._go_on(answer, now)
+        return answer.fetched
 
     @contextmanager
     def under_way(self) -> Iterator[bool]:
@@ -96,27 +138,86 @@ class Reading:
         with self._lock:
             yield self._under_way
 
-    def _read(self) -> tuple[datetime, Fetched]:
-        """The next answer, and what time it was when it was asked for."""
+    def _read(self) -> Answer:
+        """The next answer, and how it was asked for."""
         self._under_way = True
         try:
-            if self._iterator is None:
+            if self._unknown:
+                self._end.check_stream()
+            iterator, again = self._iterator, 0
+            if iterator is None:
                 after = self.start if self._fetched is None else Position.of(self._fetched)
-                self._iterator = self._world.stream.open(self._lease.shard_id, after)
-            return self._world.server_time(), self._world.stream.fetch(self._iterator)
+                iterator = self._iterator = self._world.stream.open(self._lease.shard_id, after)
+                again = 0 if self._fetched is None else 1
+                new_iterator = True
+            else:
+                new_iterator = False
+            asked, limit = self._world.server_time(), min(MOST_RECORDS, self._portion.records + again)
+            fetched = self._world.stream.fetch(iterator, limit, self._portion.cut)
+            self._unknown = False
+            return Answer(fetched, self._fresh(fetched.records), iterator, asked, new_iterator, limit)
         finally:
             with self._lock:
                 self._under_way = False
 
-    def _gone(self) -> None:
-        """The stream does not know the shard: the end of it only if the stream is the one that the rows belong to.
+    def _fresh(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that were not fetched before, in order and once each, however they came."""
+        last = self._fetched
+        fresh = records if last is None else [record for record in records if record.sequence > last]
+        numbers = [record.sequence for record in fresh]
+        if any(map(ge, numbers, numbers[1:])):
+            return sorted({record.sequence: record for record in fresh}.values(), key=lambda record: record.sequence)
+        return fresh
+
+    def _keep(self, answer: Answer) -> None:
+        fetched, fresh = answer.fetched, answer.fresh
+        self._portion.answered(len(fetched.records), fetched.size)
+        if fresh:
+            self.backlog.extend(fresh)
+            self._fetched = fresh[-1].sequence
+            self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
+
+    def _judge_tip(self, answer: Answer) -> None:
+        """Find out what has surely been read, however the distance from the tip is computed.
+
+        An answer with records shows no more than when they arrived. One that finds nothing shows that all is read, but
+        in a run that ends once it has caught up, a new iterator has to agree.
+        """
+        behind = answer.fetched.millis_behind
+        at_tip = behind == 0 if behind is not None else answer.found_nothing
+        self._agreeing = at_tip + (0 if answer.fresh or not at_tip else self._agreeing)
+        enough = AGREEING if behind is not None else AGREEING_WITHOUT_LAG
+        checked = answer.found_nothing and answer.new_iterator and self._agreeing >= enough
+        self.settled = at_tip and (checked or (self.settled and answer.found_nothing))
+        self.at_tip = at_tip
+        if self.settled or (answer.found_nothing and behind == 0 and not self._world.pace.eager):
+            self._reach(answer.asked)
+        elif answer.arrived is not None:
+            self._reach(min(answer.arrived - ARRIVAL_MARGIN, answer.asked - timedelta(milliseconds=behind or 0)))
+
+    def _reach(self, instant: datetime) -> None:
+        self.read_to = max(self.read_to, instant) if self.read_to else instant
+
+    def _go_on(self, answer: Answer, now: float) -> None:
+        """Take the next iterator, or see whether the shard has ended where there is none.
 
         Raises:
-            StreamUnavailable: it is another stream of that name, or it is not active.
+            IncompleteResponse: it has not, as far as anybody can tell.
         """
-        summary = self._world.stream.summary()
-        listed = any(shard.shard_id == self._lease.shard_id for shard in self._world.stream.shards())
-        made = self._lease.stream_created_at
-        if listed or not summary.active or (made is not None and made != summary.created_at):
-            raise StreamUnavailable("the stream does not know a shard that it should have")
-        self.ended = True
+        fetched = answer.fetched
+        stuck = bool(fetched.records) and fetched.next_iterator == answer.iterator
+        check = self.at_tip and not self.settled and self._world.pace.eager
+        self._iterator = None if stuck or check else fetched.next_iterator
+        if fetched.next_iterator is not None:
+            if stuck and not answer.fresh:
+                raise IncompleteResponse("GetRecords: the same records come again and again")
+            return
+        children = [self._own(child) for child in fetched.children if child.shard_id != self._lease.shard_id]
+        if children or (answer.proves_end and self._end.closed(now)):
+            self.ended, self.children = True, children
+        elif not answer.fresh:
+            raise IncompleteResponse("GetRecords: no next iterator, yet nothing shows that the shard has ended")
+
+    def _own(self, child: Shard) -> Shard:
+        """A child as it was named, with this shard as its parent where no parent was named."""
+        return child if child.parents else replace(child, parents=(self._lease.shard_id,))

@@ -14,6 +14,7 @@ from consumer.engine.reading import Reading
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.errors import (
+    ConfigurationError,
     IteratorExpired,
     LeaseLost,
     LeaseStale,
@@ -111,7 +112,12 @@ class ShardConsumer:
     # The state machine -----------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> float | None:
-        """Do the next piece of work; never raises but for `OutputClosed`, which is nobody's fault and ends the run."""
+        """Do the next piece of work.
+
+        Raises:
+            OutputClosed: nobody reads the rows any more; the run ends.
+            ConfigurationError: nothing could ever be read; the run ends.
+        """
         try:
             delay: float | None = self._advance(now)
         except LeaseLost:
@@ -122,6 +128,9 @@ class ShardConsumer:
             delay = None
         except OutputClosed:
             self._output_closed = True
+            self.abandon()
+            raise
+        except ConfigurationError:
             self.abandon()
             raise
         except IteratorExpired:
@@ -218,8 +227,9 @@ class ShardConsumer:
             self._log.error("shard.trimmed", lost="all records between the checkpoint and the end of the retention")
             return 0.0
         self.tenure.throughput.add(fetched.size)
-        self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
-        if reading.backlog or reading.ended or not reading.at_tip:
+        if fetched.millis_behind is not None:
+            self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
+        if reading.backlog or reading.ended or not reading.at_tip or (pace.eager and not reading.settled):
             return 0.0
         return max(0.0, min(pace.poll_interval, self._buffer.ripe_in(now)))
 

@@ -18,7 +18,10 @@ class Stream(Protocol):
         ...
 
     def shards(self) -> Sequence[Shard]:
-        """List every shard, open and closed, that the stream still knows; all pages."""
+        """List every shard, open and closed, that the stream still knows; all pages, each shard once.
+
+        A listing may lack shards all the same: `lineage.complete` tells whether it can be believed.
+        """
         ...
 
     def open(self, shard_id: str, position: Position) -> str:
@@ -31,12 +34,15 @@ class Stream(Protocol):
         """
         ...
 
-    def fetch(self, iterator: str) -> Fetched:
-        """Read once.
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        """Read once, at most `limit` records; `patient` waits longer for the response than usual.
 
         Raises:
             IteratorExpired: iterators live 300 seconds (AWS GetShardIterator).
             ShardGone: the stream does not know the shard.
+            IncompleteResponse: the response lacks its records, or is none.
+            ReadTimedOut: the response did not arrive in time, or not to its end.
+            ConfigurationError: reading is denied, and nothing was ever read.
         """
         ...
 

@@ -194,7 +194,7 @@ class KclWorker:
     def _read(self, shard_id: str) -> None:
         after = self.held[shard_id].start
         iterator = self.iterators.get(shard_id) or self.client.open(shard_id, after)
-        fetched = self.client.fetch(iterator)
+        fetched = self.client.fetch(iterator, 10_000)
         shard = self.fleet.stream.shards[shard_id].shard
         process = processor(shard)
         last = after

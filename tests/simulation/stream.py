@@ -110,7 +110,7 @@ class SimClient:
             start = next((i for i, r in enumerate(records) if r.arrived_at >= since), len(records))
         return self._iterator(shard_id, start)
 
-    def fetch(self, iterator: str) -> Fetched:
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         self._trouble()
         shard_id, start, made = self._iterators[iterator]
         if self._world.now - made > 300 or self._faults.happens("expire"):
@@ -119,7 +119,9 @@ class SimClient:
             raise Throttled
         shard = self._stream.shards[shard_id]
         stop = (
-            start if self._faults.happens("sparse") else min(len(shard.records), start + self._world.rng.randint(1, 12))
+            start
+            if self._faults.happens("sparse")
+            else min(len(shard.records), start + min(limit, self._world.rng.randint(1, 12)))
         )
         records = shard.records[start:stop]
         behind = (

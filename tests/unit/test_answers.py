@@ -2,16 +2,15 @@
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import HTTPClientError
 
-from consumer.errors import StreamUnavailable
-from consumer.records import Record
+from consumer.errors import IncompleteResponse
+from consumer.records import FULL_HASH_RANGE, TRIM_HORIZON, Record, Shard
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 
 RECORD = {
@@ -37,25 +36,22 @@ class _Raw:
         yield self._body
 
 
-def stream(monkeypatch: pytest.MonkeyPatch, bodies: Sequence[bytes], asked: list[int] | None = None) -> KinesisStream:
-    """A stream whose reads are answered with these, one after the other; `asked` gets for how many records each was."""
+def stream(monkeypatch: pytest.MonkeyPatch, body: bytes) -> KinesisStream:
+    """A stream whose calls are all answered with this body."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     client = kinesis_client("stream", "us-east-1", None, 1)
-    rest = iter(bodies)
 
-    def answer(request: Any, **_: object) -> AWSResponse:
-        if asked is not None:
-            asked.append(json.loads(request.body)["Limit"])
-        return AWSResponse("http://stream.invalid/", 200, HTTPHeaders(), _Raw(next(rest)))
+    def answer(**_: object) -> AWSResponse:
+        return AWSResponse("http://stream.invalid/", 200, HTTPHeaders(), _Raw(body))
 
-    client.meta.events.register("before-send.kinesis.GetRecords", answer)
+    client.meta.events.register("before-send.kinesis", answer)
     return KinesisStream("stream", client)
 
 
 def fetched(monkeypatch: pytest.MonkeyPatch, body: bytes) -> Any:
     """What the stream makes of one answer of the service."""
-    return stream(monkeypatch, [body]).fetch("iterator")
+    return stream(monkeypatch, body).fetch("iterator", 20)
 
 
 def test_an_answer_is_read_as_kinesis_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,27 +61,101 @@ def test_an_answer_is_read_as_kinesis_writes_it(monkeypatch: pytest.MonkeyPatch)
     assert (answer.next_iterator, answer.millis_behind, answer.size) == ("next", 3, 2)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"Records": [{}]}', b'{"Records": [{"Data": "%"}]}', b'"\xff'])
-def test_what_is_no_answer_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    """Such as a proxy's page; nothing of it is in the message."""
-    with pytest.raises(StreamUnavailable) as caught:
+WHOLE = json.dumps(ANSWER).encode()
+INCOMPLETE = {
+    "nothing": b"",
+    "an empty object": b"{}",
+    "a message": b'{"message": "html"}',
+    "a page": b"<html>",
+    "half a body": WHOLE[: len(WHOLE) // 2],
+    "a list": b"[]",
+    "a string": b'"html"',
+    "null": b"null",
+    "bytes": b'"\xff',
+    "no Records": b'{"NextShardIterator": "next", "MillisBehindLatest": 0}',
+    "Records null": b'{"Records": null, "NextShardIterator": "next", "MillisBehindLatest": 0}',
+    "Records of a wrong type": b'{"Records": "html"}',
+    "a record of a wrong type": b'{"Records": ["html"]}',
+    "an empty record": b'{"Records": [{}]}',
+    "a record without a number": b'{"Records": [{"SequenceNumber": "", "Data": ""}]}',
+    "a record without data": b'{"Records": [{"SequenceNumber": "1", "Data": null}]}',
+    "data that is not base64": b'{"Records": [{"SequenceNumber": "1", "Data": "%"}]}',
+    "an iterator of a wrong type": b'{"Records": [], "NextShardIterator": {"html": 1}}',
+    "a distance of a wrong type": b'{"Records": [], "MillisBehindLatest": "html"}',
+    "a child without a name": b'{"Records": [], "ChildShards": [{"ParentShards": []}]}',
+}
+
+
+@pytest.mark.parametrize("body", INCOMPLETE.values(), ids=INCOMPLETE)
+def test_an_incomplete_response_to_a_read_says_nothing(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """It is asked for again, and nothing of its content is in the message."""
+    with pytest.raises(IncompleteResponse) as caught:
         fetched(monkeypatch, body)
-    assert HTTPClientError.__name__ in str(caught.value)
+    assert "GetRecords: the response is" in str(caught.value)
     assert "html" not in str(caught.value)
 
 
-def test_asks_for_as_many_records_as_come_to_2_mib(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few while nothing is known of their size; an answer without any says nothing new."""
-    sizes = [[], [1024], [2048, 0], [], [4 * 1024 * 1024], [0], [1]]
-    asked: list[int] = []
-    source = stream(monkeypatch, [answer(each) for each in sizes], asked)
-    for _ in sizes:
-        source.fetch("iterator")
-    assert asked == [20, 20, 2048, 2048, 2048, 1, 1]
+@pytest.mark.parametrize("body", [b"{}", b'{"Shards": null}', b'{"Shards": [{}]}', b'{"Shards": "s"}', b"<html>"])
+def test_an_incomplete_listing_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """An absent member says nothing about the stream."""
+    with pytest.raises(IncompleteResponse):
+        stream(monkeypatch, body).shards()
 
 
-def answer(sizes: Sequence[int]) -> bytes:
-    """An answer of records of these sizes."""
-    return json.dumps(
-        {"Records": [{**RECORD, "Data": base64.b64encode(bytes(size)).decode()} for size in sizes]}
-    ).encode()
+def test_pages_that_have_no_end_are_no_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same token again would bring the same page for ever."""
+    with pytest.raises(IncompleteResponse):
+        stream(monkeypatch, b'{"Shards": [], "NextToken": "again"}').shards()
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"ShardIterator": null}', b'{"ShardIterator": ""}', b'{"ShardIterator": 1}'])
+def test_an_iterator_that_is_missing_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """An empty one would be refused at each read."""
+    with pytest.raises(IncompleteResponse):
+        stream(monkeypatch, body).open("shard", TRIM_HORIZON)
+
+
+@pytest.mark.parametrize(
+    ("child", "found"),
+    [
+        ({}, Shard("child")),
+        ({"ParentShards": None, "HashKeyRange": None}, Shard("child")),
+        ({"ParentShards": ["one", "other"]}, Shard("child", ("one", "other"))),
+        (
+            {"ParentShards": ["one"], "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**127)}},
+            Shard("child", ("one",), (0, 2**127)),
+        ),
+    ],
+)
+def test_children_are_taken_as_far_as_they_are_described(
+    monkeypatch: pytest.MonkeyPatch, child: dict[str, Any], found: Shard
+) -> None:
+    """Some emulators name nothing but their ids."""
+    body = json.dumps({"Records": [], "MillisBehindLatest": 0, "ChildShards": [{"ShardId": "child", **child}]})
+    assert fetched(monkeypatch, body.encode()).children == [found]
+    assert found.hash_range in (FULL_HASH_RANGE, (0, 2**127))
+
+
+@pytest.mark.parametrize(
+    ("member", "behind"),
+    [
+        ("", None),
+        (', "MillisBehindLatest": null', None),
+        (', "MillisBehindLatest": -1', None),
+        (', "MillisBehindLatest": 1e30', None),
+        (', "MillisBehindLatest": "12"', 12),
+        (', "MillisBehindLatest": 0', 0),
+    ],
+)
+def test_a_distance_from_the_tip_that_cannot_be_is_unknown(
+    monkeypatch: pytest.MonkeyPatch, member: str, behind: int | None
+) -> None:
+    """Not said is something else than none."""
+    body = f'{{"Records": [], "NextShardIterator": "next"{member}}}'
+    assert fetched(monkeypatch, body.encode()).millis_behind == behind
+
+
+@pytest.mark.parametrize("member", ["", ', "NextShardIterator": null', ', "NextShardIterator": ""'])
+def test_an_empty_iterator_is_none(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
+    """It is never sent back."""
+    assert fetched(monkeypatch, f'{{"Records": []{member}}}'.encode()).next_iterator is None

@@ -41,10 +41,10 @@ def read(stream: KinesisStream, position: Position, answers: int = 100) -> list[
     iterator: str | None = stream.open(SHARD, position)
     records: list[Record] = []
     while answers and iterator:
-        fetched = stream.fetch(iterator)
+        fetched = stream.fetch(iterator, 10_000)
         records += fetched.records
         iterator, answers = fetched.next_iterator, answers - 1
-        if not fetched.records and fetched.millis_behind == 0:
+        if not fetched.records and not fetched.millis_behind:
             break
     return records
 
@@ -70,11 +70,12 @@ def test_each_position_opens_where_it_should(stream: KinesisStream) -> None:
 
 def test_an_answer_holds_no_more_than_it_may_and_says_how_far_the_tip_is(stream: KinesisStream) -> None:
     """Seven records at a time; behind until the last one."""
-    first = stream.fetch(stream.open(SHARD, TRIM_HORIZON))
+    first = stream.fetch(stream.open(SHARD, TRIM_HORIZON), 10_000)
     assert len(first.records) == 7
+    assert first.millis_behind is not None
     assert first.millis_behind > 0
     assert first.records[0].arrived_at == BEGAN - HISTORY
-    assert stream.fetch(stream.open(SHARD, LATEST)).millis_behind == 0
+    assert stream.fetch(stream.open(SHARD, LATEST), 10_000).millis_behind == 0
 
 
 @pytest.mark.parametrize("stream", [1, 20], indirect=True)
@@ -92,7 +93,7 @@ def test_every_event_becomes_a_row_of_its_own(stream: KinesisStream) -> None:
 def test_wrong_requests_are_refused(stream: KinesisStream) -> None:
     """An iterator that it did not give, and a shard that it does not have."""
     with pytest.raises(IteratorExpired):
-        stream.fetch("nonsense")
+        stream.fetch("nonsense", 10_000)
     with pytest.raises(ShardGone):
         stream.open("shardId-000000000002", TRIM_HORIZON)
 

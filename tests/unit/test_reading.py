@@ -51,7 +51,7 @@ class FiveRecords:
     def open(self, shard_id: str, position: Position) -> str:
         return "0"
 
-    def fetch(self, iterator: str) -> Fetched:
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         first = int(iterator)
         records = [Record(first + number, "key", 0.0, b"x") for number in range(1, 6)]
         return Fetched(records, str(first + 5), 1000, size=5_000_000)
@@ -63,7 +63,7 @@ class FiveRecords:
 class Busy(FiveRecords):
     """A stream that throttles every read."""
 
-    def fetch(self, iterator: str) -> Fetched:
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         raise Throttled("the stream throttles this shard")
 
 

@@ -67,7 +67,7 @@ class Script:
         self.journal.append(f"open {position}")
         return "iterator"
 
-    def fetch(self, iterator: str) -> Fetched:
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         self.during()
         answer = self.answers.pop(0) if self.answers else Fetched([], "iterator", 0)
         if isinstance(answer, Exception):
@@ -81,7 +81,8 @@ class Script:
 def records(*sequences: int, data: bytes = b"x", behind: int = 0, last: bool = False) -> Fetched:
     """An answer with these records."""
     found = [Record(number, "key", 0.0, data) for number in sequences]
-    return Fetched(found, None if last else "iterator", behind, (), len(found))
+    children = [Shard(name, (SHARD,)) for name in ("child-1", "child-2")] if last else []
+    return Fetched(found, None if last else f"after {sequences[-1]}", behind, children, len(found))
 
 
 class Bench:
