@@ -52,7 +52,7 @@ class Releases:
         return [str(letter["sequence_number"]) for letter in self._lines("dead-letters")]
 
     def _lines(self, kind: str) -> list[dict[str, Any]]:
-        files = [file for file in (self.folder / kind).rglob("*.jsonl*") if not file.name.startswith(".")]
+        files = [file for file in (self.folder / kind).rglob("*") if file.is_file() and file.name[0] != "."]
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
