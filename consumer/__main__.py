@@ -1,5 +1,16 @@
-"""`python -m consumer` is `call-consumer`."""
+"""The command `call-consumer`, and `python -m consumer`: signals are seen to before anything else is loaded."""
 
-from consumer.cli import main
+from consumer.process import end_at_once_on_signals
 
-main()
+end_at_once_on_signals()
+
+
+def main() -> None:
+    """Load the command line, and run it."""
+    from consumer.cli import main as command_line
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -142,6 +142,7 @@ def build(settings: Settings) -> Process:
         probes=_probes(settings.http_address, metrics, budget),
         threads=settings.threads,
         shutdown_timeout=settings.shutdown_timeout,
+        until_caught_up=settings.until_caught_up,
         fail_on_dead_letters=settings.fail_on_dead_letters,
     )
 

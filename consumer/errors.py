@@ -15,6 +15,7 @@ ConsumerError
 ├── LeaseLost                    somebody else holds the lease: drop everything, write nothing
 ├── RowsRejected                 these rows become dead letters, the rest is written
 ├── BatchRejected                some row, unknown which; nothing is written: bisect
+├── NoThread                     the system gives us no thread: end, exit 1
 └── OutputClosed                 the reader of the output is gone: stop, nothing is wrong
 
 A docstring is the default message of its class. Messages never carry a value of an event.
@@ -97,6 +98,10 @@ class RowsRejected(ConsumerError):
 
 class BatchRejected(ConsumerError):
     """The sink rejected the batch because of some row, and wrote nothing."""
+
+
+class NoThread(ConsumerError):
+    """no thread can be started: raise the limit of processes (ulimit -u, pids of the container), or lower --threads"""
 
 
 class OutputClosed(ConsumerError):

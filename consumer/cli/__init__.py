@@ -1,31 +1,56 @@
-"""The command `call-consumer`: arguments in, exit code out. One file for each group of commands."""
+"""The command `call-consumer`: arguments in, exit code out. One file for each command, loaded when it is asked for."""
 
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from consumer.cli import decode, demo, doctor, kcl_daemon, publish, run
-from consumer.engine.worker import Exit
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, where
+from consumer.process import Exit
 
 # What typer's command line raises when flags and arguments make no sense; typer names only this one kind of it.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+# What there is, with the first words of what each says of itself: for --help none of them has to be loaded.
+COMMANDS = {
+    "run": "Read a stream until told to stop.",
+    "demo": "Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them.",
+    "publish": "Put sample events, or those of files, on a stream.",
+    "doctor": "Show the configuration, and ask stream, lease table and sinks whether they can be used.",
+    "decode": "Decode events: a JSON object or array, JSON lines, or base64 of either.",
+    "kcl-daemon": "Be the record processor of one shard under Amazon's MultiLangDaemon.",
+}
+
+
+class Commands(TyperGroup):
+    """The commands by name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"consumer.cli.{cmd_name.replace('-', '_')}")
+        loaded = typer.Typer(rich_markup_mode=None, add_completion=False)
+        loaded.command(name=cmd_name)(module.command)
+        return typer.main.get_command(loaded)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 app = typer.Typer(
     name="call-consumer",
+    cls=Commands,
     help="Read Twilio's Call API Request events from Kinesis and write them as flat rows.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(name="run")(run.command)
-app.command(name="demo")(demo.command)
-app.command(name="publish")(publish.command)
-app.command(name="doctor")(doctor.command)
-app.command(name="decode")(decode.command)
-app.command(name="kcl-daemon")(kcl_daemon.command)
 
 
 @app.callback(invoke_without_command=True)
@@ -54,9 +79,11 @@ def main() -> None:
         _give_up(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
     except typer.Abort:
         sys.exit(128 + signal.SIGINT)
+    except Exception as error:  # its text may carry a value of an event
+        _give_up(f"unexpected: {type(error).__name__} at {where(error)}", Exit.UNEXPECTED)
 
 
-def _give_up(why: str) -> NoReturn:
+def _give_up(why: str, code: Exit = Exit.CONFIGURATION) -> NoReturn:
     print(f"call-consumer: {' '.join(why.split())}", file=sys.stderr)
     sys.stderr.flush()
-    os._exit(Exit.CONFIGURATION)  # threads may hang in whatever does not answer
+    os._exit(code)  # threads may hang in whatever does not answer

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.app import parts
 from consumer.cli.options import with_settings
 from consumer.errors import ConsumerError
 from consumer.leases import LeaseTable
@@ -29,6 +28,8 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
 
     A lease table, folder or file that is not there is made, as `run` would make it: that is part of the question.
     """
+    from consumer.app import parts  # loads botocore, which --help does not need
+
     settings = load({"stream": stream, **flags}, config)
     _show(settings)
     made = parts(settings)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.app import build
 from consumer.cli.options import with_settings
 from consumer.engine.scheduler import share_one_heap
+from consumer.process import signals
 from consumer.settings import load
 from consumer.telemetry import logs
 
@@ -22,13 +22,16 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
 
     Exit codes: 0 done, 1 unexpected, 2 configuration or usage, 3 stopped before all was delivered.
     """
+    from consumer.app import build  # loads botocore, which --help does not need
+
     settings = load({"stream": stream, **flags}, config)
     logs.configure(settings.log_level, settings.log_format)
     share_one_heap()
     worker = build(settings)
-    code = worker.run()
-    counts = worker.metrics.summary()
-    counts.pop("lag")
-    print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(code)  # a thread may still hang in a sink; everything that matters is durable
+    with signals() as told:
+        code = worker.run(told)
+        counts = worker.metrics.summary()
+        counts.pop("lag")
+        print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(code)  # a thread may still hang in a sink; everything that matters is durable

@@ -21,6 +21,7 @@ class Coordinator:
     def __init__(self, holdings: Holdings, scheduler: Scheduler) -> None:
         self._holdings, self._scheduler = holdings, scheduler
         self._renewals, self._balance = Renewals(holdings), Balance(holdings)
+        self._abandoned: set[str] = set()
 
     def start(self) -> None:
         """Hand the tasks to the scheduler."""
@@ -73,11 +74,13 @@ class Coordinator:
         return reads_on
 
     def abandon(self) -> None:
-        """Take nothing more, and release every lease without delivering any more."""
+        """Take nothing more, release every lease, deliver nothing more. To be repeated: a take may end late."""
         self._holdings.draining = True
-        for consumer in self._holdings.running.values():
-            consumer.abandon()
-            self._scheduler.wake(consumer)
+        for shard_id, consumer in self._holdings.running.items():
+            if shard_id not in self._abandoned:
+                self._abandoned.add(shard_id)
+                consumer.abandon()
+                self._scheduler.wake(consumer)
 
     def let_go(self) -> None:
         """Give up the shards of which a read is still under way."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from consumer.errors import NoThread
+
 Clock = Callable[[], float]
 # When a task whose step raised is due again, seconds; the program ends meanwhile.
 AFTER_FAILURE = 1.0
@@ -60,6 +62,7 @@ class Lane(Enum):
     RENEWALS = "renewals"
     COORDINATOR = "coordinator"
     HTTP = "http"
+    LIFE = "life"
 
 
 class Scheduler(Protocol):
@@ -80,14 +83,15 @@ STALLED_AFTER = 120.0
 
 
 class ThreadScheduler:
-    """Tasks on real threads. A step that raises stops the program: `on_failure` is told, nothing goes on half alive.
+    """Tasks on real threads. Whatever fails here ends the program: `on_failure` is told, nothing goes on half alive.
 
-    Until then the task stays: an orderly end may still ask something of it.
+    That is a step that raises, a thread that cannot be started, and a defect of the lane itself. Until the end the task
+    stays: an orderly end may still ask something of it.
     """
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 4, Lane.HTTP: 1}
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 4, Lane.HTTP: 1, Lane.LIFE: 1}
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
 
     def add(self, task: Task, lane: Lane) -> None:
@@ -177,17 +181,28 @@ class _Threads:
         if self._idle:
             self._changed.notify_all() if self._led else self._changed.notify()
         elif self._threads < self._size and not self._stopped:
+            self._start_a_thread()
+
+    def _start_a_thread(self) -> None:
+        try:
+            threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
             self._threads += 1
-            threading.Thread(target=self._run, name=f"{self._name}-{self._threads}", daemon=True).start()
+        except (RuntimeError, MemoryError):
+            self._on_failure(NoThread())
 
     def _run(self) -> None:
-        while (task := self._next()) is not None:
-            try:
-                delay = task.step(self._clock())
-            except BaseException as error:
-                self._on_failure(error)
-                delay = AFTER_FAILURE
-            self._done(task, delay)
+        try:
+            while (task := self._next()) is not None:
+                self._done(task, self._step(task))
+        except BaseException as error:  # of the lane's own: this thread is lost
+            self._on_failure(error)
+
+    def _step(self, task: Task) -> float | None:
+        try:
+            return task.step(self._clock())
+        except BaseException as error:
+            self._on_failure(error)
+            return AFTER_FAILURE
 
     def _next(self) -> Task | None:
         """Wait for a task that is due; None when the lane has stopped."""

@@ -1,25 +1,22 @@
 """The life of the process: check what it depends on, run, stop in order, say with which exit code.
 
 Stop order: the coordinator takes nothing more and every shard delivers, checkpoints and hands its lease on - while the
-renewals go on, so that a slow sink costs no lease - and only then do threads and connections end.
+renewals go on, so that a slow sink costs no lease - and only then do threads and connections end. All of this happens
+on a thread of its own. The main thread only hears signals and watches the deadline, so there is nothing it can hang in.
 """
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import IntEnum
-from types import FrameType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from consumer.engine.coordinator import Coordinator
+from consumer.engine.ending import Ending
 from consumer.engine.scheduler import Clock, Lane, Task, ThreadScheduler, boottime
-from consumer.errors import ConfigurationError, OutputClosed, Retryable
+from consumer.errors import ConfigurationError, Retryable
+from consumer.process import Exit, Signals
 from consumer.telemetry.metrics import Metrics
 
 # How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
@@ -30,43 +27,10 @@ REPORT_INTERVAL = 60.0
 READS_END = 2.0
 # How long before the deadline the shards give up to deliver, seconds: the leases are still to be handed over.
 HANDING_OVER = 2.0
-
-
-class Exit(IntEnum):
-    """Exit codes; a second signal ends the process at once with 128 and the signal's number (130, 143)."""
-
-    DONE = 0
-    UNEXPECTED = 1
-    CONFIGURATION = 2
-    NOT_DRAINED = 3
-
-
-@dataclass
-class Ending:
-    """Why the run ends: set once, by whoever is first."""
-
-    _happened: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
-    by_signal: int | None = None
-
-    @property
-    def reason(self) -> str:
-        """Why, in a word or two."""
-        if self.by_signal is not None:
-            return signal.Signals(self.by_signal).name
-        if isinstance(self.error, OutputClosed):
-            return "output closed"
-        return "failure" if self.error else "caught up"
-
-    def because(self, error: BaseException | None = None, by_signal: int | None = None) -> None:
-        """End the run."""
-        if not self._happened.is_set():
-            self.error, self.by_signal = error, by_signal
-            self._happened.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for it; True once the run has to end."""
-        return self._happened.wait(seconds)
+# How long the end waits for a check that is under way, seconds: nothing has begun that would have to be put in order.
+CHECK_ENDS = 2.0
+# How often the main thread looks up without a reason, seconds.
+WATCH_INTERVAL = 1.0
 
 
 @dataclass
@@ -109,69 +73,122 @@ class Worker:
     probes: Callable[[Health], Probes] | None = None
     threads: int = 32
     shutdown_timeout: float = 25.0
+    until_caught_up: bool = False
     fail_on_dead_letters: bool = False
     clock: Clock = boottime
 
-    def run(self) -> Exit:
-        """Run until told to stop, or until all is read.
+    def run(self, signals: Signals) -> Exit:
+        """Run until told to stop, or until all is read; ends `shutdown_timeout` after that at the latest.
 
         Raises:
             ConfigurationError: the configuration cannot work, or a dependency does not answer at the start.
         """
-        ending = Ending()
-        with _signals(ending):
-            scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
-            health = Health(scheduler)
-            probes = self.probes(health) if self.probes is not None else None
-            if probes is not None:
-                scheduler.add(probes, Lane.HTTP)
-            for check in self.checks:
-                if not _try_for(PATIENCE, check, self.clock, ending):
-                    return Exit.DONE  # told to stop before anything was begun
-            health.coordinator = coordinator = self.coordinator(scheduler)
-            coordinator.start()
-            scheduler.add(Report(self.metrics, coordinator), Lane.COORDINATOR)
-            while not ending.wait(0.1) and not coordinator.caught_up:
-                pass
-            drained = self._drain(coordinator, ending)
-            scheduler.stop()
-            if probes is not None:
-                probes.close()
-            for close in self.closes if drained else ():
-                close()
-        return self._exit_code(ending, drained and not coordinator.undelivered)
+        ending = Ending(signals.wake, self.clock)
+        scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
+        life = Life(self, scheduler, ending)
+        scheduler.add(life, Lane.LIFE)
+        while not life.over and (left := self._left(ending, life)) > 0:
+            signals.wait(min(left, WATCH_INTERVAL))
+            if signals.first is not None:
+                ending.because(by_signal=signals.first)
+        scheduler.stop()
+        return self._exit_code(ending, life)
 
-    def _drain(self, coordinator: Coordinator, ending: Ending) -> bool:
-        log = structlog.get_logger()
-        log.info("worker.draining", reason=ending.reason, leases=coordinator.leases)
-        began = self.clock()
-        reads_on = 0.0
-        if ending.error is None:
-            until = began + self.shutdown_timeout - min(HANDING_OVER, self.shutdown_timeout / 5)
-            reads_on = coordinator.drain(self.shutdown_timeout / 3, until)
-        else:
-            coordinator.abandon()
-        while not coordinator.drained:
-            if self.clock() >= began + self.shutdown_timeout:
-                log.error("worker.not_drained", leases=coordinator.leases)
-                return False
-            if self.clock() >= began + reads_on + READS_END:
-                coordinator.let_go()
-            time.sleep(0.01)
-        coordinator.farewell()
-        return True
+    def _left(self, ending: Ending, life: "Life") -> float:
+        """Seconds until the process ends, whatever still hangs."""
+        if ending.at is None:
+            return float("inf")
+        if not life.begun:  # there was no thread for it
+            return 0.0
+        return ending.at + (self.shutdown_timeout if life.working else CHECK_ENDS) - self.clock()
 
-    def _exit_code(self, ending: Ending, drained: bool) -> Exit:
+    def _exit_code(self, ending: Ending, life: "Life") -> Exit:
         if isinstance(ending.error, ConfigurationError):
             raise ending.error
-        if ending.error is not None and not isinstance(ending.error, OutputClosed):
-            structlog.get_logger().error("worker.failed", error=type(ending.error).__name__)
+        if ending.failed:
             return Exit.UNEXPECTED
-        if not drained and ending.error is None:
+        if not life.drained:
+            structlog.get_logger().error("worker.not_drained", leases=life.leases)
+            return Exit.NOT_DRAINED
+        if (life.undelivered and ending.error is None) or (self.until_caught_up and ending.by_signal is not None):
             return Exit.NOT_DRAINED
         if self.fail_on_dead_letters and self.metrics.dead_letters:
             return Exit.UNEXPECTED
         return Exit.DONE
+
+
+class Life:
+    """A task of one step, which is all that the process does. It may take for ever: the main thread does not wait."""
+
+    def __init__(self, worker: Worker, scheduler: ThreadScheduler, ending: Ending) -> None:
+        self._worker, self._scheduler, self._ending = worker, scheduler, ending
+        self._coordinator: Coordinator | None = None
+        self.begun, self.drained, self.over = False, True, False
+
+    @property
+    def working(self) -> bool:
+        """Are the checks over?"""
+        return self._coordinator is not None
+
+    @property
+    def leases(self) -> int:
+        """How many shards have not been handed over."""
+        return self._coordinator.leases if self._coordinator is not None else 0
+
+    @property
+    def undelivered(self) -> bool:
+        """Was anything left that had been fetched?"""
+        return self._coordinator is not None and bool(self._coordinator.undelivered)
+
+    def step(self, now: float) -> None:
+        self.begun = True
+        try:
+            self._live()
+        except BaseException as error:
+            self._ending.because(error)
+        finally:
+            self.over = True
+            self._ending.wake()
+
+    def _live(self) -> None:
+        worker, scheduler = self._worker, self._scheduler
+        health = Health(scheduler)
+        probes = worker.probes(health) if worker.probes is not None else None
+        if probes is not None:
+            scheduler.add(probes, Lane.HTTP)
+        for check in worker.checks:
+            if not _try_for(PATIENCE, check, worker.clock, self._ending):
+                return  # told to stop before anything was begun
+        self.drained = False
+        self._coordinator = health.coordinator = coordinator = worker.coordinator(scheduler)
+        coordinator.start()
+        scheduler.add(Report(worker.metrics, coordinator), Lane.COORDINATOR)
+        while not self._ending.wait(0.1) and not coordinator.caught_up:
+            pass
+        self._ending.because()
+        self._drain(coordinator)
+        if probes is not None:
+            probes.close()
+        for close in worker.closes:
+            close()
+
+    def _drain(self, coordinator: Coordinator) -> None:
+        ending, clock, timeout = self._ending, self._worker.clock, self._worker.shutdown_timeout
+        structlog.get_logger().info("worker.draining", reason=ending.reason, leases=coordinator.leases)
+        began = ending.at if ending.at is not None else clock()
+        reads_on = 0.0
+        if ending.error is None:
+            reads_on = coordinator.drain(timeout / 3, began + timeout - min(HANDING_OVER, timeout / 5))
+        else:
+            coordinator.abandon()
+        while not coordinator.drained:
+            if ending.error is not None:
+                coordinator.abandon()  # also what a take that was under way has brought
+            if clock() >= began + reads_on + READS_END:
+                coordinator.let_go()
+            time.sleep(0.01)
+        self.drained = True
+        coordinator.farewell()
 
 
 class Report:
@@ -207,21 +224,3 @@ def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: 
                 raise ConfigurationError(f"{error} (tried for {seconds:.0f} s)") from error
         if ending.wait(BETWEEN_TRIES):
             return False
-
-
-@contextmanager
-def _signals(ending: Ending) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for an orderly end; the second one forces it at once. Puts back what was there."""
-
-    def asked(number: int, _frame: FrameType | None) -> None:
-        if ending.by_signal is not None:
-            os._exit(128 + number)
-        ending.because(by_signal=number)
-        ending.by_signal = number
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,11 +13,11 @@ from typing import Any
 from consumer.engine.backoff import Backoff
 from consumer.engine.outlets import Outlets
 from consumer.engine.scheduler import Clock
-from consumer.engine.worker import Exit
 from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable, where
 from consumer.multilang.checkpointer import Checkpointer
 from consumer.multilang.wire import Message, Part, ProtocolError, Wire
 from consumer.pipeline.decoding import Decoder, Processed
+from consumer.process import Exit
 from consumer.records import Position, Record, Shard, UserRecord
 
 FIRST_BACKOFF = 0.2

@@ -16,12 +16,12 @@ import structlog
 from structlog.testing import capture_logs
 
 from consumer.cli.kcl_daemon import _command
-from consumer.engine.worker import Exit
 from consumer.errors import ConfigurationError, SinkUnavailable
 from consumer.multilang.child import ShardChild
 from consumer.multilang.properties import properties
 from consumer.multilang.wire import Wire
 from consumer.pipeline.decoding import Decoder
+from consumer.process import Exit
 from consumer.records import BatchLimits, Shard
 from consumer.settings import load
 from tests.unit.drivers import ListSink, event, numbered, outlets

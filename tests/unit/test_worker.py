@@ -1,9 +1,8 @@
 """The life of the process: patience at the start, exit codes, signals."""
 
 import signal
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import pytest
 
 from consumer.engine import worker
+from consumer.engine.ending import Ending
 from consumer.engine.scheduler import Lane, ThreadScheduler
-from consumer.engine.worker import PATIENCE, Ending, Exit, Worker
+from consumer.engine.worker import PATIENCE, Worker
 from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
+from consumer.process import Exit, signals
 from consumer.records import Reason
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
@@ -62,6 +63,12 @@ def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
     return Worker(coordinator=build, **given)
 
 
+def run(worker: Worker) -> Exit:
+    """Run it as the command does."""
+    with signals() as told:
+        return worker.run(told)
+
+
 def caught_up(coordinator: FakeCoordinator) -> None:
     coordinator.caught_up = True
 
@@ -93,27 +100,27 @@ def test_an_orderly_end_drains_says_farewell_closes_and_ends_with_0(
 ) -> None:
     """In this order, for whichever reason."""
     coordinator = FakeCoordinator(begin)
-    assert made(coordinator).run() is Exit.DONE
+    assert run(made(coordinator)) is Exit.DONE
     assert coordinator.journal == ["start", "drain", "farewell", "close"]
 
 
 def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
     """A thread may still be in it."""
     coordinator = FakeCoordinator(caught_up, drained=False)
-    assert made(coordinator, shutdown_timeout=0.05).run() is Exit.NOT_DRAINED
+    assert run(made(coordinator, shutdown_timeout=0.05)) is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
 
 
 def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
     """All leases are handed over, and yet something is left."""
-    assert made(FakeCoordinator(signalled, undelivered=["shard-1"])).run() is Exit.NOT_DRAINED
+    assert run(made(FakeCoordinator(signalled, undelivered=["shard-1"]))) is Exit.NOT_DRAINED
 
 
 def test_reads_under_way_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would take as long as the stream takes."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
     coordinator = FakeCoordinator(caught_up, drained=False)
-    assert made(coordinator).run() is Exit.DONE
+    assert run(made(coordinator)) is Exit.DONE
     assert "let go" in coordinator.journal
 
 
@@ -121,27 +128,27 @@ def test_reads_are_not_let_go_while_shards_are_read_on(monkeypatch: pytest.Monke
     """Those who follow are not ready yet."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
     coordinator = FakeCoordinator(caught_up, drained=False, reads_on=60.0)
-    assert made(coordinator, shutdown_timeout=0.1).run() is Exit.NOT_DRAINED
+    assert run(made(coordinator, shutdown_timeout=0.1)) is Exit.NOT_DRAINED
     assert "let go" not in coordinator.journal
 
 
 def test_a_failure_in_the_engine_ends_with_1_and_delivers_nothing_more() -> None:
     """Never half alive (rule 8)."""
     coordinator = FakeCoordinator(failing(ZeroDivisionError("+15551234567")))
-    assert made(coordinator).run() is Exit.UNEXPECTED
+    assert run(made(coordinator)) is Exit.UNEXPECTED
     assert "abandon" in coordinator.journal
 
 
 def test_a_closed_output_ends_with_0() -> None:
     """`| head -1` is nobody's mistake."""
-    assert made(FakeCoordinator(failing(OutputClosed()))).run() is Exit.DONE
+    assert run(made(FakeCoordinator(failing(OutputClosed())))) is Exit.DONE
 
 
 def test_an_operators_mistake_found_on_the_way_is_raised_after_the_end() -> None:
     """Leases are given back first."""
     coordinator = FakeCoordinator(failing(ConfigurationError("two of one id")))
     with pytest.raises(ConfigurationError, match="two of one id"):
-        made(coordinator).run()
+        run(made(coordinator))
     assert "abandon" in coordinator.journal
 
 
@@ -150,7 +157,7 @@ def test_dead_letters_make_it_1_only_when_told_so(told: bool, code: Exit) -> Non
     """--fail-on-dead-letters."""
     metrics = Metrics()
     metrics.dead_lettered(Reason.NOT_JSON, 1)
-    assert made(FakeCoordinator(caught_up), metrics=metrics, fail_on_dead_letters=told).run() is code
+    assert run(made(FakeCoordinator(caught_up), metrics=metrics, fail_on_dead_letters=told)) is code
 
 
 class Patient(Ending):
@@ -197,32 +204,13 @@ def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
 def test_a_signal_before_anything_has_begun_ends_with_0_and_begins_nothing() -> None:
     """Half a start would leave rows made from half an answer."""
     coordinator = FakeCoordinator()
-    check = lambda: signal.raise_signal(signal.SIGTERM)  # noqa: E731
-    assert made(coordinator, checks=[check]).run() is Exit.DONE
+
+    def check() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise StreamUnavailable  # it would be tried again
+
+    assert run(made(coordinator, checks=[check])) is Exit.DONE
     assert coordinator.journal == []
-
-
-def test_the_handlers_of_before_are_put_back() -> None:
-    """The process may go on with something else."""
-    before = signal.getsignal(signal.SIGTERM)
-    made(FakeCoordinator(caught_up)).run()
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_ends_the_process_at_once(number: int, code: int) -> None:
-    """Whatever hangs."""
-    program = (
-        "import os, signal, threading, time\n"
-        "from consumer.engine.worker import Ending, _signals\n"
-        "with _signals(Ending()):\n"
-        f"    signal.raise_signal({int(number)})\n"
-        "    print('still here', flush=True)\n"
-        f"    signal.raise_signal({int(number)})\n"
-        "    time.sleep(60)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout) == (code, "still here\n")
 
 
 def test_threads_that_hang_do_not_keep_the_process() -> None:
@@ -237,5 +225,118 @@ def test_threads_that_hang_do_not_keep_the_process() -> None:
         coordinator.scheduler.add(Hangs(), Lane.SHARDS)
         coordinator.caught_up = True
 
-    assert made(FakeCoordinator(begin)).run() is Exit.DONE
+    assert run(made(FakeCoordinator(begin))) is Exit.DONE
     hang.set()
+
+
+def hangs(*_: Any) -> None:
+    """What does not come back while a test lasts."""
+    threading.Event().wait(30)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("drain", Exit.NOT_DRAINED), ("let_go", Exit.NOT_DRAINED), ("farewell", Exit.DONE)]
+)
+def test_the_deadline_holds_whatever_hangs(method: str, code: Exit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease table, in any thread. Once all is handed over, nothing more is worth an alarm."""
+    monkeypatch.setattr(worker, "READS_END", 0.0)
+    coordinator = FakeCoordinator(signalled, drained=method == "farewell")
+    monkeypatch.setattr(coordinator, method, hangs)
+    began = time.monotonic()
+    assert run(made(coordinator, shutdown_timeout=0.2)) is code
+    assert time.monotonic() - began < 5
+
+
+def test_a_connection_that_does_not_close_costs_no_more_than_the_deadline() -> None:
+    """All is delivered and handed over by then."""
+    assert run(made(FakeCoordinator(signalled), closes=[hangs], shutdown_timeout=0.2)) is Exit.DONE
+
+
+def test_a_check_that_hangs_does_not_hold_up_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has begun."""
+    monkeypatch.setattr(worker, "CHECK_ENDS", 0.1)
+
+    def check() -> None:
+        signal.raise_signal(signal.SIGINT)
+        hangs()
+
+    began = time.monotonic()
+    assert run(made(FakeCoordinator(), checks=[check])) is Exit.DONE
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("begin", [signalled, caught_up])
+def test_a_signal_that_stops_a_run_until_caught_up_ends_it_with_3(begin: Callable[[FakeCoordinator], None]) -> None:
+    """Not all is read; once all is, a signal changes nothing."""
+    code = Exit.NOT_DRAINED if begin is signalled else Exit.DONE
+    assert run(made(FakeCoordinator(begin), until_caught_up=True)) is code
+
+
+def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
+    """The signal came first, and yet the end is not what was asked for."""
+
+    def begin(coordinator: FakeCoordinator) -> None:
+        coordinator.drained = False
+        signalled(coordinator)
+
+    class Fails(FakeCoordinator):
+        def drain(self, patience: float, until: float) -> float:
+            self.scheduler.add(Raises(ZeroDivisionError()), Lane.SHARDS)
+            return super().drain(patience, until)
+
+        def abandon(self) -> None:
+            super().abandon()
+            self.drained = True
+
+    coordinator = Fails(begin)
+    assert run(made(coordinator)) is Exit.UNEXPECTED
+    assert "abandon" in coordinator.journal
+
+
+@pytest.mark.parametrize("lane", [Lane.SHARDS, Lane.RENEWALS, Lane.COORDINATOR, Lane.HTTP])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), MemoryError(), SystemExit()])
+def test_a_failure_in_any_lane_ends_the_process_with_1(lane: Lane, error: BaseException) -> None:
+    """Nothing goes on half alive."""
+    coordinator = FakeCoordinator(lambda fake: fake.scheduler.add(Raises(error), lane))
+    assert run(made(coordinator)) is Exit.UNEXPECTED
+    assert coordinator.journal[:2] == ["start", "abandon"]
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_a_thread_that_cannot_be_started_ends_the_process_with_1(
+    lane: Lane, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whichever lane."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith(lane.value):
+            raise error
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    def begin(fake: FakeCoordinator) -> None:
+        for used in Lane:
+            fake.scheduler.add(Idle(), used)
+
+    assert run(made(FakeCoordinator(begin))) is Exit.UNEXPECTED
+
+
+class Idle:
+    """A task with nothing to do."""
+
+    def step(self, now: float) -> float:
+        return 3600.0
+
+
+@pytest.mark.parametrize("lane", [Lane.SHARDS, Lane.RENEWALS, Lane.COORDINATOR])
+def test_a_defect_of_the_scheduler_itself_ends_the_process_with_1(lane: Lane) -> None:
+    """Here it cannot tell when a task is due again: the thread would be gone, and nobody would know."""
+
+    class Odd(Idle):
+        def step(self, now: float) -> float:
+            return "soon"  # type: ignore[return-value]
+
+    assert run(made(FakeCoordinator(lambda fake: fake.scheduler.add(Odd(), lane)))) is Exit.UNEXPECTED
