@@ -11,7 +11,8 @@ from typing import Protocol
 from consumer.engine.intake import Seal
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Spool, Tally
+from consumer.pipeline.batching import Batch, Chunk, Tally
+from consumer.pipeline.spool import Spool
 from consumer.records import DeadLetter, Position, Reason, Row
 from consumer.sinks import Repeats, Sink
 
@@ -100,7 +101,7 @@ class Delivery:
 
     def _count(self, tally: Tally) -> None:
         """Count what the batch held, which no retry will decode or write again."""
-        self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped)
+        self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
         for reason, letters in tally.letters.items():
             self._counts.dead_lettered(reason, letters)
 

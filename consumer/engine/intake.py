@@ -4,11 +4,16 @@ Whoever drives the pipeline - the worker, KCL's daemon, Lambda - takes records i
 `delivery`; only *when* is theirs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
-from consumer.pipeline.batching import Buffer, Letter
+from consumer.pipeline.batching import Buffer
+from consumer.pipeline.spool import Letter
 from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Position, Record, Skipped
+
+MOST_TYPES = 1_000  # of skipped events in one batch; more can only be invented
+OTHER_TYPES = ""  # what the others count as
 
 Seal = Callable[[DeadLetter], Letter]
 
@@ -17,7 +22,7 @@ class Processed(Protocol):
     """What became of one record: see `pipeline.decoding`."""
 
     @property
-    def outcomes(self) -> Sequence[Outcome]: ...
+    def outcomes(self) -> Iterable[Outcome]: ...
     @property
     def user_records(self) -> int: ...
     @property
@@ -45,20 +50,20 @@ class Intake:
 
         The next one is asked for when the last is in the buffer, so the giver may stop at a full one.
         """
-        tally = buffer.tally
+        tally, other = buffer.tally, partial(self._take_other, buffer)
         for record, done in processed:
             if after < done.last:
                 tally.fetched += 1
                 tally.user_records += done.user_records
                 tally.out_of_range += done.out_of_range
-                rest = buffer.add(record, done.last, done.outcomes, now)
-                if rest:
-                    self._take_rest(buffer, rest)
+                buffer.add(record, done.last, done.outcomes, now, other)
 
-    def _take_rest(self, buffer: Buffer, rest: Sequence[Outcome]) -> None:
-        """Buffer dead letters; note the types of skipped events."""
-        for outcome in rest:
-            if isinstance(outcome, DeadLetter):
-                buffer.add_letter(self._seal(outcome))
-                buffer.tally.letters[outcome.reason] += 1
-        buffer.tally.skipped += [outcome.event_type for outcome in rest if isinstance(outcome, Skipped)]
+    def _take_other(self, buffer: Buffer, outcome: DeadLetter | Skipped) -> None:
+        """Buffer a dead letter; note the type of a skipped event."""
+        tally = buffer.tally
+        if isinstance(outcome, DeadLetter):
+            buffer.add_letter(self._seal(outcome))
+            tally.letters[outcome.reason] += 1
+        else:
+            known = outcome.event_type in tally.skipped or len(tally.skipped) < MOST_TYPES
+            tally.skipped[outcome.event_type if known else OTHER_TYPES] += 1

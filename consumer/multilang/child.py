@@ -125,7 +125,7 @@ class ShardChild:
         """Decode until the buffer is full; a batch ends behind all user records of a Kinesis record."""
         while waiting and not self._buffer.full():
             parts = [_user_record(part) for part in waiting.popleft()]
-            outcomes = [outcome for part in parts for outcome in self._decode(part)]
+            outcomes = (outcome for part in parts for outcome in self._decode(part))  # one at a time in memory
             last = parts[-1]
             record = Record(last.sequence, last.partition_key, last.arrived_at, b"")
             yield record, Processed(outcomes, len(parts), 0, Position.of(last.sequence, last.sub_sequence))

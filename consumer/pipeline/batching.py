@@ -1,81 +1,20 @@
-"""Collects what one shard's records became until it is worth a write; pure but for a temporary file when told to spill.
+"""Collects what one shard's records became until it is worth a write; pure but for the temporary file of a spool.
 
 A batch ends on a whole Kinesis record, so a checkpoint behind it never cuts one in two.
 """
 
-import pickle
-import tempfile
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
-from typing import IO
 
-import msgspec
-
-from consumer.records import BatchLimits, Outcome, Place, Position, Reason, Record, Row
+from consumer.pipeline.spool import Item, Letter, Spool
+from consumer.records import BatchLimits, DeadLetter, Outcome, Position, Reason, Record, Row, Skipped
 
 # What a row costs in memory beside its bytes: two bytes objects, two structs and what they hold.
 ROW_OVERHEAD = 600
-
-
-class Letter(msgspec.Struct, frozen=True, gc=False):
-    """A dead letter ready for its sink: `line` is its JSON."""
-
-    line: bytes
-    place: Place
-
-
-Item = Row | Letter
-
-
-class Spool:
-    """A list of items that lies on disk once it is larger than `memory` bytes; None: never."""
-
-    def __init__(self, memory: int | None = None) -> None:
-        self._memory = memory
-        self._items: list[Item] = []
-        self._file: IO[bytes] | None = None
-        self._length = 0
-        self.size = 0  # bytes in memory
-
-    def append(self, item: Item, size: int) -> None:
-        """Add an item of about `size` bytes."""
-        self._length += 1
-        if self._file is not None:
-            pickle.dump(item, self._file)
-            return
-        self._items.append(item)
-        self.size += size
-        if self._memory is not None and self.size > self._memory:
-            self._spill()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def between(self, start: int, stop: int) -> Iterator[Item]:
-        """Iterate over items `start` to `stop`, not included."""
-        if self._file is None:
-            return iter(self._items[start:stop])
-        self._file.seek(0)
-        return islice(self._load(self._file), start, stop)
-
-    def close(self) -> None:
-        """Forget everything."""
-        if self._file is not None:
-            self._file.close()
-        self._items = []
-
-    def _spill(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
-        for item in self._items:
-            pickle.dump(item, self._file)
-        self._items, self.size = [], 0
-
-    def _load(self, file: IO[bytes]) -> Iterator[Item]:
-        for _ in range(self._length):
-            yield pickle.load(file)
+# What the rows, or the dead letters, of one record may add to those in memory; with more, the batch goes to disk.
+RECORD_MEMORY = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +50,7 @@ class Tally:
     fetched: int = 0
     user_records: int = 0
     out_of_range: int = 0
-    skipped: list[str] = field(default_factory=list)  # event types
+    skipped: Counter[str] = field(default_factory=Counter)  # by event type
     letters: Counter[Reason] = field(default_factory=Counter)
 
 
@@ -142,6 +81,7 @@ class Buffer:
 
     def __init__(self, shard_id: str, limits: BatchLimits, memory: int | None = None) -> None:
         self._shard_id, self._limits = shard_id, limits
+        self._memory = float("inf") if memory is None else memory
         self.rows, self.letters = Spool(memory), Spool(memory)
         self._items = self._bytes = 0
         self._since: float | None = None
@@ -150,23 +90,32 @@ class Buffer:
         self.tally = Tally()
         self.last: Position | None = None
 
-    def add(self, record: Record, last: Position, outcomes: Sequence[Outcome], now: float) -> Sequence[Outcome]:
-        """Take the rows of one record; return what else it became. Its dead letters come back by `add_letter`."""
+    def add(
+        self,
+        record: Record,
+        last: Position,
+        outcomes: Iterable[Outcome],
+        now: float,
+        other: Callable[[DeadLetter | Skipped], object],
+    ) -> None:
+        """Take the rows of one record, and give `other` what else it became. Dead letters come back by `add_letter`."""
         if self._since is None:
             self._since, self._first = now, record.sequence
         self.last, self._arrived_at = last, record.arrived_at
-        rest = []
+        rows, data = self.rows, b""
+        rows.memory = min(self._memory, rows.size + RECORD_MEMORY)
+        self.letters.memory = min(self._memory, self.letters.size + RECORD_MEMORY)
         for outcome in outcomes:
-            if type(outcome) is Row:
+            if isinstance(outcome, Row):
                 size = len(outcome.line)
                 self._items += 1
                 self._bytes += size
-                if outcome.place.event_index == 0:  # the other rows of an array keep the same bytes
-                    size += len(outcome.data)
-                self.rows.append(outcome, size + ROW_OVERHEAD)
+                if outcome.data is not data:  # which the rows of an array share
+                    data = outcome.data
+                    size += len(data)
+                rows.append(outcome, size + ROW_OVERHEAD)
             else:
-                rest.append(outcome)
-        return rest
+                other(outcome)
 
     def add_letter(self, letter: Letter) -> None:
         """Take a dead letter."""
@@ -178,6 +127,11 @@ class Buffer:
     def empty(self) -> bool:
         """No record has come since the last checkpoint, not even a skipped one."""
         return self._since is None
+
+    def spill(self) -> None:
+        """Move all to disk."""
+        self.rows.spill()
+        self.letters.spill()
 
     @property
     def size(self) -> int:

@@ -1,11 +1,10 @@
 """A dead letter as its sink takes it."""
 
-import base64
 from importlib.metadata import version
 
 import msgspec
 
-from consumer.pipeline.batching import Letter
+from consumer.pipeline.spool import Letter
 from consumer.records import DeadLetter, rfc3339
 
 WORKER_VERSION = version("call-request-consumer")
@@ -24,7 +23,7 @@ def seal(letter: DeadLetter, rejected_at: float) -> Letter:
         "event_index": place.event_index,
         "partition_key": place.partition_key,
         "arrived_at": rfc3339(place.arrived_at),
-        "data": base64.b64encode(letter.data).decode(),
+        "data": letter.data,  # in base64: msgspec writes bytes so
         "rejected_at": rfc3339(rejected_at),
         "worker_version": WORKER_VERSION,
     }

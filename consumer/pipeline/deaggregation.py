@@ -1,4 +1,4 @@
-"""KPL aggregates to user records, and back for publishers. The only importer of aws_kinesis_agg.
+"""KPL aggregates to user records, and back for publishers.
 
 The format: F3 89 9A C2, a protobuf message, its MD5
 (https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md). An aggregate that does not hold
@@ -6,31 +6,14 @@ together is refused as a whole: its good half is never delivered without its bad
 """
 
 import hashlib
-import importlib
 import re
-import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from aws_kinesis_agg import DIGEST_SIZE, MAGIC
-
-from consumer.pipeline.refusal import Refused
-from consumer.records import FULL_HASH_RANGE, Reason, Record, UserRecord
+from consumer.pipeline.aggregates import DIGEST_SIZE, MAGIC, AggregatedRecord, Parts, corrupt
+from consumer.records import FULL_HASH_RANGE, Record, UserRecord
 
 _HASH_KEY = re.compile("[0-9]{1,39}")  # decimal, of 128 bits
-
-
-def _message() -> Any:
-    """The protobuf class. Its module needs its own folder on sys.path while it is imported; the path is put back."""
-    path = list(sys.path)
-    try:
-        importlib.import_module("aws_kinesis_agg.aggregator")
-        return importlib.import_module("aws_kinesis_agg.messages_pb2").AggregatedRecord
-    finally:
-        sys.path[:] = path
-
-
-_AggregatedRecord = _message()
 
 
 def is_aggregate(data: bytes) -> bool:
@@ -38,65 +21,42 @@ def is_aggregate(data: bytes) -> bool:
     return data.startswith(MAGIC)
 
 
-def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> tuple[Sequence[UserRecord], int]:
-    """The user records of a Kinesis record, and how many of them hash outside of the shard.
+class UserRecords(NamedTuple):
+    """The user records of one Kinesis record; those of a large one are made while they are iterated.
 
-    Those outside are kept: a producer other than the KPL never sends them again, and the KPL itself, since 0.15.11,
-    sends only these again, so at worst they repeat.
+    `out_of_range` hash outside of the shard. They are kept: a producer other than the KPL never sends them again, and
+    the KPL itself, since 0.15.11, sends only these again, so at worst they repeat.
+    """
+
+    found: Iterable[UserRecord]
+    total: int
+    out_of_range: int
+
+
+def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> UserRecords:
+    """Return the user records of a Kinesis record.
 
     Raises:
         Refused: corrupt-aggregate; digest, message, an index or a key is wrong.
     """
-    sequence, arrived_at, data = record.sequence, record.arrived_at, record.data
-    if not data.startswith(MAGIC):
-        return [UserRecord(sequence, 0, record.partition_key, arrived_at, data)], 0
-    message = _parse(data)
-    keys, hashes = _strings(message.partition_key_table), _strings(message.explicit_hash_key_table)
-    parts = [_part(part, len(keys), len(hashes)) for part in message.records]
-    if not parts:
-        raise _corrupt("it holds no user record")
-    user_records = [
-        UserRecord(sequence, index, keys[key], arrived_at, content) for index, (key, _, content) in enumerate(parts)
-    ]
-    if hash_range == FULL_HASH_RANGE:
-        return user_records, 0
-    inside = _Inside(hash_range)
-    return user_records, sum(
-        not inside(keys[key], None if explicit is None else hashes[explicit]) for key, explicit, _ in parts
-    )
+    sequence, arrived_at = record.sequence, record.arrived_at
+    if not record.data.startswith(MAGIC):
+        return UserRecords([UserRecord(sequence, 0, record.partition_key, arrived_at, record.data)], 1, 0)
+    _check_digest(record.data)
+    parts = Parts(record.data, len(MAGIC), len(record.data) - DIGEST_SIZE)
+    inside, count, outside = _Inside(hash_range), 0, 0
+    for count, (key, explicit, _) in enumerate(parts, 1):  # noqa: B007 - how many there are
+        outside += not inside(key, explicit)
+    if not count:
+        raise corrupt("it holds no user record")
+    found = (UserRecord(sequence, index, key, arrived_at, data) for index, (key, _, data) in enumerate(parts))
+    return UserRecords(found, count, outside)
 
 
-def _parse(data: bytes) -> Any:
-    body, digest = data[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
+def _check_digest(data: bytes) -> None:
+    body, digest = memoryview(data)[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
     if len(data) < len(MAGIC) + DIGEST_SIZE or hashlib.md5(body, usedforsecurity=False).digest() != digest:
-        raise _corrupt("the digest differs")
-    try:
-        message = _AggregatedRecord.FromString(body)
-    except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
-        raise _corrupt("the message does not parse") from error
-    if not message.IsInitialized():
-        raise _corrupt("a user record lacks its data or its partition key")
-    return message
-
-
-def _strings(table: Iterable[str]) -> Sequence[str]:
-    strings = list(table)
-    if not all(isinstance(string, str) for string in strings):  # protobuf gives bytes for what is not UTF-8
-        raise _corrupt("a key is not UTF-8")
-    return strings
-
-
-def _part(part: Any, keys: int, hashes: int) -> tuple[int, int | None, bytes]:
-    """Index of the partition key, index of the explicit hash key, and data."""
-    key = part.partition_key_index
-    explicit = part.explicit_hash_key_index if part.HasField("explicit_hash_key_index") else None  # absent is not 0
-    if key >= keys or (explicit is not None and explicit >= hashes):
-        raise _corrupt("a user record names a key that is not there")
-    return key, explicit, part.data
-
-
-def _corrupt(message: str) -> Refused:
-    return Refused(Reason.CORRUPT_AGGREGATE, message)
+        raise corrupt("the digest differs")
 
 
 class _Inside:
@@ -104,8 +64,11 @@ class _Inside:
 
     def __init__(self, hash_range: tuple[int, int]) -> None:
         self._first, self._last = hash_range
+        self._all = hash_range == FULL_HASH_RANGE
 
     def __call__(self, partition_key: str, explicit: str | None) -> bool:
+        if self._all:
+            return True
         if explicit is not None and _HASH_KEY.fullmatch(explicit):
             effective = int(explicit)
         else:
@@ -115,7 +78,7 @@ class _Inside:
 
 def aggregate(user_records: Iterable[tuple[str, bytes]]) -> bytes:
     """One KPL aggregate of (partition key, data) pairs."""
-    message = _AggregatedRecord()
+    message = AggregatedRecord()
     table: dict[str, int] = {}
     for key, data in user_records:
         part = message.records.add()

@@ -5,17 +5,20 @@ value of it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from consumer.pipeline.arrays import events
 from consumer.pipeline.deaggregation import deaggregate
 from consumer.pipeline.flattening import Family, flatten
+from consumer.pipeline.letters import Letters
 from consumer.pipeline.oddities import Oddities
 from consumer.pipeline.ordinary import Event, ordinary, validated
-from consumer.pipeline.parsing import parse
+from consumer.pipeline.parsing import MOST_VALUES, TooLarge
 from consumer.pipeline.redaction import encode_row
 from consumer.pipeline.refusal import Refused
 from consumer.pipeline.validation import validate
@@ -31,15 +34,17 @@ FAMILY = {
 }
 ODD_TYPE = "odd"  # stands for what does not look like an event type, and may be anything, a phone number too
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{,127}")
-# Each dead letter of an array holds the whole array, so many of a long one would be more than any disk takes.
-MOST_BYTES_OF_LETTERS = 16 * 1024 * 1024
+SHORTEST_EVENT = len(b'{"type":"a"}')  # that is not a dead letter
 _encode = msgspec.json.Encoder().encode
 
 
 class Processed(msgspec.Struct, frozen=True, gc=False):
-    """What became of one Kinesis record; `last` is the place of its last user record."""
+    """What became of one Kinesis record; `last` is the place of its last user record.
 
-    outcomes: Sequence[Outcome]
+    The outcomes of a large record are made while they are iterated, once, so that they are never all in memory.
+    """
+
+    outcomes: Iterable[Outcome]
     user_records: int
     out_of_range: int
     last: Position
@@ -54,39 +59,71 @@ class Decoder:
     def __call__(self, record: Record, after: Position, /) -> Processed:
         """Decode a record, leaving out its user records up to and including `after`."""
         try:
-            user_records, outside = deaggregate(record, self._shard.hash_range)
+            user_records, count, outside = deaggregate(record, self._shard.hash_range)
         except Exception as error:
             whole = UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)
             return Processed([self._letter(error, whole, 0)], 1, 0, Position.of(record.sequence))
-        last = Position.of(record.sequence, len(user_records) - 1)
-        fresh = user_records
+        last = Position.of(record.sequence, count - 1)
         if after.rank is Rank.SEQUENCE and record.sequence <= after.sequence:
-            fresh = [one for one in user_records if after < Position.of(record.sequence, one.sub_sequence)]
-        outcomes = self.decode(fresh[0]) if len(fresh) == 1 else [one for part in fresh for one in self.decode(part)]
-        return Processed(outcomes, len(user_records), outside, last)
+            user_records = [] if last <= after else islice(user_records, after.sub_sequence + 1, None)
+        if count > 1:
+            outcomes: Iterable[Outcome] = self._decode_all(user_records, record.data)
+        else:
+            outcomes = [outcome for one in user_records for outcome in self.decode(one)]
+        return Processed(outcomes, count, outside, last)
 
-    def decode(self, user_record: UserRecord) -> list[Outcome]:
-        """What one user record holds: one event, or several in a JSON array."""
+    def decode(self, user_record: UserRecord) -> Iterable[Outcome]:
+        """Return what one user record holds: one event, or several in a JSON array."""
+        outcome = self._ordinary(user_record)
+        return [outcome] if outcome is not None else self._decode_all([user_record], user_record.data)
+
+    def _decode_all(self, user_records: Iterable[UserRecord], whole: bytes) -> Iterator[Outcome]:
+        letters = Letters(whole)
+        for user_record in user_records:
+            outcome = self._ordinary(user_record)
+            if outcome is not None:
+                yield outcome
+            else:
+                yield from self._carefully(user_record, letters)
+        yield from letters.rest()
+
+    def _ordinary(self, user_record: UserRecord) -> Outcome | None:
+        """Decode an ordinary event; None for anything else."""
+        if self._raw or not SHORTEST_EVENT < len(user_record.data) < MOST_VALUES:
+            return None
+        try:
+            event = ordinary(user_record.data)
+            if event is None:
+                return None
+            return self._row(event, Oddities(), user_record, 0) if event.type in FAMILY else _skipped(event.type)
+        except Exception as error:
+            return self._letter(error, user_record, 0)
+
+    def _carefully(self, user_record: UserRecord, letters: Letters) -> Iterator[Outcome]:
+        if letters.full and len(user_record.data) < SHORTEST_EVENT and b"[" not in user_record.data:
+            letters.more += 1
+            return
         mended = Oddities()
         try:
-            event = None if self._raw else ordinary(user_record.data)
-            if event is not None:
-                known = event.type in FAMILY
-                return [self._row(event, mended, user_record, 0) if known else _skipped(event.type)]
-            document = parse(user_record.data, mended)
-            if isinstance(document, list):
-                return self._array(document, mended, user_record)
+            found = events(user_record.data, mended)
         except Exception as error:
-            return [self._letter(error, user_record, 0)]
-        return [self._outcome(document, mended, user_record, 0)]
-
-    def _array(self, events: list[Any], mended: Oddities, user_record: UserRecord) -> list[Outcome]:
-        if not events:
-            raise Refused(Reason.NOT_CLOUDEVENT, "an empty array")
-        return _bounded([self._outcome(event, Oddities(mended), user_record, n) for n, event in enumerate(events)])
+            yield from letters.take(self._letter(error, user_record, 0))
+            return
+        for index, event in enumerate(found):
+            if letters.full and not (isinstance(event, TooLarge) or (isinstance(event, dict) and "type" in event)):
+                letters.more += 1  # what it would say is told by none
+                continue
+            outcome = self._outcome(event, Oddities(mended), user_record, index)
+            if isinstance(outcome, DeadLetter):
+                yield from letters.take(outcome)
+            else:
+                yield outcome
 
     def _outcome(self, event: Any, odd: Oddities, user_record: UserRecord, index: int) -> Outcome:
         try:
+            if isinstance(event, TooLarge):
+                other = event.event_type and event.event_type not in FAMILY
+                return _skipped(event.event_type) if other else self._letter(event, user_record, index)
             if not isinstance(event, dict):
                 raise Refused(Reason.NOT_CLOUDEVENT, "it is no JSON object")
             event_type = event.get("type")
@@ -127,15 +164,3 @@ def _skipped(event_type: str) -> Skipped:
 def _with_event(row: Row, event: dict[str, Any]) -> Row:
     """The row with the event as it came."""
     return replace(row, line=b'%b,"event":%b}' % (row.line[:-1], _encode(event)))
-
-
-def _bounded(outcomes: list[Outcome]) -> list[Outcome]:
-    """The outcomes of an array; if its dead letters are too large together, the last that fits stands for the rest."""
-    letters = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
-    most = max(1, MOST_BYTES_OF_LETTERS // len(letters[0].data)) if letters else 0
-    if len(letters) <= most:
-        return outcomes
-    rest = set(letters[most:])
-    last = letters[most - 1]
-    standing = replace(last, message=f"{last.message}; so are {len(rest)} more of this array")
-    return [standing if outcome is last else outcome for outcome in outcomes if outcome not in rest]

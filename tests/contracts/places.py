@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from consumer.pipeline.batching import Chunk, Spool
+from consumer.pipeline.batching import Chunk
+from consumer.pipeline.spool import Spool
 from consumer.places import options_of, parse
 from consumer.records import Place, Row
 from consumer.sinks import Contents, Repeats, Sink, jsonl, sqlite, stdout

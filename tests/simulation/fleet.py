@@ -14,7 +14,7 @@ from consumer.errors import BatchRejected, LeaseTableUnavailable, RowsRejected, 
 from consumer.leases import Change, Lease, LeaseTable, Worker, Written
 from consumer.leases.kcl_item import item_of
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.pipeline.batching import Letter
+from consumer.pipeline.spool import Letter
 from consumer.records import BatchLimits, DeadLetter, Outcome, Place, Position, Reason, Record, Row, Shard, Skipped
 from consumer.sinks import Batch, Repeats
 from consumer.telemetry.metrics import Metrics

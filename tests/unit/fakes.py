@@ -8,7 +8,7 @@ from consumer.engine.tenure import Tenure
 from consumer.leases import Change, Lease, Worker, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.pipeline.batching import Letter
+from consumer.pipeline.spool import Letter
 from consumer.records import BatchLimits, DeadLetter, Place, Reason, Row, Shard
 from consumer.sinks import Batch, Repeats
 from tests.unit.clocks import FakeClock

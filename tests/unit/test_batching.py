@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.pipeline.batching import Buffer, Chunk, Spool
+from consumer.pipeline.batching import Buffer, Chunk
+from consumer.pipeline.spool import Spool
 from consumer.records import BatchLimits, DeadLetter, Outcome, Place, Position, Reason, Record, Row, Skipped
 from tests.unit.fakes import row, seal
 
@@ -15,9 +16,12 @@ ARRIVED = 1_767_229_200.0  # 2026-01-01 01:00 UTC
 def add(buffer: Buffer, sequence: int, outcomes: Sequence[Outcome], now: float = 0.0) -> None:
     """What the shard consumer does with one record."""
     record = Record(sequence, "key", ARRIVED, b"")
-    for outcome in buffer.add(record, Position.of(sequence), outcomes, now):
+
+    def other(outcome: DeadLetter | Skipped) -> None:
         if isinstance(outcome, DeadLetter):
             buffer.add_letter(seal(outcome))
+
+    buffer.add(record, Position.of(sequence), outcomes, now, other)
 
 
 def dead(sequence: int) -> DeadLetter:

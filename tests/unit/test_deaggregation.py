@@ -9,7 +9,8 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.deaggregation import _AggregatedRecord, aggregate, deaggregate
+from consumer.pipeline.aggregates import AggregatedRecord
+from consumer.pipeline.deaggregation import aggregate, deaggregate
 from consumer.pipeline.refusal import Refused
 from consumer.records import FULL_HASH_RANGE, Position, Reason, Record, UserRecord
 from tests.unit.events import decode, event, letter
@@ -19,8 +20,10 @@ HALF = (0, 2**127 - 1)
 
 
 def split(data: bytes, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> tuple[list[UserRecord], int]:
-    user_records, outside = deaggregate(Record(7, "outer", 1.5, data), hash_range)
-    return list(user_records), outside
+    user_records, count, outside = deaggregate(Record(7, "outer", 1.5, data), hash_range)
+    found = list(user_records)
+    assert len(found) == count
+    return found, outside
 
 
 def sealed(message: bytes) -> bytes:
@@ -163,7 +166,7 @@ def hashed(key: str) -> str:
 def test_splitting_agrees_with_protobuf(message: bytes) -> None:
     """Refused where protobuf refuses, or where an index leads nowhere."""
     try:
-        parsed = _AggregatedRecord.FromString(message)
+        parsed = AggregatedRecord.FromString(message)
         sound = parsed.IsInitialized() and len(parsed.records) > 0
     except Exception:
         sound = False

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from consumer.pipeline import decoding
+from consumer.pipeline import decoding, letters
 from consumer.pipeline.deaggregation import aggregate
 from consumer.pipeline.decoding import Decoder
 from consumer.records import TRIM_HORIZON, DeadLetter, Reason, Record, Row, Shard, Skipped
@@ -221,7 +221,7 @@ def test_the_warnings_of_one_element_are_not_those_of_its_siblings() -> None:
 
 def test_the_dead_letters_of_a_long_array_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each holds the whole array; the last that fits stands for the rest."""
-    monkeypatch.setattr(decoding, "MOST_BYTES_OF_LETTERS", 10_000)
+    monkeypatch.setattr(letters, "MOST_BYTES", 10_000)
     outcomes: list[Any] = decode(b"[" + b"{}," * 1000 + b"7]")
     assert [outcome.place.event_index for outcome in outcomes] == [0, 1, 2]
     assert outcomes[-1].message.endswith("; so are 998 more of this array")
@@ -235,7 +235,7 @@ def test_what_was_not_foreseen_is_a_dead_letter_without_its_text(monkeypatch: py
         raise ZeroDivisionError("a value of the event")
 
     unusual = json.dumps(event(unknown=7)).encode()
-    for name in ("flatten", "validate", "parse", "deaggregate"):
+    for name in ("flatten", "validate", "events", "deaggregate"):
         with monkeypatch.context() as patch:
             patch.setattr(decoding, name, fail)
             refused = letter(unusual)
@@ -282,9 +282,10 @@ def test_whatever_bytes_arrive_the_counts_add_up(parts: list[bytes]) -> None:
     decoder = Decoder("stream", Shard("shard"))
     for data in (*parts, aggregate([("k", part) for part in parts])):
         done = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON)
-        assert {outcome.place.sub_sequence for outcome in done.outcomes if not isinstance(outcome, Skipped)} <= set(
+        outcomes = list(done.outcomes)
+        assert {outcome.place.sub_sequence for outcome in outcomes if not isinstance(outcome, Skipped)} <= set(
             range(done.user_records)
         )
-        assert len(done.outcomes) >= done.user_records
-        assert all(isinstance(outcome, Row | DeadLetter | Skipped) for outcome in done.outcomes)
-        assert not any(getattr(outcome, "reason", None) is Reason.INTERNAL_ERROR for outcome in done.outcomes)
+        assert len(outcomes) >= done.user_records
+        assert all(isinstance(outcome, Row | DeadLetter | Skipped) for outcome in outcomes)
+        assert not any(getattr(outcome, "reason", None) is Reason.INTERNAL_ERROR for outcome in outcomes)

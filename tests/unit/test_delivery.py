@@ -10,7 +10,8 @@ from consumer.engine.tenure import Tenure
 from consumer.errors import BatchRejected, LeaseLost, LeaseStale, RowsRejected, SinkUnavailable
 from consumer.leases import Change, Worker
 from consumer.leases.lease import taken
-from consumer.pipeline.batching import Batch, Chunk, Letter, Spool, Tally
+from consumer.pipeline.batching import Batch, Chunk, Tally
+from consumer.pipeline.spool import Letter, Spool
 from consumer.records import Position, Reason
 from consumer.sinks import Repeats
 from tests.unit.clocks import FakeClock
@@ -188,7 +189,7 @@ def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
     """Not when it is written, nor again when only the checkpoint is made again."""
     bench = Bench()
     work = batch(3)
-    work.tally = Tally(3, 4, 1, ["other"], Counter({Reason.NOT_JSON: 2}))
+    work.tally = Tally(3, 4, 1, Counter(["other"]), Counter({Reason.NOT_JSON: 2}))
     bench.rows.answers = [RowsRejected({1: "too odd"})]
     bench.rows.before = late(bench)
     with pytest.raises(LeaseStale):

@@ -10,7 +10,8 @@ import pytest
 from consumer.engine.delivery import Delivery
 from consumer.errors import SinkUnavailable
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Letter, Spool
+from consumer.pipeline.batching import Batch, Chunk
+from consumer.pipeline.spool import Letter, Spool
 from consumer.records import BatchLimits, Position
 from consumer.sinks import Batch as Written
 from consumer.sinks import Repeats
