@@ -17,7 +17,7 @@ from consumer.pipeline.spool import Spool
 from consumer.places import options_of, parse
 from consumer.records import Place, Row
 from consumer.sinks import Contents, Repeats, Sink, jsonl, sqlite, stdout
-from tests.simulation.fleet import SimSink, Store
+from tests.simulation.sinks import SimSink, Store
 from tests.simulation.stream import Faults
 from tests.simulation.world import Process, World
 

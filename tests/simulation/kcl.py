@@ -15,7 +15,8 @@ from consumer.engine.scheduler import Lane
 from consumer.errors import ConsumerError
 from consumer.leases import Lease
 from consumer.records import SHARD_END, TRIM_HORIZON, DeadLetter, Position, Rank, Row
-from tests.simulation.fleet import LEASE, Delivered, SimFleet, processor
+from tests.simulation.fleet import LEASE, SimFleet, processor
+from tests.simulation.sinks import Delivered
 from tests.simulation.stream import SimClient
 from tests.simulation.world import Process, VirtualScheduler
 

@@ -143,7 +143,10 @@ class SimClient:
         return name
 
     def _trouble(self) -> None:
-        self._world.spend(self._process, self._world.rng.uniform(0.002, 0.03))
+        slow = self._faults.happens("slow stream")
+        self._world.spend(
+            self._process, self._world.rng.uniform(0.5, 4.0) if slow else self._world.rng.uniform(0.002, 0.03)
+        )
         if self._faults.happens("stream"):
             raise StreamUnavailable
 

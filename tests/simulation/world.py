@@ -7,11 +7,13 @@ frozen, killed or overtaken in the middle of any call, between any two of its li
 import heapq
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consumer.engine.scheduler import Lane, Task
+from consumer.errors import where
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 DEEPEST = 12  # nested calls; deeper ones take no time
@@ -22,26 +24,36 @@ class Killed(BaseException):
 
 
 class Silent:
-    """A logger that says nothing, or prints when a seed is replayed."""
+    """A logger that says nothing, or prints when a seed is replayed; a halted shard is a defect that is reported."""
 
-    def __init__(self, world: "World | None" = None, **bound: object) -> None:
-        self._world, self._bound = world, bound
+    def __init__(self, world: "World", verbose: bool = False, **bound: object) -> None:
+        self._world, self._verbose, self._bound = world, verbose, bound
 
     def bind(self, **more: object) -> "Silent":
-        return Silent(self._world, **{**self._bound, **more}) if self._world else self
+        return Silent(self._world, self._verbose, **{**self._bound, **more})
 
     def info(self, event: str, **fields: object) -> None:
-        if self._world:
+        if event == "shard.halted":
+            self._world.violated(halted(str(fields["error"]), str(fields["where"])))
+        if self._verbose:
             print(f"{self._world.now:8.2f} {event} {self._bound | fields}")
 
     warning = error = debug = info
 
 
+def halted(error: str, place: str) -> str:
+    """Why a shard halts: a lease's own guard of its checkpoint is foreseen, though it never should have to act."""
+    if error == "ValueError" and place.startswith("lease.py:"):
+        return "a checkpoint would have gone back"
+    return f"unforeseen: {error} at {place} halts a shard"
+
+
 @dataclass
 class Process:
-    """A worker process as the world sees it."""
+    """A worker process as the world sees it; `start` tells it from others of its name."""
 
     name: str
+    start: str = ""
     alive: bool = True
     frozen_until: float = 0.0
 
@@ -104,10 +116,11 @@ class World:
 
 
 class VirtualScheduler:
-    """Runs one process's tasks in the world's time."""
+    """Runs one process's tasks in the world's time. A step that raises ends the process: `on_failure` is told."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: Process, on_failure: Callable[[Exception], None] | None = None) -> None:
         self._world, self._process = world, process
+        self._on_failure = on_failure or self._unforeseen
         self._turn: dict[int, int] = {}
         self._running: set[int] = set()
 
@@ -131,9 +144,16 @@ class VirtualScheduler:
         self._running.add(id(task))
         try:
             delay = task.step(self._world.now)
+        except Exception as error:
+            self._on_failure(error)
+            return
         finally:
             self._running.discard(id(task))
         if delay is not None:
             self._schedule(task, delay)
         else:
             self._turn.pop(id(task), None)
+
+    def _unforeseen(self, error: Exception) -> None:
+        self._world.violated(f"unforeseen: {type(error).__name__} at {where(error)}")
+        self._process.alive = False

@@ -1,0 +1,127 @@
+"""The sinks of a simulated fleet: slow, failing, rejecting, and deadly to the process that writes."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from consumer.errors import BatchRejected, RowsRejected, SinkUnavailable
+from consumer.pipeline.spool import Letter
+from consumer.records import BatchLimits
+from consumer.sinks import Batch, Repeats
+from tests.simulation.stream import Faults
+from tests.simulation.world import Killed, Process, World
+
+
+class Delivered(NamedTuple):
+    event_id: str
+    shard_id: str
+    sequence: int
+    at: float
+
+
+@dataclass
+class Store:
+    """What a sink holds: every row as it was delivered, in order, whoever wrote it."""
+
+    repeats: Repeats
+    rows: list[Delivered] = field(default_factory=list)
+    known: set[object] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)  # names of batches without a rejected row
+
+    def add(self, name: str, rows: Sequence[Delivered]) -> int:
+        """Take rows as a sink of this kind does; returns how many it had already."""
+        if self.repeats is Repeats.BY_BATCH:
+            if name in self.known:
+                return len(rows)
+            self.known.add(name)
+        fresh = [row for row in rows if self.repeats is not Repeats.BY_ROW or row.event_id not in self.known]
+        if self.repeats is Repeats.BY_ROW:
+            self.known.update(row.event_id for row in fresh)
+        self.rows.extend(fresh)
+        return len(rows) - len(fresh)
+
+
+class SimSink:
+    """A store as one process reaches it: slow, failing before or after the write, rejecting some rows.
+
+    The process may die between the write and the checkpoint; its successor's batches have other limits.
+    `holder` names the worker whose shard it is.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        store: Store,
+        process: Process,
+        faults: Faults,
+        holder: Callable[[str], str | None] | None = None,
+    ) -> None:
+        self._world, self._store, self._process, self._faults = world, store, process, faults
+        self._holder = holder or (lambda _: process.name)
+        self.limits = BatchLimits(world.rng.choice([3, 8, 20]), 10_000, world.rng.choice([0.5, 3.0]))
+        self.repeats = store.repeats
+
+    def check(self) -> None:
+        pass
+
+    def holds(self, name: str) -> bool:
+        return name in self._store.whole
+
+    def close(self) -> None:
+        pass
+
+    def write(self, batch: Batch) -> int:
+        items = [(item.line.decode(), item.place) for item in batch]  # type: ignore[attr-defined]
+        self._witness({place.shard_id for _, place in items})
+        slow = self._faults.happens("slow sink")
+        self._world.spend(
+            self._process, self._world.rng.uniform(2, 25) if slow else self._world.rng.uniform(0.001, 0.05)
+        )
+        if self._faults.happens("sink before"):
+            raise SinkUnavailable
+        bad = {i: "no" for i, (line, _) in enumerate(items) if line.startswith("r")}
+        if bad and self._store.repeats is Repeats.BY_ROW and self._world.seed % 2:
+            raise BatchRejected
+        good = [
+            Delivered(line, place.shard_id, place.sequence, self._world.now)
+            for i, (line, place) in enumerate(items)
+            if i not in bad
+        ]
+        repeated = self._store.add(batch.name, good)
+        if not bad:
+            self._store.whole.add(batch.name)
+        if self._faults.happens("death"):
+            self._process.alive = False
+            raise Killed
+        if self._faults.happens("sink after"):
+            raise SinkUnavailable
+        if bad:
+            raise RowsRejected(bad, repeated)
+        return repeated
+
+    def _witness(self, shards: Collection[str]) -> None:
+        for shard_id in shards:
+            if (holder := self._holder(shard_id)) != self._process.name:
+                self._world.violated(f"{self._process.name} delivers {shard_id}, which is {holder}'s")
+
+
+class SimDeadLetters(SimSink):
+    """The same for dead letters, whose lines begin with what they are."""
+
+    def write(self, batch: Batch) -> int:
+        renamed = _Renamed(batch)
+        return super().write(renamed)
+
+
+class _Renamed:
+    """Dead letters are never rejected: hide what the rows' sink would reject them for."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.name = batch.name
+        self._items = [Letter(b"dead:" + item.line, item.place) for item in batch]  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._items)

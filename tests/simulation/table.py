@@ -1,0 +1,98 @@
+"""The lease table of a simulated fleet as one process reaches it, and what no write to it may ever do."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from consumer.errors import LeaseTableUnavailable
+from consumer.leases import Change, Lease, PartlyWritten, Token, Written
+from consumer.leases.kcl_item import item_of
+from tests import kcl_parser
+from tests.simulation.world import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.fleet import SimFleet
+
+
+class SimTable:
+    """The lease table as one process reaches it, and the witness of what is written."""
+
+    def __init__(self, fleet: "SimFleet", process: Process) -> None:
+        self._fleet, self._world, self._table = fleet, fleet.world, fleet.table
+        self._process, self._faults = process, fleet.faults
+
+    def check(self) -> None:
+        pass
+
+    def scan(self) -> Sequence[Lease]:
+        self._trouble()
+        return self._table.scan()
+
+    def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
+        self._trouble()
+        return self._table.read(shard_ids)
+
+    def unreadable(self) -> Mapping[str, str]:
+        return {}
+
+    def assignees(self) -> Collection[str]:
+        return [kcl.name for kcl in self._fleet.kcls if kcl.three and kcl.process.alive]
+
+    def create(self, lease: Lease) -> None:
+        self._trouble()
+        self._table.create(lease)
+
+    def write(self, changes: Sequence[Change]) -> Sequence[Written]:
+        """Make one change after the other, while others act; any answer may be lost on the way."""
+        self._trouble()
+        answers: list[Written | None] = []
+        for change in changes:
+            [written] = self._carry_out(change)
+            answers.append(None if self._faults.happens("lost answer") else written)
+            self._world.spend(self._process, self._world.rng.uniform(0.001, 0.01))
+        given = [answer for answer in answers if answer is not None]
+        if len(given) == len(answers):
+            return given
+        raise PartlyWritten("answers were lost", answers) if given else LeaseTableUnavailable()
+
+    def _carry_out(self, change: Change) -> Sequence[Written]:
+        before = {row.shard_id: row for row in self._table.scan()}.get(change.before.shard_id)
+        written = self._table.write([change])
+        if before is not None and written[0].done and written[0].row is not None:
+            self._witness(change, before, written[0].row)
+        return written
+
+    def want(self, lease: Lease, worker_id: str) -> None:
+        self._trouble()
+        self._table.want(lease, worker_id)
+
+    def delete(self, lease: Lease) -> None:
+        self._trouble()
+        self._table.delete(lease)
+
+    def close(self) -> None:
+        pass
+
+    def _trouble(self) -> None:
+        slow = self._faults.happens("slow table")
+        self._world.spend(
+            self._process, self._world.rng.uniform(0.2, 1.0) if slow else self._world.rng.uniform(0.001, 0.02)
+        )
+        if self._faults.happens("table"):
+            raise LeaseTableUnavailable
+
+    def _witness(self, change: Change, before: Lease, after: Lease) -> None:
+        """Judge a write by the row as it stood, not by what the writer or the table made of it."""
+        shard_id, me = after.shard_id, (self._process.name, self._process.start)
+        self._fleet.moved(before, after)
+        try:
+            kcl_parser.parse(item_of(after))
+        except kcl_parser.KclThrows as error:
+            self._world.violated(f"a KCL cannot read the row of {shard_id}: {error}")
+        if (change.before.counter, change.before.token) != (before.counter, before.token):
+            self._world.violated(f"unfenced: {me} wrote over a row of {shard_id} that it had not seen")
+        if after.checkpoint < before.checkpoint:
+            self._world.violated(f"the checkpoint of {shard_id} went back")
+        if after.checkpoint != before.checkpoint and before.token != Token(*me, before.counter):
+            self._world.violated(f"two owners: {me} moved the checkpoint of {shard_id}, held by {before.token}")
+        if after.ended and not before.ended:
+            self._fleet.finished.add(shard_id)
