@@ -62,6 +62,7 @@ class SimWorker:
     process: Process
     coordinator: Coordinator
     draining: bool = False
+    failed: bool = False
 
     @property
     def over(self) -> bool:
@@ -72,6 +73,8 @@ class SimWorker:
         give_up = world.now + patience
 
         def end() -> None:
+            if self.failed:
+                self.coordinator.abandon()  # again: a take may have ended late
             if not self.over and world.now < give_up:
                 world.at(world.now + 0.2, end, self.process)
                 return
@@ -121,7 +124,7 @@ def _failed(world: World, worker: SimWorker, error: Exception) -> None:
     if not isinstance(error, ConfigurationError):
         world.violated(f"unforeseen: {type(error).__name__} at {where(error)}")
     elif not worker.draining:
-        worker.coordinator.abandon()
+        worker.failed = True
         worker.leave(world)
 
 

@@ -1,7 +1,6 @@
 """Whatever happens to a fleet, its promises hold; and the simulation would see it if they did not."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -9,8 +8,7 @@ import pytest
 from consumer.engine import assignment, balance, discovery, lineage
 from consumer.engine.delivery import Delivery
 from consumer.engine.shard_consumer import ShardConsumer
-from consumer.engine.tenure import Tenure
-from consumer.errors import LeaseStale, SinkUnavailable
+from consumer.errors import SinkUnavailable
 from consumer.leases import Change, Lease, Worker, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
@@ -160,17 +158,6 @@ def checkpointed_record_read_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "start", property(early))
 
 
-def lease_kept_past_its_deadline(patch: pytest.MonkeyPatch) -> None:
-    """What was held once is delivered for, however long ago that was."""
-    still_mine = Tenure.still_mine
-
-    def trusting(self: Tenure) -> None:
-        with suppress(LeaseStale):
-            still_mine(self)
-
-    patch.setattr(Tenure, "still_mine", trusting)
-
-
 LOST, TWICE, TWO_OWNERS, UNFENCED = "lost: ", " more than once", "two owners: ", "unfenced: "
 
 
@@ -188,7 +175,6 @@ LOST, TWICE, TWO_OWNERS, UNFENCED = "lost: ", " more than once", "two owners: ",
         (pending_end_ignored_by_the_next_owner, TWICE),
         (finished_parent_read_again, "is read again"),
         (checkpointed_record_read_again, TWICE),
-        (lease_kept_past_its_deadline, " delivers s"),
     ],
 )
 def test_the_simulation_catches_a_planted_bug(plant: Plant, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
