@@ -26,13 +26,15 @@ class Killed(BaseException):
 class Silent:
     """A logger that says nothing, or prints when a seed is replayed; a halted shard is a defect that is reported."""
 
-    def __init__(self, world: "World", verbose: bool = False, **bound: object) -> None:
+    def __init__(self, world: "World | None" = None, verbose: bool = False, **bound: object) -> None:
         self._world, self._verbose, self._bound = world, verbose, bound
 
     def bind(self, **more: object) -> "Silent":
         return Silent(self._world, self._verbose, **{**self._bound, **more})
 
     def info(self, event: str, **fields: object) -> None:
+        if self._world is None:
+            return
         if event == "shard.halted":
             self._world.violated(halted(str(fields["error"]), str(fields["where"])))
         if self._verbose:
