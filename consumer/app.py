@@ -16,8 +16,9 @@ from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, Origin
 from consumer.engine.outlets import Outlets
-from consumer.engine.scheduler import ThreadScheduler, boottime
+from consumer.engine.scheduler import Lane, ThreadScheduler, boottime
 from consumer.engine.surroundings import Pace, Surroundings
+from consumer.engine.trimming import Retention
 from consumer.engine.worker import Health, Probes
 from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError
@@ -34,7 +35,9 @@ from consumer.records import LATEST, TRIM_HORIZON, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
+from consumer.streams import Stream
 from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
+from consumer.streams.measured import MeasuredStream
 from consumer.telemetry.metrics import Metrics
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
@@ -53,7 +56,7 @@ LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number
 class Parts:
     """What a worker, and whoever examines one, is made of."""
 
-    stream: KinesisStream
+    stream: Stream
     leases: LeaseTable
     rows: Sink
     dead_letters: Sink
@@ -150,6 +153,7 @@ def build(settings: Settings) -> Process:
 def _measured(made: Parts, metrics: Metrics) -> Parts:
     return replace(
         made,
+        stream=MeasuredStream(made.stream, metrics.read_failed),
         leases=MeasuredLeaseTable(made.leases, metrics.lease_table_failed),
         rows=MeasuredSink(made.rows, partial(metrics.sink_wrote, "rows")),
         dead_letters=MeasuredSink(made.dead_letters, partial(metrics.sink_wrote, "dead-letters")),
@@ -186,6 +190,8 @@ class _ServerClock:
 def _coordinator(
     settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: _ServerClock, scheduler: ThreadScheduler
 ) -> Coordinator:
+    retention = Retention(made.stream.summary, clock.summary.retention)
+    scheduler.add(retention, Lane.COORDINATOR)
     me = Identity(settings.worker, uuid.uuid4().hex)
     log = structlog.get_logger().bind(worker=me.worker_id)
     world = Surroundings(
@@ -195,9 +201,10 @@ def _coordinator(
         pace=Pace(settings.poll_interval, eager=settings.until_caught_up),
         clock=boottime,
         server_time=clock,
-        processor=lambda shard: Decoder(made.stream.name, shard, settings.raw),
+        processor=lambda shard: Decoder(clock.summary.name, shard, settings.raw),
         rng=random.Random(),
         log=log,
+        retention=retention,
     )
     fleet = Fleet(
         me,
@@ -205,7 +212,7 @@ def _coordinator(
         most_leases=settings.max_leases,
         until=clock.summary.server_time if settings.until_caught_up else None,
     )
-    log.info("worker.started", stream=made.stream.name, application=settings.name)
+    log.info("worker.started", stream=clock.summary.name, application=settings.name)
     holdings = Holdings(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
     return Coordinator(holdings, scheduler)
 

@@ -27,6 +27,8 @@ from collections.abc import Mapping
 class ConsumerError(Exception):
     """Something went wrong."""
 
+    code = ""  # what the service, or the library that asks it, calls the error
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
 

@@ -107,6 +107,7 @@ class Balance:
             self._watch.observe(rows, now)
             self._scan_interval = scan_interval(self._fleet, rows, self._live(rows, now))
             self._scan_at = now + self._scan_interval - self._jitter
+            self._tell_what_is_read(now, len(blocked))
             return True
         urgent = [row.shard_id for row in self._rows.values() if self._is_urgent(row, now)]
         if urgent:
@@ -114,6 +115,13 @@ class Balance:
             self._rows |= {row.shard_id: row for row in rows}
             self._watch.glimpse(rows, now)
         return bool(urgent)
+
+    def _tell_what_is_read(self, now: float, unreadable: int) -> None:
+        """Count the shards that should be read, and those that other live workers read."""
+        ours = {self._fleet.me.worker_id, None}
+        rows = runnable(list(self._rows.values()))
+        elsewhere = sum(row.owner not in ours and not self._watch.expired(row, now) for row in rows)
+        self._holdings.world.metrics.seen(len(rows) + unreadable, elsewhere)
 
     def _live(self, rows: Sequence[Lease], now: float) -> int:
         return 1 + len(peers_of(runnable(rows), self._watch, self._fleet.me, now))

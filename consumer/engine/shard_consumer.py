@@ -13,6 +13,7 @@ from consumer.engine.leaving import Leaving
 from consumer.engine.reading import Reading
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
+from consumer.engine.trimming import TrimWatch
 from consumer.errors import (
     ConfigurationError,
     IteratorExpired,
@@ -59,13 +60,16 @@ class ShardConsumer:
         self._leaving = Leaving()
         self._output_closed = False
         self._trouble: str | None = None
+        self._trimming = TrimWatch(tenure, world)
         world.metrics.held(self.shard_id)
+        self._trimming.tell_expiry()
         self._empty()
         self._restart()
 
     def _restart(self) -> None:
         """Forget everything since the checkpoint."""
         self._reading.start_from(self.tenure.lease.start)
+        self._trimming.restart()
         self._batch: Batch | None = None
         self._buffer.close()
         self._empty()
@@ -193,6 +197,7 @@ class ShardConsumer:
 
     def _deliver(self) -> None:
         self._batch = self._batch or self._delivery.resume(self._buffer.batch())
+        self._trimming.delivers(self._batch)
         self._delivery.deliver(self._batch)
         self._reading.start, self._batch = self._batch.end, None
         self._backoff.reset()
@@ -207,6 +212,7 @@ class ShardConsumer:
         self._world.budget.settle(self.shard_id, self._buffer.size + reading.size)
         if self._buffer.empty and not reading.backlog and reading.read_to is not None:
             self.tenure.read_to = reading.read_to
+        self._trimming.tell_expiry()
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -224,8 +230,9 @@ class ShardConsumer:
         if reading.backlog:
             self._furthest = max(self._furthest, reading.backlog[-1].sequence)
         if fetched is None:
-            self._log.error("shard.trimmed", lost="all records between the checkpoint and the end of the retention")
+            self._trimming.gone()
             return 0.0
+        self._trimming.answered(fetched, reading.read_to)
         self.tenure.throughput.add(fetched.size)
         if fetched.millis_behind is not None:
             self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
@@ -253,6 +260,7 @@ class ShardConsumer:
         """Everything is delivered: the children get their rows, then this one says SHARD_END and stays."""
         children = self._register(self.tenure.lease, self._reading.children)
         self.tenure.checkpoint(SHARD_END, children)
+        self._world.metrics.progressed(self.shard_id)
         self._log.info("shard.ended", children=list(children))
         self._world.metrics.leased(LeaseEvent.FINISHED)
         self._finish()

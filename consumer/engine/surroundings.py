@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from consumer.engine.budget import Budget
@@ -43,6 +43,11 @@ class Surroundings:
     processor: Callable[[Shard], Process]
     rng: random.Random
     log: Any
+    retention: Callable[[], float] = lambda: 86_400.0  # seconds for which the stream keeps records
+
+    def horizon(self) -> datetime:
+        """Return the instant at which the retention begins: the stream trims what arrived before."""
+        return self.server_time() - timedelta(seconds=self.retention())
 
     @property
     def metrics(self) -> Metrics:

@@ -13,13 +13,15 @@ from consumer.engine.scheduler import Clock
 from consumer.engine.throughput import Throughput
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
 from consumer.leases import Change, Heir, Lease, LeaseTable, Pending, Worker, Written
-from consumer.leases.lease import checkpointed, departing, handed_on, prepared, renewed
+from consumer.leases.lease import checkpointed, departing, handed_on, later, prepared, renewed
 from consumer.records import Position
 
 # How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
 BUSY = 0.02
 # How long to wait for a renewal when the lease may have run out, seconds: looking costs nothing.
 STALE = 0.5
+# How long the distance from the tip is not believed after a record that is older than the retention, seconds.
+DOUBT = 10.0
 
 
 class Tenure:
@@ -33,6 +35,8 @@ class Tenure:
         self.lease = lease
         self.throughput = Throughput(lease.throughput, clock())
         self.read_to: datetime | None = lease.read_to
+        self._arrived: datetime | None = None
+        self._doubt_until = float("-inf")
         self._leaving = False
         self._promised: str | None = None
         self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
@@ -79,13 +83,30 @@ class Tenure:
         """Keep the end and the name of the batch that is about to be written (rule 7)."""
         self._write(lambda lease: self._told(prepared(lease, self._worker, pending)))
 
+    def delivering(self, arrived: datetime | None, outlived: bool) -> None:
+        """Remember for the next checkpoint when the last record of a batch arrived.
+
+        `outlived`: the record is older than the retention, so the stream's times are not what they seem (a retention
+        that was lowered just now, a clock). For a while the row then says no more than what was delivered.
+        """
+        self._arrived = arrived
+        if outlived:
+            self._doubt_until = self._clock() + DOUBT
+
+    @property
+    def _sure(self) -> datetime | None:
+        """What the row may say of `read_to`."""
+        return self.read_to if self._clock() >= self._doubt_until else None
+
     def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
         """Everything up to `position` is delivered. May be called again after a failure."""
-        self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, self.read_to, children)))
+        read_to = later(self._sure, self._arrived)
+        self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, read_to, children)))
+        self.read_to = later(self.read_to, read_to)
 
     def hand_on(self, heir: Heir | None) -> None:
         """Hand the lease to `heir`, or release it; the tenure is over."""
-        self._write(lambda lease: handed_on(lease, self._worker, heir))
+        self._write(lambda lease: handed_on(lease, self._worker, heir, self._sure))
         self._lost = True
 
     def begin_renewal(self) -> Change | None:
@@ -93,7 +114,7 @@ class Tenure:
         if self._lost or not self._writing.acquire(blocking=False):
             return None
         throughput = self.throughput.measure(self._clock())
-        return Change(self.lease, self._told(renewed(self.lease, self._worker, self.read_to, throughput)))
+        return Change(self.lease, self._told(renewed(self.lease, self._worker, self._sure, throughput)))
 
     def end_renewal(self, written: Written | None, sent: float) -> bool:
         """Take in the answer to a renewal, None when there was none. False: renew again at once."""

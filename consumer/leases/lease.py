@@ -159,7 +159,7 @@ def taken(lease: Lease, worker: Worker) -> Lease:
 
 def renewed(lease: Lease, worker: Worker, read_to: datetime | None, throughput: float | None = None) -> Lease:
     """The row one heartbeat later."""
-    return replace(_written(lease, worker), read_to=_later(lease.read_to, read_to), throughput=throughput)
+    return replace(_written(lease, worker), read_to=later(lease.read_to, read_to), throughput=throughput)
 
 
 def departing(lease: Lease, heir: str | None) -> Lease:
@@ -192,12 +192,12 @@ def checkpointed(
         checkpoint=position,
         switches=0,
         pending=None,
-        read_to=_later(lease.read_to, read_to),
+        read_to=later(lease.read_to, read_to),
         children=children or lease.children,
     )
 
 
-def handed_on(lease: Lease, worker: Worker, heir: Heir | None) -> Lease:
+def handed_on(lease: Lease, worker: Worker, heir: Heir | None, read_to: datetime | None = None) -> Lease:
     """The row once `worker` has handed it to `heir`, or to nobody.
 
     To one of ours the token stays that of `worker`: this makes it an offer. To a worker of a KCL 3.x it is assigned as
@@ -205,7 +205,14 @@ def handed_on(lease: Lease, worker: Worker, heir: Heir | None) -> Lease:
     """
     moved = lease.checkpoint_owner is not None
     owner = lease.owner if moved else heir.worker_id if heir else None
-    written = replace(_written(lease, worker), owner=owner, checkpoint_owner=None, wanted_by=None, draining=False)
+    written = replace(
+        _written(lease, worker),
+        owner=owner,
+        checkpoint_owner=None,
+        wanted_by=None,
+        draining=False,
+        read_to=later(lease.read_to, read_to),
+    )
     return replace(written, token=None) if moved or (heir and not heir.ours) else written
 
 
@@ -214,5 +221,6 @@ def _written(lease: Lease, worker: Worker) -> Lease:
     return replace(lease, counter=counter, token=Token(*worker, counter))
 
 
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+def later(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of two instants, of those that are known."""
     return max(one, other) if one and other else one or other

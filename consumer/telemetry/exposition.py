@@ -40,6 +40,7 @@ class Exposition:
         """Every metric, of one instant."""
         counts = self._metrics.snapshot()
         yield from _records(counts)
+        yield from _reading(counts)
         yield from _shards(counts.shards, counts.clock())
         yield from _leases(counts)
         yield from _sinks(counts)
@@ -64,9 +65,35 @@ def _records(counts: Metrics) -> Iterator[Metric]:
     yield _counter("throttled_reads", "Calls to the stream refused for its limits.", counts.throttled)
 
 
+def _reading(counts: Metrics) -> Iterator[Metric]:
+    yield _gauge("shards_to_read", "Shards of the stream that some worker should read now.", counts.shards_to_read)
+    yield _gauge("shards_read", "Those that a live worker reads.", counts.shards_read)
+    failures = CounterMetricFamily(f"{PREFIX}read_failures", "Failed calls to the stream.", labels=["call", "code"])
+    for (call, code), number in counts.read_failures.items():
+        failures.add_metric([call, code], number)
+    yield failures
+    yield _counter(
+        "trimmed_unread", "Times that records may have been trimmed before they were read.", counts.trimmed_times
+    )
+    yield _counter(
+        "trimmed_unread_seconds", "Seconds whose records may have been trimmed unread.", counts.trimmed_seconds
+    )
+    if counts.last_checkpoint is not None:
+        text = "When a checkpoint moved last, in epoch seconds."
+        yield _gauge("last_checkpoint_timestamp_seconds", text, counts.last_checkpoint)
+
+
 def _shards(shards: Mapping[str, ShardState], now: float) -> Iterator[Metric]:
-    lags = {shard_id: state.lag for shard_id, state in shards.items() if state.lag is not None}
-    yield _gauges("shard_lag_seconds", "How far the last answer was from the shard's tip.", "shard", lags)
+    lags = {shard_id: lag for shard_id, state in shards.items() if (lag := state.lag_at(now)) is not None}
+    text = "How far the last answer was from the shard's tip, and the seconds since it came."
+    yield _gauges("shard_lag_seconds", text, "shard", lags)
+    expiries = {
+        shard_id: state.unread_expires_at - now
+        for shard_id, state in shards.items()
+        if state.unread_expires_at is not None
+    }
+    text = "Until the oldest record that may be unread is trimmed."
+    yield _gauges("shard_unread_expires_seconds", text, "shard", expiries)
     ages = {shard_id: max(0.0, now - state.progress_at) for shard_id, state in shards.items()}
     yield _gauges("shard_progress_age_seconds", "Since the last answered read or delivered batch.", "shard", ages)
 

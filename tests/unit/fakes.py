@@ -1,16 +1,24 @@
 """Ports that write into one journal, so that a test sees what happened in which order."""
 
+import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
+from consumer.engine.budget import Budget
+from consumer.engine.outlets import Outlets
+from consumer.engine.surroundings import Pace, Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.leases import Change, Lease, Worker, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.spool import Letter
-from consumer.records import BatchLimits, DeadLetter, Place, Reason, Row, Shard
+from consumer.records import BatchLimits, DeadLetter, Fetched, Place, Position, Reason, Row, Shard, StreamSummary
 from consumer.sinks import Batch, Repeats
+from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
 
 ME = Worker("me", "start")
@@ -96,6 +104,43 @@ class Counted:
 
     def dead_lettered(self, reason: Reason, letters: int) -> None:
         self.letters += [reason] * letters
+
+
+class QuietStream:
+    """A stream with one shard and nothing on it."""
+
+    def summary(self) -> StreamSummary:
+        return StreamSummary("stream", True, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+
+    def shards(self) -> Sequence[Shard]:
+        return [Shard(SHARD)]
+
+    def open(self, shard_id: str, position: Position) -> str:
+        return "iterator"
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        return Fetched([], iterator, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def surroundings(clock: FakeClock, **changes: Any) -> Surroundings:
+    """What the shards of a process share, with nothing behind it."""
+    parts: dict[str, Any] = {
+        "stream": QuietStream(),
+        "outlets": Outlets(
+            JournalSink("rows", []), JournalSink("letters", []), BatchLimits(), seal, Metrics(clock=clock)
+        ),
+        "budget": Budget(10_000_000),
+        "pace": Pace(),
+        "clock": clock,
+        "server_time": lambda: datetime.fromtimestamp(clock.now, UTC),
+        "processor": lambda _: None,
+        "rng": random.Random(1),
+        "log": structlog.get_logger(),
+    }
+    return Surroundings(**{**parts, **changes})
 
 
 def held(journal: list[str], clock: FakeClock, duration: float = 10.0, **fields: Any) -> tuple[JournalTable, Tenure]:

@@ -20,6 +20,7 @@ from consumer.engine.watch import Watch
 from consumer.leases import Change, Heir, Lease, Token, Worker
 from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
+from consumer.records import SHARD_END
 from consumer.telemetry.metrics import Metrics
 
 
@@ -67,6 +68,27 @@ def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambd
     world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=clock, metrics=Metrics())
     fleet = Fleet(Worker("me", "1"), lease_duration=10.0, most_leases=most_leases)
     return Balance(Idle(fleet, table, cast(Surroundings, world), Origin(), cast(Scheduler, None)))
+
+
+def test_what_should_be_read_and_what_others_read_is_counted() -> None:
+    """Ended shards, children that wait for a parent, and what a dead worker holds are not read."""
+    now = [0.0]
+    table = CountingTable()
+    for lease in (
+        Lease("free"),
+        Lease("theirs", owner="peer"),
+        Lease("ended", SHARD_END),
+        Lease("waits", parents=("free",), owner="peer"),
+    ):
+        table.create(lease)
+    balance = balance_over(table, most_leases=0, clock=lambda: now[0])
+    metrics = balance._holdings.world.metrics
+    balance.step(0.0)
+    assert (metrics.shards_to_read, metrics.shards_read) == (2, 1)
+    for _ in range(20):
+        now[0] += 1.0
+        balance.step(now[0])
+    assert (metrics.shards_to_read, metrics.shards_read) == (2, 0)
 
 
 def test_a_small_table_is_scanned_with_every_step() -> None:

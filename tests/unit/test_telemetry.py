@@ -1,20 +1,22 @@
 """What is counted, and how Prometheus sees it."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.errors import LeaseTableUnavailable, OutputClosed, RowsRejected, SinkUnavailable
+from consumer.errors import LeaseTableUnavailable, OutputClosed, RowsRejected, SinkUnavailable, Throttled
 from consumer.leases import Lease
 from consumer.leases.measured import MeasuredLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.records import Reason
+from consumer.records import TRIM_HORIZON, Fetched, Position, Reason, Shard, StreamSummary
 from consumer.sinks.measured import MeasuredSink
 from consumer.sinks.stdout import StdoutSink
+from consumer.streams.measured import MeasuredStream
 from consumer.telemetry.exposition import Exposition
-from consumer.telemetry.metrics import MOST_TYPES, LeaseEvent, Metrics
+from consumer.telemetry.metrics import MOST_CODES, MOST_TYPES, LeaseEvent, Metrics
+from tests.unit.fakes import SHARD, QuietStream
 
 # Dashboards and alerts are built on these: a change here breaks them.
 NAMES = {
@@ -26,7 +28,14 @@ NAMES = {
     "call_consumer_skipped_events_total": {"type"},
     "call_consumer_dead_letters_total": {"reason"},
     "call_consumer_throttled_reads_total": set(),
+    "call_consumer_read_failures_total": {"call", "code"},
+    "call_consumer_trimmed_unread_total": set(),
+    "call_consumer_trimmed_unread_seconds_total": set(),
+    "call_consumer_last_checkpoint_timestamp_seconds": set(),
+    "call_consumer_shards_to_read": set(),
+    "call_consumer_shards_read": set(),
     "call_consumer_shard_lag_seconds": {"shard"},
+    "call_consumer_shard_unread_expires_seconds": {"shard"},
     "call_consumer_shard_progress_age_seconds": {"shard"},
     "call_consumer_leases_held": set(),
     "call_consumer_lease_held": {"shard"},
@@ -65,10 +74,12 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def busy() -> Metrics:
     """Metrics of which every series is there."""
-    metrics = Metrics()
+    metrics = Metrics(clock=Clock())
     metrics.read(7, 9, 1, ["com.twilio.messaging.message.sent"])
     metrics.held("shard-1")
     metrics.behind("shard-1", 2.5)
+    metrics.unread_expires("shard-1", 3600.0)
+    metrics.progressed("shard-1")
     return metrics
 
 
@@ -137,6 +148,122 @@ def test_progress_ages_until_a_read_or_a_delivery() -> None:
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 7
     metrics.progressed("s")
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
+
+
+def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
+    """Else a shard that hangs at the tip would look well for ever, in the metrics and in the log."""
+    clock = Clock()
+    metrics = Metrics(clock=clock)
+    metrics.held("s")
+    metrics.behind("s", 3.0)
+    clock.now += 60
+    metrics.progressed("s")
+    assert value(metrics, "shard_lag_seconds", shard="s") == 63.0
+    assert metrics.summary()["lag"] == 63.0
+    metrics.behind("s", 1.0)
+    assert value(metrics, "shard_lag_seconds", shard="s") == 1.0
+
+
+def test_the_time_until_unread_records_are_trimmed_runs_out_while_nothing_is_read() -> None:
+    """An alert can say how long there is to mend it; below 0 something may be gone."""
+    clock = Clock()
+    metrics = Metrics(clock=clock)
+    metrics.unread_expires("s", 100.0)  # not ours any more
+    assert value(metrics, "shard_unread_expires_seconds", shard="s") is None
+    metrics.held("s")
+    assert value(metrics, "shard_unread_expires_seconds", shard="s") is None  # nobody knows yet
+    metrics.unread_expires("s", 100.0)
+    clock.now += 101
+    metrics.behind("s", 5.0)
+    metrics.progressed("s")
+    assert value(metrics, "shard_unread_expires_seconds", shard="s") == -1
+
+
+def test_shards_that_should_be_read_are_told_beside_those_that_are() -> None:
+    """A shard of ours counts while it is answered, another worker's while that one lives."""
+    clock = Clock()
+    metrics = Metrics(clock=clock)
+    metrics.seen(4, 1)
+    metrics.held("a")
+    metrics.held("b")
+    metrics.behind("a", 0.0)
+    assert (value(metrics, "shards_to_read"), value(metrics, "shards_read")) == (4, 2)
+    clock.now += 120
+    assert value(metrics, "shards_read") == 1
+
+
+def test_failed_reads_are_told_by_call_and_code() -> None:
+    """Of codes that a proxy makes up, only so many are told apart."""
+    metrics = Metrics()
+    assert value(metrics, "read_failures_total", call="GetRecords", code="AccessDeniedException") == 0
+    metrics.read_failed("GetRecords", "AccessDeniedException")
+    metrics.read_failed("GetRecords", "+15550100 is not a code")
+    for number in range(200):
+        metrics.read_failed("GetRecords", f"Odd{number}")
+    assert value(metrics, "read_failures_total", call="GetRecords", code="AccessDeniedException") == 1
+    assert len(metrics.read_failures) <= MOST_CODES + 1
+    assert metrics.read_failures.total() == 202
+
+
+def test_a_stream_tells_which_call_failed_and_how() -> None:
+    """By AWS's names; the caller sees the same error."""
+    metrics = Metrics()
+    inside = FailingStream()
+    stream = MeasuredStream(inside, metrics.read_failed)
+    calls: dict[str, Callable[[], object]] = {
+        "DescribeStreamSummary": stream.summary,
+        "ListShards": stream.shards,
+        "GetShardIterator": lambda: stream.open(SHARD, TRIM_HORIZON),
+        "GetRecords": lambda: stream.fetch("iterator", 1),
+    }
+    for name, call in calls.items():
+        with pytest.raises(Throttled):
+            call()
+        assert metrics.read_failures[name, "LimitExceededException"] == 1
+    inside.code = ""
+    with pytest.raises(Throttled):
+        stream.fetch("iterator", 1)
+    assert metrics.read_failures["GetRecords", "Throttled"] == 1
+
+
+def test_the_time_of_the_last_checkpoint_is_told() -> None:
+    """Nothing before the first."""
+    metrics = Metrics(wall_clock=lambda: 1.7e9)
+    assert value(metrics, "last_checkpoint_timestamp_seconds") is None
+    metrics.progressed("s")
+    assert value(metrics, "last_checkpoint_timestamp_seconds") == 1.7e9
+
+
+def test_what_may_be_lost_is_counted() -> None:
+    """How often, and how much time."""
+    metrics = Metrics()
+    assert value(metrics, "trimmed_unread_total") == 0
+    metrics.trimmed(3600.0)
+    assert value(metrics, "trimmed_unread_total") == 1
+    assert value(metrics, "trimmed_unread_seconds_total") == 3600.0
+
+
+class FailingStream(QuietStream):
+    """Refuses each call."""
+
+    code = "LimitExceededException"
+
+    def _refuse(self) -> NoReturn:
+        error = Throttled()
+        error.code = self.code
+        raise error
+
+    def summary(self) -> StreamSummary:
+        self._refuse()
+
+    def shards(self) -> Sequence[Shard]:
+        self._refuse()
+
+    def open(self, shard_id: str, position: Position) -> str:
+        self._refuse()
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        self._refuse()
 
 
 @pytest.mark.parametrize("event_type", ["call.+15550100000", "sms.15550100000", "two words.x", "one", "a." * 60 + "a"])

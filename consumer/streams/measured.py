@@ -1,0 +1,40 @@
+"""A stream that tells which of its calls failed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from consumer.errors import ConsumerError
+from consumer.records import Fetched, Position, Shard, StreamSummary
+from consumer.streams import Stream
+
+
+class MeasuredStream:
+    """The stream inside, unchanged. `tell` gets AWS's name of each call that failed, and the code of its error."""
+
+    def __init__(self, stream: Stream, tell: Callable[[str, str], None]) -> None:
+        self._stream, self._tell = stream, tell
+        self.close = stream.close
+
+    def summary(self) -> StreamSummary:
+        with self._telling("DescribeStreamSummary"):
+            return self._stream.summary()
+
+    def shards(self) -> Sequence[Shard]:
+        with self._telling("ListShards"):
+            return self._stream.shards()
+
+    def open(self, shard_id: str, position: Position) -> str:
+        with self._telling("GetShardIterator"):
+            return self._stream.open(shard_id, position)
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        with self._telling("GetRecords"):
+            return self._stream.fetch(iterator, limit, patient)
+
+    @contextmanager
+    def _telling(self, call: str) -> Iterator[None]:
+        try:
+            yield
+        except ConsumerError as error:
+            self._tell(call, error.code or type(error).__name__)
+            raise

@@ -1,0 +1,243 @@
+"""What the stream trimmed before it was read is told; what a quiet shard leaves behind is not."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import structlog
+
+from consumer.engine.trimming import MARGIN, Retention, TrimWatch, read_up_to, unread
+from consumer.errors import StreamUnavailable
+from consumer.leases import Lease
+from consumer.pipeline.batching import Batch
+from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Fetched, Position, Record, StreamSummary
+from tests.unit.clocks import FakeClock
+from tests.unit.fakes import SHARD, held, surroundings
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+DAY = 86_400.0
+CHECKPOINT = Position.of(100)
+
+
+def ago(hours: float) -> datetime:
+    return NOW - timedelta(hours=hours)
+
+
+def response(*sequences: int, hours: float = 0.0, behind: float = 0.0) -> Fetched:
+    """A response with records that arrived so many hours ago, so many seconds from the tip."""
+    found = [Record(number, "key", ago(hours).timestamp(), b"x") for number in sequences]
+    return Fetched(found, "iterator", int(behind * 1000), (), len(found))
+
+
+class Bench:
+    """A watch over one shard whose stream keeps records for a day; the clock counts from `NOW`."""
+
+    def __init__(self, **lease: Any) -> None:
+        self.clock, self.retention, self.told = FakeClock(0.0), DAY, []
+        self.table, self.tenure = held([], self.clock, **lease)
+        self.world = surroundings(
+            self.clock,
+            server_time=self.now,
+            retention=lambda: self.retention,
+            log=structlog.wrap_logger(None, processors=[self.note]),
+        )
+        self.watch = TrimWatch(self.tenure, self.world)
+
+    told: list[dict[str, Any]]
+
+    def note(self, logger: Any, method: str, event: Any) -> Any:
+        self.told.append({**event, "level": method})
+        raise structlog.DropEvent
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.clock.now)
+
+    def answer(self, fetched: Fetched) -> None:
+        self.watch.answered(fetched, None)
+
+    @property
+    def lost(self) -> list[float]:
+        """The hours of each span that may be lost."""
+        return [round(event["seconds"] / 3600, 2) for event in self.told if event["event"] == "shard.trimmed"]
+
+
+@pytest.mark.parametrize(
+    ("lease", "first", "lost"),
+    [
+        # Away for longer than the retention: what arrived between is gone.
+        ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(200), [6.0]),
+        ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(), [6.0]),
+        ({"checkpoint": TRIM_HORIZON, "read_to": ago(25)}, response(200), [1.0]),
+        # A quiet shard: its checkpointed record is trimmed as well, but it was read lately.
+        ({"checkpoint": CHECKPOINT, "read_to": ago(23)}, response(200), []),
+        ({"checkpoint": CHECKPOINT, "read_to": ago(0)}, response(), []),
+        ({"checkpoint": CHECKPOINT, "read_to": ago(24.01)}, response(200), []),
+        # The checkpointed record itself comes again, so nothing behind it is trimmed.
+        ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(100, 200), []),
+        # A record older than the retention is there: this stream does not trim yet.
+        ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(200, hours=26), []),
+        # From an instant on that the stream does not reach back to.
+        ({"started_at": ago(48)}, response(200), [24.0]),
+        ({"started_at": ago(48), "stream_created_at": ago(30)}, response(200), [6.0]),
+        ({"started_at": ago(48), "stream_created_at": ago(3)}, response(200), []),
+        ({"checkpoint": LATEST, "started_at": ago(2)}, response(200), []),
+        # A shard of a reshard may be younger than the instant, and from the beginning nothing is missed.
+        ({"started_at": ago(48), "parents": ("parent",)}, response(200), []),
+        ({"checkpoint": TRIM_HORIZON}, response(200), []),
+        ({"checkpoint": TRIM_HORIZON}, response(), []),
+    ],
+)
+def test_the_first_response_after_an_absence_tells(lease: dict[str, Any], first: Fetched, lost: list[float]) -> None:
+    """What the row says was read, against the retention."""
+    bench = Bench(**lease)
+    bench.answer(first)
+    bench.answer(response(300))
+    assert bench.lost == lost
+    assert bench.world.metrics.trimmed_times == len(lost)
+    assert bench.world.metrics.trimmed_seconds == pytest.approx(sum(lost) * 3600)
+    assert {event["level"] for event in bench.told} <= {"error"}
+
+
+def test_the_time_that_may_be_lost_is_named() -> None:
+    """An operator looks for it elsewhere."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
+    bench.answer(response(200))
+    [event] = bench.told
+    assert (event["since"], event["until"]) == ("2026-01-08T18:00:00.000Z", "2026-01-09T00:00:00.000Z")
+
+
+def test_empty_pages_on_the_way_are_no_evidence() -> None:
+    """A stream may answer with nothing for minutes before the next record."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
+    for _ in range(20):
+        bench.answer(response(behind=DAY))
+        bench.clock.advance(0.2)
+    assert bench.lost == []
+    bench.answer(response(100))
+    assert bench.lost == []
+
+
+@pytest.mark.parametrize(("first", "warned"), [(response(100), False), (response(200), True), (response(), True)])
+def test_a_row_that_does_not_tell_when_it_was_read_is_no_error(first: Fetched, warned: bool) -> None:
+    """A KCL keeps no such time: its quiet shards look like those that lost something."""
+    bench = Bench(checkpoint=CHECKPOINT)
+    bench.answer(first)
+    bench.answer(response(300))
+    assert [event["level"] for event in bench.told] == ["warning"] * warned
+    assert bench.world.metrics.trimmed_times == 0
+
+
+def test_a_reader_that_the_horizon_overtakes_is_told_once() -> None:
+    """It stood still for an hour, an hour before the end of the retention."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(23.5))
+    bench.answer(response(100, 101, behind=23.5 * 3600))
+    for number in range(102, 105):
+        bench.clock.advance(3600.0 if number == 102 else 1.0)
+        bench.answer(response(number, hours=-1, behind=DAY))
+    assert bench.lost == [0.5]
+
+
+def test_a_reader_that_keeps_up_is_never_told_of() -> None:
+    """Neither at the tip, nor one that reads along the end of the retention from the beginning on."""
+    for behind in (0.0, DAY):
+        bench = Bench()
+        for number in range(200):
+            bench.answer(response(number, hours=behind / 3600, behind=behind))
+            bench.clock.advance(30.0)
+        assert bench.told == []
+
+
+def test_a_lowered_retention_is_noticed_while_running() -> None:
+    """A reader is two hours behind; the stream keeps one now."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(3))
+    bench.answer(response(100, 101, hours=2, behind=7200))
+    bench.retention = 3600.0
+    bench.clock.advance(10.0)
+    bench.answer(response(102))
+    assert bench.lost == [1.0]
+
+
+def test_a_shard_that_is_gone_may_have_held_what_was_not_read() -> None:
+    """Since the last time that it was read."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
+    bench.watch.gone()
+    assert bench.lost == [6.0]
+
+
+def test_the_retention_is_asked_for_again_and_an_outage_changes_nothing() -> None:
+    """An operator may change it at any time."""
+    answers: list[StreamSummary | Exception] = [StreamUnavailable(), StreamSummary("s", True, NOW, NOW, 3600.0)]
+
+    def summary() -> StreamSummary:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    retention = Retention(summary, DAY)
+    seen = []
+    for _ in range(3):
+        retention.step(0.0)
+        seen.append(retention())
+    assert seen == [DAY, DAY, 3600.0]
+
+
+def test_the_row_keeps_when_its_last_record_arrived() -> None:
+    """With the checkpoint itself: a process may be killed right after it."""
+    bench = Bench()
+    bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(5).timestamp()))
+    bench.tenure.checkpoint(Position.of(7))
+    assert bench.tenure.lease.read_to == bench.tenure.read_to == ago(5)
+
+
+@pytest.mark.parametrize("epoch", [0.0, (NOW + timedelta(days=9)).timestamp()])
+def test_an_arrival_that_cannot_be_claims_nothing_of_the_future(epoch: float) -> None:
+    """Emulators and clocks are odd."""
+    bench = Bench()
+    bench.watch.delivers(Batch("name", Position.of(7), arrived_at=epoch))
+    bench.tenure.checkpoint(Position.of(7))
+    assert bench.tenure.lease.read_to in (None, NOW)
+
+
+def test_a_lease_that_is_handed_on_says_up_to_when_it_was_read() -> None:
+    """The next owner may come days later, and nothing was lost on a quiet shard."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
+    bench.tenure.read_to = NOW
+    bench.tenure.hand_on(None)
+    assert bench.tenure.lease.read_to == NOW
+
+
+def test_a_record_that_outlived_the_retention_makes_the_distance_from_the_tip_doubtful_for_a_while() -> None:
+    """The row says then no more than what was delivered; a shard that stays quiet is believed again."""
+    bench = Bench()
+    bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(30).timestamp()))
+    bench.tenure.checkpoint(Position.of(7))
+    bench.tenure.read_to = NOW
+    change = bench.tenure.begin_renewal()
+    assert change is not None
+    assert change.after.read_to == ago(30)
+    bench.tenure.end_renewal(None, bench.clock())
+    bench.clock.advance(11.0)
+    bench.tenure.began(bench.clock())
+    bench.tenure.hand_on(None)
+    assert bench.tenure.lease.read_to == NOW
+
+
+def test_the_time_until_unread_records_are_trimmed_is_told() -> None:
+    """A day after the shard was read last."""
+    bench = Bench(read_to=ago(20))
+    bench.world.metrics.held(SHARD)
+    bench.watch.tell_expiry()
+    [state] = bench.world.metrics.shards.values()
+    assert state.unread_expires_at is not None
+    assert state.unread_expires_at - bench.world.metrics.clock() == pytest.approx(4 * 3600, abs=5)
+
+
+def test_doctor_judges_the_row_alone() -> None:
+    """Ended shards have nothing unread."""
+    horizon = ago(24)
+    assert unread(Lease(SHARD, read_to=ago(24) - 2 * MARGIN), horizon) is not None
+    assert unread(Lease(SHARD, read_to=ago(24) - MARGIN), horizon) is None
+    assert unread(Lease(SHARD, SHARD_END, read_to=ago(30)), horizon) is None
+    assert unread(Lease(SHARD, CHECKPOINT), horizon) is None
+    assert read_up_to(Lease(SHARD, CHECKPOINT, started_at=ago(48))) is None
