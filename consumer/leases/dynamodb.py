@@ -104,18 +104,23 @@ class DynamoDbLeaseTable:
                 if code_of(error) in (*THROTTLED, *BROKEN):
                     raise
                 return False
-        [response] = answer["Responses"]
+        [response] = self._calls.member(answer, "Responses", "BatchExecuteStatement") or [{}]
         return bool(response.get("Error", {}).get("Code") == STATEMENT_REFUSED)
 
     def unreadable(self) -> Mapping[str, str]:
         return self._unreadable
 
     def _items(self) -> Iterator[Item]:
-        page = self._client.scan(TableName=self._name)
-        yield from page["Items"]
-        while "LastEvaluatedKey" in page:
-            page = self._client.scan(TableName=self._name, ExclusiveStartKey=page["LastEvaluatedKey"])
-            yield from page["Items"]
+        where: dict[str, Item] = {}
+        while True:
+            page = self._client.scan(TableName=self._name, **where)
+            yield from self._calls.member(page, "Items", "Scan")
+            following = page.get("LastEvaluatedKey")
+            if not following:
+                return
+            if following == where.get("ExclusiveStartKey"):
+                raise self._calls.incomplete("Scan")
+            where = {"ExclusiveStartKey": following}
 
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
         read = [self._read_some(keys) for keys in _chunks(dict.fromkeys(shard_ids), MOST_READ)]
@@ -128,8 +133,10 @@ class DynamoDbLeaseTable:
         for attempt in range(READ_TRIES):
             with self._calls.running("BatchGetItem"):
                 answer = self._client.batch_get_item(RequestItems=wanted)
-            found += answer["Responses"].get(self._name, [])
             wanted = answer.get("UnprocessedKeys") or {}
+            read = self._calls.member(answer, "Responses", "BatchGetItem")
+            # Nothing but what is said to be unprocessed may be left out: a row that is not there counts as deleted.
+            found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
                 return found
             self._sleep(0.01 * 2**attempt)
@@ -210,7 +217,10 @@ class DynamoDbLeaseTable:
         statements = [statement(self._name, update_of(change)) for change in changes]
         with self._calls.running("BatchExecuteStatement"):
             answer = self._client.batch_execute_statement(Statements=statements)
-        for change, response in zip(changes, answer["Responses"], strict=True):
+        responses = self._calls.member(answer, "Responses", "BatchExecuteStatement")
+        if len(responses) != len(changes):
+            raise self._calls.incomplete("BatchExecuteStatement")
+        for change, response in zip(changes, responses, strict=True):
             error = response.get("Error", {})
             yield self._settled(change, response.get("Item"), error.get("Item"), error.get("Code"))
 

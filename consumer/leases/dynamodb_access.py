@@ -4,7 +4,7 @@ A call is made once: botocore's own retries would sleep inside a renewal. While 
 mistake any more, not even a permission that is taken away: it may be given back, so all is retried.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,6 +90,21 @@ class Calls:
             raise self._unreachable(action, error) from None
         except BotoCoreError as error:
             raise ConfigurationError(f"lease table {self._table}: {_advice(error)}") from None
+
+    def member(self, answer: Mapping[str, Any], name: str, action: str) -> Any:
+        """Return what a response must have: an absent member says nothing, least of all that there are no rows.
+
+        Raises:
+            LeaseTableUnavailable: it is not there.
+        """
+        if answer.get(name) is None:
+            raise self.incomplete(action)
+        return answer[name]
+
+    def incomplete(self, action: str) -> LeaseTableUnavailable:
+        """What to raise for a response that lacks what it must have."""
+        where = self._client.meta.endpoint_url
+        return LeaseTableUnavailable(f"lease table {self._table}: {action}: the response is incomplete at {where}")
 
     def _refused(self, action: str, error: ClientError) -> Exception:
         code, where = code_of(error), f"lease table {self._table}"

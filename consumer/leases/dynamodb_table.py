@@ -75,7 +75,8 @@ class Table:
     def _description(self) -> dict[str, Any] | None:
         with self._calls.checking("DescribeTable"):
             try:
-                return dict(self._client.describe_table(TableName=self._name)["Table"])
+                answer = self._client.describe_table(TableName=self._name)
+                return dict(self._calls.member(answer, "Table", "DescribeTable"))
             except ClientError as error:
                 if code_of(error) != "ResourceNotFoundException":
                     raise

@@ -434,3 +434,53 @@ def test_workers_of_kcl_3_0_to_3_4_have_a_table_of_their_own(client: Any, raw: A
     raw.put_item(TableName=metrics, Item={"wid": {"S": "d1"}, "lut": {"N": "31"}})
     assert scan(60)
     assert set(table.assignees()) == {"d1"}
+
+
+def empty(client: Any, action: str, body: bytes) -> None:
+    """Answer every call of that action with 200 and this body, without sending it."""
+
+    class Body:
+        def stream(self, *_: object) -> Iterator[bytes]:
+            yield body
+
+    headers: Any = {}
+    answer = lambda **_: AWSResponse("http://127.0.0.1/", 200, headers, Body())  # noqa: E731
+    client.meta.events.register(f"before-send.dynamodb.{action}", answer)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"message": "busy"}', b'{"Items": null}'])
+def test_a_scan_without_items_is_not_an_empty_table(client: Any, table: DynamoDbLeaseTable, body: bytes) -> None:
+    """Else every shard would get a new row and be read from its start."""
+    table.create(Lease("shard"))
+    empty(client, "Scan", body)
+    with pytest.raises(LeaseTableUnavailable, match="Scan: the response is incomplete"):
+        table.scan()
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Responses": {}}', b'{"Responses": {"another": []}}'])
+def test_a_read_that_names_no_rows_does_not_delete_them(client: Any, table: DynamoDbLeaseTable, body: bytes) -> None:
+    """A row that is not there is a lost lease."""
+    table.create(Lease("shard"))
+    empty(client, "BatchGetItem", body)
+    with pytest.raises(LeaseTableUnavailable, match="BatchGetItem: the response is incomplete"):
+        table.read(["shard"])
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Responses": []}', b'{"Responses": [{}]}'])
+def test_a_batch_that_answers_too_little_wrote_nothing_that_is_known(
+    client: Any, table: DynamoDbLeaseTable, body: bytes
+) -> None:
+    """No lease is lost for it: the next renewal finds out."""
+    rows = [Lease("one"), Lease("other")]
+    for row in rows:
+        table.create(row)
+    empty(client, "BatchExecuteStatement", body)
+    with pytest.raises(LeaseTableUnavailable, match="BatchExecuteStatement: the response is incomplete"):
+        table.write([Change(row, steps.taken(row, ME)) for row in rows])
+
+
+def test_pages_of_a_scan_that_have_no_end_are_given_up(client: Any, table: DynamoDbLeaseTable) -> None:
+    """The same last key again would bring the same page for ever."""
+    empty(client, "Scan", b'{"Items": [], "LastEvaluatedKey": {"leaseKey": {"S": "shard"}}}')
+    with pytest.raises(LeaseTableUnavailable, match="Scan: the response is incomplete"):
+        table.scan()
