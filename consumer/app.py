@@ -108,7 +108,7 @@ def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChil
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer kcl-daemon STREAM, or CALL_CONSUMER_STREAM")
     for label, text in (("--sink", settings.sink), ("--dead-letters", settings.dead_letters)):
-        if parse(label, text).scheme == "stdout":
+        if parse(label, text, SINKS).scheme == "stdout":
             raise ConfigurationError(f"{label} stdout: the daemon talks over standard output here; name another place")
     stream_name = settings.stream.rpartition("/")[2]
     return ShardChild(
@@ -248,15 +248,15 @@ def _sinks(settings: Settings) -> tuple[Sink, Sink]:
 
 
 def _sink(label: str, text: str, contents: Contents) -> Sink:
-    url = parse(label, text)
+    url = parse(label, text, SINKS)
     module = module_of(url, SINKS, "call_consumer.sinks")
     sink: Sink = module.connect(url, options_of(url, module.Options), contents)
     return sink
 
 
 def _leases(settings: Settings) -> LeaseTable:
-    url = parse("--leases", settings.leases)
-    module: Any = module_of(url, LEASES, "call_consumer.leases")
+    url = parse("--leases", settings.leases, LEASES)
+    module: Any = module_of(url, LEASES, "call_consumer.leases", "lease table")
     scope = Scope(
         settings.name,
         settings.stream.rpartition("/")[2],

@@ -7,7 +7,7 @@ Each module names its schemes and declares its options; a typo is an error that 
 import difflib
 import importlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -28,15 +28,21 @@ class PlaceUrl:
     options: Mapping[str, str]
 
 
-def parse(label: str, text: str) -> PlaceUrl:
+def parse(label: str, text: str, known: Collection[str] = ()) -> PlaceUrl:
     """Take a URL apart. `sqlite:FILE` is a path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
+
+    Schemes that are `known` are offered where only the colon is missing.
 
     Raises:
         ConfigurationError: it has no scheme, or an option has no value or is given twice.
     """
     scheme, colon, rest = text.partition(":")
+    if not colon and (near := difflib.get_close_matches(text, known, n=1)):
+        raise ConfigurationError(f"{label} {text!r}: a colon is missing: did you mean '{near[0]}:'?")
     if not colon or not scheme:
         raise ConfigurationError(f"{label} {text!r}: say scheme:path, such as jsonl:rows or sqlite:rows.db")
+    if "\0" in rest:
+        raise ConfigurationError(f"{label} {scheme}: a path holds no null character")
     path, _, query = rest.partition("?")
     if path.startswith("///"):
         path = path[3:]
@@ -49,8 +55,8 @@ def parse(label: str, text: str) -> PlaceUrl:
     return PlaceUrl(label, scheme, path, dict(pairs))
 
 
-def module_of(url: PlaceUrl, modules: Mapping[str, str], group: str) -> Any:
-    """The module that serves the URL's scheme.
+def module_of(url: PlaceUrl, modules: Mapping[str, str], group: str, noun: str = "sink") -> Any:
+    """The module that serves the URL's scheme; `noun` says what the scheme is one of.
 
     Raises:
         ConfigurationError: there is none, or it cannot be imported.
@@ -64,9 +70,10 @@ def module_of(url: PlaceUrl, modules: Mapping[str, str], group: str) -> Any:
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"{url.label} {url.scheme}: {outside[url.scheme].value}: {error}") from None
     known = sorted({*modules, *outside})
-    raise ConfigurationError(
-        f"{url.label} {url.scheme}: no such kind{_near(url.scheme, known)}; there are {_list(known)}"
-    )
+    near = difflib.get_close_matches(url.scheme, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    more = "" if near else f". Packages add others by an entry point in the group {group!r}"
+    raise ConfigurationError(f"{url.label}: unknown {noun} {url.scheme!r}.{hint} Available: {_list(known)}{more}")
 
 
 def options_of(url: PlaceUrl, model: type[BaseModel]) -> Any:

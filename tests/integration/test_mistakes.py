@@ -42,7 +42,11 @@ def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
     [
         (["--nope"], "No such option: --nope"),
         (["--sink"], "requires an argument"),
-        (["--sink", "jsnol:rows"], "did you mean 'jsonl'"),
+        (["--sink", "jsnol:rows"], "unknown sink 'jsnol'. Did you mean 'jsonl'?"),
+        (["--leases", "dynamodb"], "did you mean 'dynamodb:'?"),
+        (["--leases", "sqlite:no/such/leases.db"], "no/such does not exist: create it, or name another file"),
+        (["--sink", "sqlite:no/such/rows.db"], "no/such does not exist: create it, or name another file"),
+        (["--dead-letters", "sqlite:."], "--dead-letters .: this is a directory: name a file"),
         (["--sink", "jsonl:rows?rowz=1"], "unknown option 'rowz'"),
         (["--lease-duration", "soon"], "--lease-duration"),
         (["--sink", "jsonl:/dev/null/rows"], "/dev/null/rows"),
@@ -108,8 +112,8 @@ def test_what_does_not_answer_is_tried_for_ten_seconds(kinesis: Any, endpoint: s
         runs = {
             "does not answer at http://127.0.0.1:9": started(tmp_path / "a", "http://127.0.0.1:9"),
             "ReadTimeout": started(tmp_path / "b", f"http://127.0.0.1:{silent.getsockname()[1]}"),
-            "database is locked": started(tmp_path / "leases", endpoint),
-            "locked by another process": started(tmp_path / "sink", endpoint, "--sink", "sqlite:rows.db"),
+            "call-consumer.db: the database is locked": started(tmp_path / "leases", endpoint),
+            "rows.db: the database is locked": started(tmp_path / "sink", endpoint, "--sink", "sqlite:rows.db"),
         }
         for says, process in runs.items():
             assert_refused(process, says)

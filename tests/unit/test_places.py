@@ -43,6 +43,7 @@ def test_paths_as_typed_and_as_sqlalchemy_writes_them(text: str, scheme: str, pa
     [
         ("rows", "say scheme:path"),
         (":rows", "say scheme:path"),
+        ("jsonl:rows\0x", "null character"),
         ("jsonl:rows?x", "written"),
         ("jsonl:rows?level=1&level=2", "given twice"),
     ],
@@ -73,10 +74,43 @@ def test_a_typo_in_an_option_is_named(query: str, says: str) -> None:
         options_of(parse("--sink", f"jsonl:rows?{query}"), Options)
 
 
-def test_an_unknown_kind_is_named_with_what_there_is() -> None:
-    """One line, with a guess."""
-    with pytest.raises(ConfigurationError, match="did you mean 'jsonl'"):
-        module_of(parse("--sink", "jsnol:rows"), {"jsonl": "x"}, "no.such.group")
+@pytest.mark.parametrize(
+    ("text", "noun", "says"),
+    [
+        (
+            "sqllite:rows.db",
+            "sink",
+            "--sink: unknown sink 'sqllite'. Did you mean 'sqlite'? Available: jsonl, sqlite, stdout",
+        ),
+        (
+            "postgres://me:secret@host/rows",
+            "sink",
+            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. Packages add others by an entry point"
+            " in the group 'call_consumer.sinks'",
+        ),
+        (
+            "dynamo:x",
+            "lease table",
+            "--sink: unknown lease table 'dynamo'. Did you mean 'dynamodb'? Available: dynamodb",
+        ),
+    ],
+)
+def test_an_unknown_kind_is_named_with_what_there_is(text: str, noun: str, says: str) -> None:
+    """One line, with a guess, or else how one is added; nothing of a URL but its scheme, which holds no password."""
+    table = dict.fromkeys(["jsonl", "sqlite", "stdout"] if noun == "sink" else ["dynamodb"], "no.module")
+    with pytest.raises(ConfigurationError) as raised:
+        module_of(parse("--sink", text), table, "call_consumer.sinks", noun)
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("dynamodb", "dynamodb:"), ("dynamo", "dynamodb:"), ("memory", "memory:"), ("stdout", "stdout:")],
+)
+def test_a_scheme_without_its_colon_is_offered_with_it(text: str, meant: str) -> None:
+    """The most likely slip with the kinds that need no path."""
+    with pytest.raises(ConfigurationError, match=f"^--leases '{text}': a colon is missing: did you mean '{meant}'"):
+        parse("--leases", text, ("dynamodb", "memory", "stdout"))
 
 
 def installed(directory: Path, code: str) -> None:
