@@ -21,7 +21,7 @@ class Kind:
 KINDS = (
     Kind(sqlite3.SQLITE_BUSY, "database is locked", "the database is locked by another process"),
     Kind(sqlite3.SQLITE_LOCKED, "is locked", "the database is locked by another connection"),
-    Kind(sqlite3.SQLITE_FULL, "disk is full", "the disk is full, or a quota or a limit of the file's size is reached"),
+    Kind(sqlite3.SQLITE_FULL, "disk is full", "the disk is full, or a quota or limit is reached"),
     Kind(sqlite3.SQLITE_IOERR, "disk I/O error", "disk I/O error"),
     Kind(sqlite3.SQLITE_NOMEM, "out of memory", "out of memory"),
     Kind(

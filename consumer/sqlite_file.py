@@ -163,9 +163,10 @@ class SqliteFile:
             sync_folder(self._file.absolute().parent)
         connection.execute("PRAGMA schema_version").fetchone()  # opens the files beside it
         now = {path: found for path in _files(self._file) if (found := identity_of(path)) is not None}
-        if before not in (None, now.get(self._file)) or (self._seen and self._seen != now):
+        if before not in (None, now.get(self._file)):
             raise _Moved(_replaced(self._file))
-        self._seen, self._used = now, True
+        self._compare()
+        self._seen, self._used = {**self._seen, **now}, True
 
     def _compare(self) -> None:
         for path, identity in self._seen.items():

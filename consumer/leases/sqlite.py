@@ -53,6 +53,7 @@ class SqliteLeaseTable:
         self._writing = threading.Lock()
         self._wrote_at = float("-inf")
         self._unreadable: Mapping[str, str] = {}
+        self._had_rows = False
 
     def check(self) -> None:
         self._file.check()
@@ -64,6 +65,7 @@ class SqliteLeaseTable:
                 self._scope,
             ).fetchall()
         found = {str(row[SHARD_ID]): _lease_or_reason(row) for row in rows}
+        self._had_rows = self._had_rows or bool(found)
         self._unreadable = {shard_id: str(why) for shard_id, why in found.items() if isinstance(why, Unreadable)}
         return [lease for lease in found.values() if isinstance(lease, Lease)]
 
@@ -88,6 +90,7 @@ class SqliteLeaseTable:
                 f" VALUES (:application, :stream, {marks}, datetime()) ON CONFLICT DO NOTHING",
                 self._scope | stored(lease, FIELDS),
             )
+        self._had_rows = True
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
         with self._transaction() as connection:
@@ -182,26 +185,25 @@ class SqliteLeaseTable:
                 self._wrote_at = time.monotonic()
 
     def _prepare(self, connection: sqlite3.Connection, new: bool) -> None:
-        """Make the table, or recognise it: in another file than before only one that holds our rows.
-
-        Without them the worker would begin the stream anew, as if nothing had ever been read.
-        """
-        if new:
+        """Make the table; but where there were rows, accept no file without them, or the stream would begin anew."""
+        if new or not self._had_rows:
             columns = ", ".join(FIELDS)
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS leases (application, stream, {columns}, updated_at,"
                 " PRIMARY KEY (application, stream, shard_id))"
             )
-        found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
-        if not new and (not found or not self._has_rows(connection)):
+        elif not self._has_rows(connection):
             raise ConfigurationError(
                 f"{self._named}: holds no leases of application {self._scope['application']!r} any more; nothing is"
                 " delivered: put the lease table back, or restart this worker to begin a new one"
             )
+        found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
         if missing := [name for name in FIELDS if name not in found]:
             raise ConfigurationError(f"{self._named}: made by another version; it has no {missing[0]}")
 
     def _has_rows(self, connection: sqlite3.Connection) -> bool:
+        if not connection.execute("PRAGMA table_info(leases)").fetchall():
+            return False
         query = "SELECT 1 FROM leases WHERE application = :application AND stream = :stream LIMIT 1"
         return connection.execute(query, self._scope).fetchone() is not None
 
