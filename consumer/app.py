@@ -3,7 +3,7 @@
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from consumer.aws.access import Access
+from consumer.aws.credentials import Renewal, SharedCredentials
 from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
@@ -60,6 +62,7 @@ class Parts:
     leases: LeaseTable
     rows: Sink
     dead_letters: Sink
+    credentials: Sequence[SharedCredentials] = ()
 
 
 def parts(settings: Settings) -> Parts:
@@ -71,12 +74,18 @@ def parts(settings: Settings) -> Parts:
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
     rows, dead_letters = _sinks(settings)
-    connect = partial(kinesis_client, settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
+    found = Access(settings.aws_region)
+    accesses = {"": found}
+    for arn in filter(None, (settings.stream_role_arn, settings.leases_role_arn)):
+        accesses.setdefault(arn, Access(settings.aws_region, arn, found))
+    place = (settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
+    connect = partial(kinesis_client, *place, access=accesses[settings.stream_role_arn])
     return Parts(
-        KinesisStream(settings.stream, connect(), lambda: connect(PATIENT_TIMEOUT)),
-        _leases(settings),
+        KinesisStream(settings.stream, connect(), lambda: connect(read_timeout=PATIENT_TIMEOUT)),
+        _leases(settings, accesses[settings.leases_role_arn]),
         rows,
         dead_letters,
+        [access.credentials for access in accesses.values()],
     )
 
 
@@ -134,6 +143,7 @@ def build(settings: Settings) -> Process:
     return Process(
         coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, scheduler),
         checks=[
+            *[credentials.ready for credentials in made.credentials],
             clock.start,
             made.leases.check,
             lambda: _look_at_checkpoints(made.leases, clock.summary),
@@ -142,6 +152,7 @@ def build(settings: Settings) -> Process:
         ],
         closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
+        credentials=[Renewal(credentials, structlog.get_logger()) for credentials in made.credentials],
         probes=_probes(settings.http_address, metrics, budget),
         threads=settings.threads,
         shutdown_timeout=settings.shutdown_timeout,
@@ -254,7 +265,7 @@ def _sink(label: str, text: str, contents: Contents) -> Sink:
     return sink
 
 
-def _leases(settings: Settings) -> LeaseTable:
+def _leases(settings: Settings, access: Access) -> LeaseTable:
     url = parse("--leases", settings.leases, LEASES)
     module: Any = module_of(url, LEASES, "call_consumer.leases", "lease table")
     scope = Scope(
@@ -263,6 +274,7 @@ def _leases(settings: Settings) -> LeaseTable:
         settings.lease_duration / 6,
         settings.aws_region,
         settings.endpoint_url,
+        access,
     )
     table: LeaseTable = module.connect(url, options_of(url, module.Options), scope)
     return table

@@ -7,6 +7,7 @@ ConsumerError
 │   ├── StreamUnavailable        the stream does not answer, or refuses for now
 │   │   ├── IncompleteResponse   a response lacks what it must have: nothing follows from it, ask again
 │   │   └── ReadTimedOut         the response did not arrive in time, or not to its end: ask for less
+│   ├── CredentialsUnavailable   there are no valid AWS credentials now
 │   ├── LeaseTableUnavailable    the lease table does not answer, or another write to the lease is under way
 │   ├── LeaseStale               the lease may have run out: wait for a renewal to tell
 │   └── SinkUnavailable          the sink does not take anything now
@@ -59,6 +60,10 @@ class IncompleteResponse(StreamUnavailable):
 
 class ReadTimedOut(StreamUnavailable):
     """The stream's response did not arrive in time."""
+
+
+class CredentialsUnavailable(Retryable):
+    """There are no valid AWS credentials now."""
 
 
 class LeaseTableUnavailable(Retryable):

@@ -102,13 +102,3 @@ def _near(word: str, known: Iterable[str]) -> str:
 
 def _list(words: Iterable[str]) -> str:
     return ", ".join(words) or "none"
-
-
-def check_endpoint(service: str, url: str) -> None:
-    """Refuse an endpoint with a user or a password: AWS knows none, and each message that names it would show them.
-
-    Raises:
-        ConfigurationError: it has one.
-    """
-    if "@" in url:
-        raise ConfigurationError(f"the endpoint of {service} takes no user and no password")

@@ -14,14 +14,19 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
 
+LONGEST_SHOWN = 100  # characters of a wrong value
 PREFIX = "CALL_CONSUMER_"
 ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+# IAM, and the regions' names as botocore lets them into a host's name.
+ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}")
+REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -46,6 +51,32 @@ def _address(value: str) -> str:
     """`127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all interfaces."""
     if value and ((found := ADDRESS.fullmatch(value)) is None or int(found["port"]) > 65_535):
         raise ValueError("say ADDRESS:PORT, such as 127.0.0.1:8080, or :8080 for all interfaces")
+    return value
+
+
+def _role(value: str) -> str:
+    if value and ROLE.fullmatch(value) is None:
+        raise ValueError("say arn:aws:iam::ACCOUNT:role/NAME")
+    return value
+
+
+def _region(value: str | None) -> str | None:
+    if value is not None and REGION.fullmatch(value) is None:
+        raise ValueError("say a region's name, such as eu-west-1")
+    return value
+
+
+def _endpoint(value: str | None) -> str | None:
+    """A URL of one host. A password in it would show in every message that names it."""
+    try:
+        parts = urlsplit(value or "http://none")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("say http://HOST:PORT or https://HOST")
+    if "@" in (value or ""):
+        raise ValueError("an endpoint takes no user and no password")
     return value
 
 
@@ -92,8 +123,18 @@ class Settings(BaseModel):
     poll_interval: Annotated[float, Field(ge=0.2, le=60)] = Field(
         default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
     )
-    region: str | None = Field(default=None, description="AWS region [default: as boto3 finds it].")
-    endpoint_url: str | None = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
+    region: Annotated[str | None, AfterValidator(_region)] = Field(
+        default=None, description="AWS region [default: as boto3 finds it]."
+    )
+    endpoint_url: Annotated[str | None, AfterValidator(_endpoint)] = Field(
+        default=None, description="Endpoint of every AWS client, such as LocalStack's."
+    )
+    stream_role_arn: Annotated[str, AfterValidator(_role)] = Field(
+        default="", description="Role to assume for the stream, such as one of another account."
+    )
+    leases_role_arn: Annotated[str, AfterValidator(_role)] = Field(
+        default="", description="Role to assume for a lease table on DynamoDB."
+    )
     http: Annotated[str, AfterValidator(_address)] = Field(
         default="",
         description="Where to answer /livez, /readyz and /metrics: ADDRESS:PORT, or :PORT for all interfaces.",
@@ -148,6 +189,7 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
     said: dict[str, str] = {}
     if region := variables.get("AWS_REGION"):
         values["region"] = region  # what containers are given; boto3 itself looks for AWS_DEFAULT_REGION only
+        said["region"] = "AWS_REGION"
     for spell, given in reversed(origins):
         values.update(given)
         said.update({field: spell(field) for field in given})
@@ -157,7 +199,14 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
         first = error.errors()[0]
         field = str(first["loc"][0])
         problem = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{said.get(field, flag(field))}: {problem[0].lower()}{problem[1:]}") from None
+        given_as = said.get(field, flag(field))
+        raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
+
+
+def _shown(value: object) -> str:
+    """The value that is wrong, unless it may hold a password."""
+    shown = isinstance(value, str) and "@" not in value and len(value) <= LONGEST_SHOWN
+    return f" {value!r}" if shown else ""
 
 
 def closest(word: str, words: Iterable[str]) -> str:
@@ -190,6 +239,9 @@ def _from_file(path: str) -> dict[str, object]:
         raise ConfigurationError(f"--config {path}: not TOML: {error}") from None
     known = {flag(field)[2:]: field for field in Settings.model_fields}
     for key in content:
-        if key.replace("_", "-") not in known:
+        plain = key.replace("_", "-")
+        if plain not in known:
             raise ConfigurationError(f"--config {path}: there is no setting {key!r}{closest(key, known)}")
+        if key != plain and plain in content:
+            raise ConfigurationError(f"--config {path}: {plain!r} and {key!r} are the same setting: keep one of them")
     return {known[key.replace("_", "-")]: value for key, value in content.items()}

@@ -72,7 +72,9 @@ def embedded_kinesis() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError:
-        raise ConfigurationError("the demo needs moto: pip install 'call-request-consumer[demo]'") from None
+        raise ConfigurationError(
+            "the demo needs moto: pip install '.[demo]' in a checkout, or pip install 'call-request-consumer[demo]'"
+        ) from None
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.progress import Progress
 
+from consumer.aws.calls import Calls
+from consumer.aws.reasons import Reason
 from consumer.cli import samples
 from consumer.errors import ConfigurationError
 from consumer.settings import load
@@ -41,13 +42,12 @@ def command(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("publishing", total=len(data))
-        try:
+        with Calls(f"stream {stream}", client, ConfigurationError, _absent).checking("PutRecords"):
             for sent in samples.put(client, stream, data):
                 progress.advance(task, sent)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            hint = ": check the name, --region and --endpoint-url" if code == "ResourceNotFoundException" else ""
-            raise ConfigurationError(f"stream {stream}: {code}{hint}") from None
-        except BotoCoreError as error:
-            raise ConfigurationError(f"stream {stream}: {str(error).splitlines()[0]}") from None
     typer.echo(f"{len(events)} events in {len(data)} records")
+
+
+def _absent(_action: str, found: Reason) -> ConfigurationError | None:
+    hint = "there is no such stream: check the name, --region and --endpoint-url"
+    return ConfigurationError(hint) if found.code == "ResourceNotFoundException" else None

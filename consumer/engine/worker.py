@@ -63,7 +63,8 @@ class Probes(Task, Protocol):
 class Worker:
     """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped.
 
-    `probes`, if there are any, answer from before the checks until after the drain.
+    `probes`, if there are any, answer from before the checks until after the drain. `credentials` are the tasks that
+    get and renew them, from before the checks too.
     """
 
     coordinator: Callable[[ThreadScheduler], Coordinator]
@@ -71,6 +72,7 @@ class Worker:
     closes: Sequence[Callable[[], None]]
     metrics: Metrics
     probes: Callable[[Health], Probes] | None = None
+    credentials: Sequence[Task] = ()
     threads: int = 32
     shutdown_timeout: float = 25.0
     until_caught_up: bool = False
@@ -156,6 +158,8 @@ class Life:
         probes = worker.probes(health) if worker.probes is not None else None
         if probes is not None:
             scheduler.add(probes, Lane.HTTP)
+        for task in worker.credentials:
+            scheduler.add(task, Lane.CREDENTIALS)
         for check in worker.checks:
             if not _try_for(PATIENCE, check, worker.clock, self._ending):
                 return  # told to stop before anything was begun

@@ -6,7 +6,7 @@ An adapter keeps one row a shard and answers a few questions; the same contract 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from consumer.errors import LeaseTableUnavailable
 from consumer.leases.lease import Heir, Lease, Pending, Token, Worker
@@ -27,13 +27,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose leases they are, and how to reach them. A call takes at most about `timeout` seconds."""
+    """Whose leases they are, and how to reach them. A call takes at most about `timeout` seconds.
+
+    `access` makes AWS clients (`consumer.aws.access`), for a table that needs one.
+    """
 
     application: str
     stream: str
     timeout: float
     region: str | None = None
     endpoint_url: str | None = None
+    access: Any = None
 
 
 class Change(NamedTuple):

@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from consumer.aws.calls import Calls
+from consumer.aws.codes import THROTTLED, TRANSIENT
+from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
 from consumer.leases import Change, Lease, PartlyWritten, Scope, Written
-from consumer.leases.dynamodb_access import BROKEN, REFUSED, THROTTLED, Calls, code_of, dynamodb_client
+from consumer.leases.dynamodb_access import REFUSED, dynamodb_client
 from consumer.leases.dynamodb_table import Options, Table
 from consumer.leases.dynamodb_updates import Update, expressions, statement, update_of
 from consumer.leases.kcl_item import (
@@ -49,7 +52,7 @@ def connect(url: PlaceUrl, options: Options, scope: Scope) -> "DynamoDbLeaseTabl
             f"{url.label} dynamodb: {name!r} is no table's name (3 to 255 letters, digits, and _ . -);"
             " name one: dynamodb:TABLE"
         )
-    client = dynamodb_client(scope, options.region, options.endpoint_url)
+    client = dynamodb_client(scope, options.region, options.endpoint_url, scope.access)
     return DynamoDbLeaseTable(client, name, options)
 
 
@@ -65,7 +68,7 @@ class DynamoDbLeaseTable:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._name, self._sleep = client, name, sleep
-        self._calls = Calls(client, name)
+        self._calls = Calls(f"lease table {name}", client, LeaseTableUnavailable)
         self._table = Table(client, name, options, self._calls, sleep)
         self._workers = KclWorkers(client, name, clock)
         self._unreadable: Mapping[str, str] = {}
@@ -73,11 +76,12 @@ class DynamoDbLeaseTable:
         self._batches = False
 
     def check(self) -> None:
-        self._table.check()
+        with self._calls.checking("DescribeTable"):
+            self._table.check()
         self._batches = self._takes_batches()
         with self._calls.checking("Scan"):
             items = list(self._items())
-        several = [item[KEY]["S"] for item in items if is_lease(item) and isinstance(_read(item), MultiStream)]
+            several = [item[KEY]["S"] for item in items if is_lease(item) and isinstance(_read(item), MultiStream)]
         if several:
             raise ConfigurationError(
                 f"table {self._name} holds leases of several streams ({several[0]!r}): this worker reads one;"
@@ -87,7 +91,7 @@ class DynamoDbLeaseTable:
     def scan(self) -> Sequence[Lease]:
         with self._calls.running("Scan"):
             items = list(self._items())
-        rows = {item[KEY]["S"]: _read(item) for item in items if is_lease(item)}
+            rows = {item[KEY]["S"]: _read(item) for item in items if is_lease(item)}
         self._unreadable = {key: str(row) for key, row in rows.items() if isinstance(row, Unreadable)}
         self._entity_types = any("entityType" in item for item in items if is_lease(item))
         leases = [row for row in rows.values() if isinstance(row, Lease)]
@@ -101,11 +105,11 @@ class DynamoDbLeaseTable:
             try:
                 answer = self._client.batch_execute_statement(Statements=[statement(self._name, nothing)])
             except ClientError as error:
-                if code_of(error) in (*THROTTLED, *BROKEN):
+                if code_of(error) in THROTTLED | TRANSIENT:
                     raise
                 return False
-        [response] = self._calls.member(answer, "Responses", "BatchExecuteStatement") or [{}]
-        return bool(response.get("Error", {}).get("Code") == STATEMENT_REFUSED)
+            [response] = self._calls.member(answer, "Responses", "BatchExecuteStatement") or [{}]
+            return bool(response.get("Error", {}).get("Code") == STATEMENT_REFUSED)
 
     def unreadable(self) -> Mapping[str, str]:
         return self._unreadable
@@ -133,10 +137,10 @@ class DynamoDbLeaseTable:
         for attempt in range(READ_TRIES):
             with self._calls.running("BatchGetItem"):
                 answer = self._client.batch_get_item(RequestItems=wanted)
-            wanted = answer.get("UnprocessedKeys") or {}
-            read = self._calls.member(answer, "Responses", "BatchGetItem")
-            # Nothing but what is said to be unprocessed may be left out: a row that is not there counts as deleted.
-            found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
+                wanted = answer.get("UnprocessedKeys") or {}
+                read = self._calls.member(answer, "Responses", "BatchGetItem")
+                # Nothing but what is said to be unprocessed may be left out: a row that is not there counts as deleted.
+                found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
                 return found
             self._sleep(0.01 * 2**attempt)
@@ -217,9 +221,9 @@ class DynamoDbLeaseTable:
         statements = [statement(self._name, update_of(change)) for change in changes]
         with self._calls.running("BatchExecuteStatement"):
             answer = self._client.batch_execute_statement(Statements=statements)
-        responses = self._calls.member(answer, "Responses", "BatchExecuteStatement")
-        if len(responses) != len(changes):
-            raise self._calls.incomplete("BatchExecuteStatement")
+            responses = self._calls.member(answer, "Responses", "BatchExecuteStatement")
+            if len(responses) != len(changes):
+                raise self._calls.incomplete("BatchExecuteStatement")
         for change, response in zip(changes, responses, strict=True):
             error = response.get("Error", {})
             yield self._settled(change, response.get("Item"), error.get("Item"), error.get("Code"))

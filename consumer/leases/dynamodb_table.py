@@ -7,8 +7,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, field_validator
 
+from consumer.aws.calls import Calls
+from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError
-from consumer.leases.dynamodb_access import REFUSED, Calls, code_of
+from consumer.leases.dynamodb_access import REFUSED
 from consumer.leases.kcl_item import KEY
 
 PATIENCE = 120.0  # seconds for a new table to become ACTIVE; AWS takes about ten

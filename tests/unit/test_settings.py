@@ -30,6 +30,8 @@ VALUES = {  # one value a setting that is not its default, as people type it
     "poll_interval": "0.2",
     "region": "eu-west-1",
     "endpoint_url": "http://127.0.0.1:4566",
+    "stream_role_arn": "arn:aws:iam::123456789012:role/reader",
+    "leases_role_arn": "arn:aws-cn:iam::123456789012:role/path/leases@team",
     "log_level": "debug",
     "log_format": "json",
 }
@@ -78,6 +80,7 @@ def test_the_region_of_the_environment_is_the_last_resort() -> None:
         ("from = 2026-01-01T00:00:00", "from: a time needs its offset"),
         ("from = 2026-01-01", "from: a time needs its offset"),
         ("= 1", "not TOML"),
+        ("batch_rows = 1\nbatch-rows = 2", "'batch-rows' and 'batch_rows' are the same setting"),
     ],
 )
 def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: str, says: str) -> None:
@@ -94,16 +97,31 @@ def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: 
         ({"threads": "0"}, {}, "--threads"),
         ({"lease_duration": "nan"}, {}, "--lease-duration"),
         ({}, {f"{PREFIX}MEMORY": "lots"}, f"{PREFIX}MEMORY"),
+        ({}, {f"{PREFIX}MEMORY": "lots"}, f"{PREFIX}MEMORY 'lots': "),
+        ({}, {"AWS_REGION": "us east"}, "AWS_REGION 'us east': say a region's name"),
+        ({"region": "-"}, {}, "--region '-': say a region's name"),
+        ({"endpoint_url": "localhost:4566"}, {}, "--endpoint-url 'localhost:4566': say http://HOST:PORT"),
+        ({"endpoint_url": "http://127.0.0.1:99999"}, {}, "--endpoint-url 'http://127.0.0.1:99999': say http://HOST"),
+        ({"endpoint_url": "http://"}, {}, "--endpoint-url 'http://': say http://HOST:PORT"),
+        ({"stream_role_arn": "reader"}, {}, "--stream-role-arn 'reader': say arn:aws:iam::ACCOUNT:role/NAME"),
+        ({}, {f"{PREFIX}LEASES_ROLE_ARN": "arn:aws:iam::1:role/x"}, f"{PREFIX}LEASES_ROLE_ARN 'arn:aws:iam::1:role/x'"),
         ({}, {f"{PREFIX}SINC": "x"}, f"did you mean {PREFIX}SINK"),
-        ({"from_": "yesterday"}, {}, "--from: say trim-horizon"),
-        ({"from_": "99999999999999d"}, {}, "--from: say trim-horizon"),
-        ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from: this time is still to come"),
+        ({"from_": "yesterday"}, {}, "--from 'yesterday': say trim-horizon"),
+        ({"from_": "99999999999999d"}, {}, "--from '99999999999999d': say trim-horizon"),
+        ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from '2999-01-01T00:00:00Z': this time is still to come"),
     ],
 )
 def test_a_mistake_names_where_it_was_made(flags: dict[str, object], environ: dict[str, str], says: str) -> None:
     """The flag, or the variable."""
     with pytest.raises(ConfigurationError, match=says):
         load(flags, environ=environ)
+
+
+def test_a_wrong_value_that_may_hold_a_password_is_not_shown() -> None:
+    """The setting is named all the same."""
+    with pytest.raises(ConfigurationError, match="--endpoint-url: an endpoint takes no user") as refused:
+        load({"endpoint_url": "http://me:hush@127.0.0.1:4566"}, environ={})
+    assert "hush" not in str(refused.value)
 
 
 def test_an_age_is_counted_back_from_now() -> None:

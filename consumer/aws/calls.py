@@ -1,0 +1,83 @@
+"""Goes around each call of an adapter: whatever is raised leaves it as one of our errors."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+from consumer.aws.codes import DENIED
+from consumer.aws.network import host_of
+from consumer.aws.reasons import Reason, asked_host, reason
+from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+
+Meaning = Exception | type[ConsumerError] | None
+
+
+class Calls:
+    """Translates what the calls of one client raise. `what` is what they are about, such as `stream calls`.
+
+    `meaning` gets action and reason, and returns what that is to the adapter: an error, or the class of one.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        client: Any,
+        unavailable: type[ConsumerError],
+        meaning: Callable[[str, Reason], Meaning] = lambda *_: None,
+    ) -> None:
+        self._what, self._unavailable, self._meaning = what, unavailable, meaning
+        self._endpoint = client.meta.endpoint_url
+        self._service = client.meta.service_model.endpoint_prefix
+
+    @contextmanager
+    def running(self, action: str) -> Iterator[None]:
+        """Around a call of the running worker: nothing is an operator's mistake any more, so all is retried."""
+        try:
+            yield
+        except Exception as error:
+            raise self._translated(error, action, running=True) from None
+
+    @contextmanager
+    def checking(self, action: str) -> Iterator[None]:
+        """Around a call of the check: what waiting will not mend is the operator's."""
+        try:
+            yield
+        except Exception as error:
+            raise self._translated(error, action, running=False) from None
+
+    def member(self, response: Mapping[str, Any], name: str, action: str) -> Any:
+        """Return what a response must have: an absent member says nothing, least of all that there are no rows.
+
+        Raises:
+            ConsumerError: it is not there.
+        """
+        if response.get(name) is None:
+            raise self.incomplete(action)
+        return response[name]
+
+    def incomplete(self, action: str) -> ConsumerError:
+        """Return what to raise for a response that lacks what it must have."""
+        return self._unavailable(f"{self._what}: {action}: the response is incomplete at {host_of(self._endpoint)}")
+
+    def _translated(self, error: Exception, action: str, running: bool) -> Exception:
+        if isinstance(error, CredentialsUnavailable) or (running and isinstance(error, ConfigurationError)):
+            return self._unavailable(f"{self._what}: {action}: {error}")
+        if isinstance(error, ConsumerError):
+            return error
+        found = reason(error)
+        meaning = self._meaning(action, found)
+        if isinstance(meaning, Exception):
+            return meaning
+        kind = meaning or (ConfigurationError if found.lasting and not running else self._unavailable)
+        return kind(self._line(error, action, found))
+
+    def _line(self, error: Exception, action: str, found: Reason) -> str:
+        host = asked_host(error, self._endpoint)
+        if isinstance(error, ConnectionError | HTTPClientError):
+            return f"{self._what} does not answer at {host}: {action}: {found.words}"
+        if not isinstance(error, ClientError):
+            return f"{self._what}: {action}: {found.words}"
+        refused = "is denied" if found.code in DENIED else "is refused" if found.lasting else "failed"
+        return f"{self._what}: {self._service}:{action} {refused} at {host}: {found.words}"

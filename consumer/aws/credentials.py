@@ -1,0 +1,229 @@
+"""Credentials that all clients share, renewed ahead of need on a thread of their own.
+
+A request is signed with what is valid. Whoever gives out credentials may hang or fail meanwhile: that costs nothing
+until they have really expired, and is then the reason that each request gives.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import ClientError
+
+from consumer.aws.providers import Loaded, now
+from consumer.aws.reasons import NO_CREDENTIALS, reason
+from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+
+AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
+LOOK_AGAIN = 10.0  # seconds between two looks whether it is time
+FIRST_TRIES, LAST_TRIES = 0.5, 60.0  # seconds between tries, soon at first
+WAIT = 1.0  # for the first credentials at a time, so that a signal is heeded between
+SAID_AFTER = 2.0
+MOST_DOUBTS = 30.0  # seconds between two loads because the service refused what we have
+
+# It logs failures with a traceback, which may hold what a helper printed. We say them ourselves, in one line.
+for _name in ("botocore.credentials", "botocore.tokens"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+class Source(Protocol):
+    """Who gives out credentials."""
+
+    asking: str
+
+    def __call__(self) -> Loaded | None: ...
+
+
+class SharedCredentials(Credentials):
+    """What every client of a session signs with.
+
+    Until `renewed_apart` is set, whoever needs credentials loads them itself, as a short command does.
+    """
+
+    def __init__(self, source: Source, clock: Callable[[], datetime] = now) -> None:
+        self._source, self._clock = source, clock
+        self._held: Loaded | None = None
+        self._renew_at: datetime | None = None
+        self._changed = threading.Condition()
+        self._loading = threading.Lock()
+        self._doubted = False
+        self.trouble: ConsumerError | None = None
+        self.renewed_apart = False
+        self.method = "shared"
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return what is valid now.
+
+        Raises:
+            CredentialsUnavailable: nothing is, for now.
+            ConfigurationError: nothing is, and waiting will not help.
+        """
+        held = self._held
+        if held is not None and (held.expires is None or held.expires > self._clock()):
+            return held.keys
+        if not self.renewed_apart:
+            with self._loading:
+                if not self.valid:
+                    self.load()
+        if self._held is None or not self.valid:
+            raise self._missing()
+        return self._held.keys
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is something to sign with."""
+        held = self._held
+        return held is not None and (held.expires is None or held.expires > self._clock())
+
+    @property
+    def asking(self) -> str:
+        """Who gives them out."""
+        return self._source.asking
+
+    @property
+    def fixed(self) -> bool:
+        """Whether they never change."""
+        return self._held is not None and self._held.fixed
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to load them."""
+        return self._doubted or not self.valid or (self._renew_at is not None and self._renew_at <= self._clock())
+
+    def doubt(self) -> None:
+        """Have them loaded anew: the service refuses them, and others may have been given out."""
+        self._doubted = True
+
+    def load(self) -> None:
+        """Ask for new ones; `trouble` says afterwards why there are none."""
+        try:
+            self._take(self._source())
+            self.trouble, self._doubted = None, False
+        except Exception as error:
+            self.trouble = _trouble(error, self._source.asking)
+        with self._changed:
+            self._changed.notify_all()
+
+    def ready(self) -> None:
+        """Wait a moment for the first credentials.
+
+        Raises:
+            CredentialsUnavailable, ConfigurationError: there are none.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.valid or self.trouble is not None, WAIT)
+        self.get_frozen_credentials()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds for which they are still good."""
+        held = self._held
+        if held is None or held.expires is None:
+            return 0.0 if held is None else float("inf")
+        return (held.expires - self._clock()).total_seconds()
+
+    def _take(self, loaded: Loaded | None) -> None:
+        if loaded is None:
+            raise ConfigurationError(NO_CREDENTIALS)
+        _check(loaded.keys, self._source.asking)
+        left = loaded.expires - self._clock() if loaded.expires is not None else None
+        if left is not None and left <= timedelta(0):
+            raise CredentialsUnavailable(
+                f"AWS credentials: {self._source.asking}: those it gives out expired at {loaded.expires:%F %T %Z}:"
+                " is this machine's clock right?"
+            )
+        self._held = loaded
+        self._renew_at = None if left is None else self._clock() + left - min(AHEAD, left / 2)
+
+    def _missing(self) -> ConsumerError:
+        if self._held is not None and self._held.expires is not None:
+            why = self.trouble or f"still waiting for {self._source.asking}"
+            return CredentialsUnavailable(f"AWS credentials expired at {self._held.expires:%F %T %Z}: {why}")
+        if self.trouble is not None:
+            return type(self.trouble)(str(self.trouble))
+        return CredentialsUnavailable(f"AWS credentials: still waiting for {self._source.asking}")
+
+    # What botocore reads one by one ----------------------------------------------------------------------------------
+
+    @property
+    def access_key(self) -> str:  # type: ignore[override]
+        return str(self.get_frozen_credentials().access_key)
+
+    @property
+    def secret_key(self) -> str:  # type: ignore[override]
+        return str(self.get_frozen_credentials().secret_key)
+
+    @property
+    def token(self) -> str | None:  # type: ignore[override]
+        return self.get_frozen_credentials().token
+
+    @property
+    def account_id(self) -> str | None:
+        return self.get_frozen_credentials().account_id
+
+
+class Renewal:
+    """The task that loads credentials ahead of need, on a lane where it may hang."""
+
+    def __init__(self, credentials: SharedCredentials, log: Any) -> None:
+        self._credentials, self._log = credentials, log
+        self._failures, self._failing_since = 0, 0.0
+        self._held_before = False  # the first credentials are the check's to speak of
+        self._doubt_from = float("-inf")
+        credentials.renewed_apart = True
+
+    def step(self, now: float) -> float | None:
+        mine = self._credentials
+        if not mine.due:
+            return None if mine.fixed else min(LOOK_AGAIN, max(FIRST_TRIES, mine.seconds_left / 10))
+        if mine.valid and mine.seconds_left > AHEAD.total_seconds() and now < self._doubt_from:
+            return LOOK_AGAIN
+        self._doubt_from = now + MOST_DOUBTS
+        mine.load()
+        if mine.trouble is None:
+            return self._worked(now)
+        return self._failed(mine.trouble, now)
+
+    def _worked(self, now: float) -> float:
+        if self._failures and self._held_before:
+            self._log.info("credentials.renewed", after=round(now - self._failing_since, 1))
+        self._failures, self._held_before = 0, True
+        return FIRST_TRIES
+
+    def _failed(self, trouble: ConsumerError, now: float) -> float:
+        """Try again: often at the start and when the end is near, seldom while there is time."""
+        self._failing_since = now if not self._failures else self._failing_since
+        self._failures += 1
+        left = max(0.0, self._credentials.seconds_left)
+        if self._held_before and self._failures & (self._failures - 1) == 0:  # the first, second, fourth, eighth …
+            good_for = None if left == float("inf") else round(left)
+            self._log.warning("credentials.not_renewed", error=str(trouble), tries=self._failures, good_for=good_for)
+        wait = min(LAST_TRIES, left / 10 if left else LOOK_AGAIN, FIRST_TRIES * 2**self._failures)
+        return float(max(FIRST_TRIES, wait * random.uniform(0.5, 1.0)))
+
+
+def _check(keys: ReadOnlyCredentials, asking: str) -> None:
+    """Refuse what no header can hold; its text would be in the error that comes of it."""
+    for name, value in (("access key id", keys.access_key), ("secret key", keys.secret_key), ("token", keys.token)):
+        if value and not (value.isascii() and value.isprintable() and " " not in value):
+            raise ConfigurationError(f"AWS credentials: {asking}: the {name} holds a blank, a line break or the like")
+
+
+def _trouble(error: Exception, asking: str) -> ConsumerError:
+    if isinstance(error, ConsumerError):
+        prefix = "" if str(error).startswith(("AWS", "no AWS", "the AWS")) else "AWS credentials: "
+        return type(error)(f"{prefix}{error}")
+    found = reason(error)
+    who = _service(error) if isinstance(error, ClientError) else asking
+    kind = ConfigurationError if found.lasting else CredentialsUnavailable
+    return kind(f"AWS credentials: {who}: {found.words.removeprefix('AWS: ')}")
+
+
+def _service(error: ClientError) -> str:
+    """The service that refused, and what it refused."""
+    sso = error.operation_name in ("GetRoleCredentials", "CreateToken", "RegisterClient")
+    return f"{'SSO' if sso else 'STS'} refuses {error.operation_name}"
