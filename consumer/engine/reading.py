@@ -71,7 +71,7 @@ class Reading:
 
     def __init__(self, lease: Lease, world: Surroundings) -> None:
         self._lease, self._world = lease, world
-        self._portion = Portion()
+        self.portion = Portion()
         self._end = ShardEnd(lease, world.stream)
         self._estimate = FIRST_ESTIMATE
         self._asked_at = float("-inf")
@@ -87,6 +87,7 @@ class Reading:
         self._iterator: str | None = None
         self.ended, self.at_tip, self.settled = False, False, False
         self._agreeing = 0
+        self._seems_ended = False  # the last response was empty and had no next iterator
         self.children: Sequence[Shard] = ()
         self.read_to: datetime | None = None
 
@@ -124,7 +125,7 @@ class Reading:
             return None
         except (IncompleteResponse, ReadTimedOut):
             self._iterator = None
-            self._portion.timed_out()
+            self.portion.timed_out()
             raise
         self._end.answered()
         self._keep(answer)
@@ -152,8 +153,8 @@ class Reading:
                 new_iterator = True
             else:
                 new_iterator = False
-            asked, limit = self._world.server_time(), min(MOST_RECORDS, self._portion.records + again)
-            fetched = self._world.stream.fetch(iterator, limit, self._portion.cut)
+            asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
+            fetched = self._world.stream.fetch(iterator, limit, self.portion.cut)
             self._unknown = False
             return Answer(fetched, self._fresh(fetched.records), iterator, asked, new_iterator, limit)
         finally:
@@ -171,7 +172,7 @@ class Reading:
 
     def _keep(self, answer: Answer) -> None:
         fetched, fresh = answer.fetched, answer.fresh
-        self._portion.answered(len(fetched.records), fetched.size)
+        self.portion.answered(len(fetched.records), fetched.size)
         if fresh:
             self.backlog.extend(fresh)
             self._fetched = fresh[-1].sequence
@@ -208,12 +209,13 @@ class Reading:
         stuck = bool(fetched.records) and fetched.next_iterator == answer.iterator
         check = self.at_tip and not self.settled and self._world.pace.eager
         self._iterator = None if stuck or check else fetched.next_iterator
+        seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not answer.fresh
         if fetched.next_iterator is not None:
             if stuck and not answer.fresh:
                 raise IncompleteResponse("GetRecords: the same records come again and again")
             return
         children = [self._own(child) for child in fetched.children if child.shard_id != self._lease.shard_id]
-        if children or (answer.proves_end and self._end.closed(now)):
+        if children or (seemed_ended and answer.proves_end and self._end.closed(now)):
             self.ended, self.children = True, children
         elif not answer.fresh:
             raise IncompleteResponse("GetRecords: no next iterator, yet nothing shows that the shard has ended")

@@ -1,0 +1,418 @@
+"""What is concluded from odd responses: nothing is lost, no shard ends too soon, and nothing is read for ever."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+
+from consumer.engine.budget import Budget
+from consumer.engine.outlets import Outlets
+from consumer.engine.portion import MOST_RECORDS, Portion
+from consumer.engine.reading import ARRIVAL_MARGIN, LEAST_INTERVAL, Reading
+from consumer.engine.shard_end import LOOK_AGAIN
+from consumer.engine.surroundings import Pace, Surroundings
+from consumer.errors import IncompleteResponse, IteratorExpired, ReadTimedOut, Retryable, ShardGone, StreamUnavailable
+from consumer.leases import Lease
+from consumer.records import BatchLimits, Fetched, Position, Record, Shard, StreamSummary
+from consumer.streams.memory import MemoryStream
+from consumer.telemetry.metrics import Metrics
+from tests.unit.clocks import FakeClock
+from tests.unit.drivers import ListSink
+from tests.unit.fakes import seal
+
+Change = Callable[[Fetched], Fetched]
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+class OddStream(MemoryStream):
+    """A stream whose responses are changed on their way, by what is due next or always."""
+
+    def __init__(self, clock: FakeClock, shards: int = 1) -> None:
+        super().__init__("calls", shards, lambda: NOON.timestamp() + clock())
+        self.next: list[Change] = []
+        self.always: Change = lambda fetched: fetched
+        self.list: Callable[[Sequence[Shard]], Sequence[Shard]] = lambda shards: shards
+        self.describe: Callable[[StreamSummary], StreamSummary] = lambda summary: summary
+        self.listings = 0
+        self.limits: list[tuple[int, bool]] = []
+
+    def summary(self) -> StreamSummary:
+        return self.describe(super().summary())
+
+    def shards(self) -> Sequence[Shard]:
+        self.listings += 1
+        return self.list(super().shards())
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        self.limits.append((limit, patient))
+        change = self.next.pop(0) if self.next else self.always
+        return change(super().fetch(iterator, limit))
+
+
+class Bench:
+    """One shard that is read from the beginning, a fetch at a time."""
+
+    def __init__(self, eager: bool = False, shards: int = 1) -> None:
+        self.clock = FakeClock()
+        self.stream = OddStream(self.clock, shards)
+        self.shard = MemoryStream.shards(self.stream)[0].shard_id
+        world = Surroundings(
+            stream=self.stream,
+            outlets=Outlets(ListSink(), ListSink(), BatchLimits(), seal, Metrics()),
+            budget=Budget(1 << 30),
+            pace=Pace(eager=eager),
+            clock=self.clock,
+            server_time=self.now,
+            processor=lambda _: lambda *_: None,  # type: ignore[arg-type,return-value]
+            rng=random.Random(1),
+            log=structlog.get_logger(),
+        )
+        made = self.stream.summary().created_at
+        self.reading = Reading(Lease(self.shard, stream_created_at=made), world)
+        self.refusals: list[Exception] = []
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.clock())
+
+    def put(self, *data: bytes) -> list[int]:
+        return [self.stream.put(each, shard_id=self.shard) for each in data]
+
+    def run(self, fetches: int = 20) -> list[int]:
+        """Read on; returns the numbers of all records so far."""
+        for _ in range(fetches):
+            if self.reading.ended:
+                break
+            self.clock.advance(LEAST_INTERVAL)
+            try:
+                self.reading.fetch(self.clock())
+            except IteratorExpired:
+                self.reading.reopen()
+            except Retryable as error:
+                self.refusals.append(error)
+        return [record.sequence for record in self.reading.backlog]
+
+    @property
+    def children(self) -> list[str]:
+        return sorted(child.shard_id for child in self.reading.children)
+
+
+def refused(error: Exception) -> Change:
+    def change(_: Fetched) -> Fetched:
+        raise error
+
+    return change
+
+
+ODD: dict[str, Change] = {
+    "no records": refused(IncompleteResponse()),
+    "no iterator": lambda fetched: replace(fetched, next_iterator=None),
+    "nothing at all": lambda _: Fetched([], None, 0),
+    "nothing, and behind": lambda _: Fetched([], None, 5000),
+    "nothing, and no lag": lambda _: Fetched([], None, None),
+    "records and no lag": lambda fetched: replace(fetched, millis_behind=None),
+    "twice each": lambda fetched: replace(fetched, records=[r for r in fetched.records for _ in range(2)]),
+    "out of order": lambda fetched: replace(fetched, records=fetched.records[::-1]),
+    "always at the tip": lambda fetched: replace(fetched, millis_behind=0),
+    "expired": refused(IteratorExpired()),
+    "unknown for a moment": refused(ShardGone()),
+    "not available": refused(StreamUnavailable()),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("listed_closed", [False, True])
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_odd_response_ends_no_open_shard_and_loses_nothing(
+    odd: Change, listed_closed: bool, eager: bool, at: int
+) -> None:
+    """Each record comes once and in order, also those that arrive later, though a listing may call the shard closed."""
+    bench = Bench(eager)
+    if listed_closed:
+        bench.stream.list = lambda shards: [replace(shard, closed=True) for shard in shards]
+    numbers = bench.put(*[b"x"] * 50)
+    bench.stream.next = [lambda fetched: fetched] * at + [odd]
+    bench.run()
+    numbers += bench.put(b"y")
+    assert bench.run() == numbers
+    assert not bench.reading.ended
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_after_an_odd_response_a_closed_shard_still_ends_behind_its_last_record(odd: Change, at: int) -> None:
+    """With its children."""
+    bench = Bench()
+    numbers = bench.put(*[b"x"] * 50)
+    children = bench.stream.split(bench.shard)
+    bench.stream.next = [lambda fetched: fetched] * at + [odd]
+    assert bench.run(60) == numbers
+    assert bench.reading.ended
+    assert bench.children in ([], sorted(children))
+
+
+def test_children_end_a_shard_without_a_listing() -> None:
+    """Kinesis names them in the last response."""
+    bench = Bench()
+    children = bench.stream.split(bench.shard)
+    bench.run()
+    assert bench.children == sorted(children)
+    assert bench.stream.listings == 0
+
+
+def test_a_child_that_names_no_parent_gets_the_one_that_named_it() -> None:
+    """Else it could be read before this shard has ended."""
+    bench = Bench()
+    bench.stream.split(bench.shard)
+    bench.stream.always = lambda fetched: replace(fetched, children=[replace(c, parents=()) for c in fetched.children])
+    bench.run()
+    assert {child.parents for child in bench.reading.children} == {(bench.shard,)}
+
+
+def test_children_beside_a_next_iterator_end_nothing() -> None:
+    """There is more to read."""
+    bench = Bench()
+    bench.stream.always = lambda fetched: replace(fetched, children=[Shard("child", (bench.shard,))])
+    bench.run()
+    assert not bench.reading.ended
+
+
+def test_where_no_children_are_named_a_listing_and_a_new_iterator_end_the_shard() -> None:
+    """Some emulators leave the children out."""
+    bench = Bench()
+    numbers = bench.put(b"x", b"y")
+    bench.stream.split(bench.shard)
+    bench.stream.always = lambda fetched: replace(fetched, children=())
+    assert bench.run() == numbers
+    assert bench.reading.ended
+    assert bench.stream.listings == 1
+
+
+@pytest.mark.parametrize("lag", [None, 1, 5000])
+def test_a_response_that_is_not_at_the_tip_ends_no_closed_shard(lag: int | None) -> None:
+    """Though it is empty and has no next iterator."""
+    bench = Bench()
+    bench.stream.split(bench.shard)
+    bench.stream.always = lambda fetched: replace(fetched, children=(), millis_behind=lag)
+    bench.run()
+    assert not bench.reading.ended
+    assert len(bench.refusals) == 20
+
+
+def test_a_shard_that_is_listed_open_is_read_on_whatever_the_responses_say() -> None:
+    """For as long as they say it, with a reason each time."""
+    bench = Bench()
+    bench.put(b"x")
+    bench.stream.always = lambda fetched: replace(fetched, next_iterator=None)
+    bench.run()
+    assert not bench.reading.ended
+    assert {type(error) for error in bench.refusals} == {IncompleteResponse}
+
+
+def test_a_proxy_that_drops_every_iterator_costs_time_and_no_record() -> None:
+    """The shard is opened again after each response, behind the last record."""
+    bench = Bench()
+    numbers = bench.put(*[b"x" * 200_000] * 40)
+    bench.stream.always = lambda fetched: replace(fetched, next_iterator=None)
+    assert bench.run(40) == numbers
+    bench.stream.split(bench.shard)
+    bench.run()
+    assert bench.reading.ended
+
+
+def test_a_closed_shard_without_listed_children_is_looked_at_twice() -> None:
+    """The listing may lack the children's page."""
+    bench = Bench()
+    bench.stream.split(bench.shard)
+    bench.stream.list = lambda shards: shards[:1]
+    bench.stream.always = lambda fetched: replace(fetched, children=())
+    bench.run(int(LOOK_AGAIN / LEAST_INTERVAL) - 1)
+    assert not bench.reading.ended
+    bench.run()
+    assert bench.reading.ended
+
+
+def test_a_shard_is_gone_when_two_complete_listings_lack_it() -> None:
+    """As the retention has trimmed the last of a closed shard."""
+    bench = Bench()
+    bench.put(b"x")
+    bench.stream.split(bench.shard)
+    bench.stream.trim(bench.shard, 1)
+    bench.run(1)
+    assert not bench.reading.ended
+    bench.run()
+    assert bench.reading.ended
+    assert bench.stream.listings >= 2
+
+
+@pytest.mark.parametrize("listing", ["empty", "partial", "with it"])
+def test_an_incomplete_listing_ends_no_shard(listing: str) -> None:
+    """However often it is seen."""
+    bench = Bench(shards=2)
+    shown = {"empty": [], "partial": MemoryStream.shards(bench.stream)[1:], "with it": bench.stream.shards()}[listing]
+    bench.stream.list = lambda _: shown
+    bench.stream.always = refused(ShardGone())
+    bench.run(60)
+    assert not bench.reading.ended
+
+
+@pytest.mark.parametrize(
+    "describe",
+    [
+        lambda summary: replace(summary, active=False),
+        lambda summary: replace(summary, created_at=summary.created_at + timedelta(hours=1)),
+    ],
+    ids=["not active", "created again"],
+)
+def test_a_shard_of_another_stream_does_not_end_ours(describe: Callable[[StreamSummary], StreamSummary]) -> None:
+    """A stream that is deleted, or deleted and created again, knows none of its shards; nor is it read."""
+    bench = Bench()
+    bench.stream.split(bench.shard)
+    bench.stream.list = lambda shards: shards[1:]
+    bench.stream.describe = describe
+    bench.stream.next = [refused(ShardGone())]
+    bench.run(60)
+    assert not bench.reading.ended
+    assert bench.stream.limits == [(20, False)]
+
+
+def test_a_page_that_comes_again_and_again_is_opened_anew_behind_its_last_record() -> None:
+    """A next iterator that is the old one leads nowhere."""
+    bench = Bench()
+    numbers = bench.put(*[b"x" * 500_000] * 8)
+    first = bench.stream.open(bench.shard, Position.of(numbers[0]))
+    bench.stream.open = lambda *_: first  # type: ignore[method-assign]
+    bench.stream.next = [lambda fetched: replace(fetched, next_iterator=first)] * 3
+    bench.run(3)
+    del bench.stream.open
+    assert bench.run() == numbers
+
+
+# How far everything has surely been read ------------------------------------------------------------------------------
+
+
+def test_a_lag_of_0_while_records_follow_is_not_believed() -> None:
+    """Emulators subtract arrivals of one millisecond from each other; what arrived last is what was read."""
+    bench = Bench(eager=True)
+    bench.put(*[b"x"] * 30)
+    put_at = bench.now()
+    bench.clock.advance(100.0)
+    bench.stream.always = lambda fetched: replace(fetched, millis_behind=0)
+    bench.run(1)
+    assert bench.reading.read_to == put_at - ARRIVAL_MARGIN
+    bench.run()
+    assert bench.reading.settled
+    assert bench.reading.read_to is not None
+    assert bench.reading.read_to > put_at + timedelta(seconds=100)
+
+
+@pytest.mark.parametrize("lie", [Fetched([], "", 0), Fetched([], "", None)], ids=["lag 0", "no lag"])
+def test_one_empty_response_is_not_the_tip_of_a_run_that_ends_there(lie: Fetched) -> None:
+    """Another one, to a new iterator, has to agree."""
+    bench = Bench(eager=True)
+    numbers = bench.put(b"x", b"y")
+    bench.stream.next = [lambda fetched: replace(lie, next_iterator=fetched.next_iterator)]
+    bench.run(1)
+    assert bench.reading.read_to is None
+    assert not bench.reading.settled
+    assert bench.run() == numbers
+    assert bench.reading.settled
+
+
+def test_where_the_lag_is_never_said_several_empty_responses_show_the_tip() -> None:
+    """A run that ends when it has caught up would else never end."""
+    bench = Bench(eager=True)
+    numbers = bench.put(b"x")
+    bench.stream.always = lambda fetched: replace(fetched, millis_behind=None)
+    bench.run(4)
+    assert not bench.reading.settled
+    assert bench.run() == numbers
+    assert bench.reading.settled
+
+
+def test_a_busy_shard_is_read_up_to_what_arrived_last() -> None:
+    """It may never have an empty response."""
+    bench = Bench(eager=True)
+    for _ in range(10):
+        bench.put(b"x")
+        bench.run(1)
+    assert bench.reading.read_to is not None
+    assert bench.reading.read_to <= bench.now() - ARRIVAL_MARGIN
+    assert bench.reading.read_to >= bench.now() - ARRIVAL_MARGIN - timedelta(seconds=2 * LEAST_INTERVAL)
+
+
+def test_an_empty_response_behind_the_tip_shows_nothing() -> None:
+    """Kinesis sends them while it looks for the next record."""
+    bench = Bench()
+    bench.stream.always = lambda fetched: Fetched([], fetched.next_iterator, 86_400_000)
+    bench.run()
+    assert bench.reading.read_to is None
+    assert not bench.reading.at_tip
+
+
+def test_an_unknown_arrival_shows_nothing() -> None:
+    """Only an empty response does then."""
+    bench = Bench()
+    bench.put(b"x")
+    bench.stream.always = lambda fetched: replace(
+        fetched, records=[Record(r.sequence, r.partition_key, 0.0, r.data) for r in fetched.records]
+    )
+    bench.run(1)
+    assert bench.reading.read_to is None
+    bench.run(1)
+    assert bench.reading.read_to == bench.now()
+
+
+# How much is asked for ------------------------------------------------------------------------------------------------
+
+
+def test_as_many_records_are_asked_for_as_come_to_2_mib() -> None:
+    """A few while nothing is known of their size; a response without any says nothing new."""
+    portion = Portion()
+    asked = []
+    for sizes in ([], [1024], [2048, 0], [], [4 * 1024 * 1024], [0], [1]):
+        asked.append(portion.records)
+        portion.answered(len(sizes), sum(sizes))
+    assert asked == [20, 20, 2048, 2048, 2048, 1, 1]
+    assert portion.records == MOST_RECORDS
+
+
+def test_one_shards_large_records_say_nothing_about_the_others() -> None:
+    """Each shard has its own number."""
+    large, small = Bench(), Bench()
+    large.put(*[b"x" * 1_000_000] * 3)
+    small.put(*[b"x" * 1000] * 3)
+    for bench in (large, small):
+        bench.run(2)
+    assert large.reading.portion.records < 5
+    assert small.reading.portion.records > 2000
+
+
+@pytest.mark.parametrize("error", [ReadTimedOut(), IncompleteResponse()])
+def test_after_a_timeout_a_fraction_is_asked_for_and_waited_for_longer(error: Exception) -> None:
+    """Less and less while it goes on, never nothing; with each response that comes, more again."""
+    bench = Bench()
+    bench.put(*[b"x" * 1000] * 9000)
+    bench.run(1)
+    bench.stream.next = [refused(error)] * 7
+    bench.run(14)
+    limits = [limit for limit, _ in bench.stream.limits]
+    assert limits[1:9] == [2097, 525, 132, 33, 9, 3, 2, 2]  # a new iterator brings the last record once more
+    assert limits[9:] == sorted(limits[9:])
+    assert [patient for _, patient in bench.stream.limits[:9]] == [False] * 2 + [True] * 7
+    bench.run(10)
+    assert bench.stream.limits[-1] == (2097, False)
+
+
+def test_a_timeout_of_large_records_waits_longer_too() -> None:
+    """One record cannot be cut down."""
+    portion = Portion()
+    portion.answered(1, 4 * 1024 * 1024)
+    portion.timed_out()
+    assert (portion.records, portion.cut) == (1, True)
+    for _ in range(3):
+        portion.answered(1, 4 * 1024 * 1024)
+    assert not portion.cut
