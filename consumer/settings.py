@@ -10,8 +10,9 @@ import re
 import socket
 import tomllib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -207,6 +208,44 @@ def _shown(value: object) -> str:
     """The value that is wrong, unless it may hold a password."""
     shown = isinstance(value, str) and "@" not in value and len(value) <= LONGEST_SHOWN
     return f" {value!r}" if shown else ""
+
+
+def log_format(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+    """The format that a command line asks for, before it is taken apart: flag, else environment, else file.
+
+    Finds what it can; a mistake anywhere in them is for `load` to tell.
+    """
+    variables = os.environ if environ is None else environ
+    given = [
+        _argument("--log-format", arguments),
+        variables.get(f"{PREFIX}LOG_FORMAT"),
+        _log_format_in(_argument("--config", arguments) or variables.get(f"{PREFIX}CONFIG")),
+    ]
+    return next((form for form in given if form in ("json", "console")), "auto")
+
+
+def _argument(name: str, arguments: Sequence[str]) -> str | None:
+    """The last value of a flag, `--flag VALUE` or `--flag=VALUE`."""
+    found = None
+    for word, following in pairwise([*arguments, ""]):
+        if word == name:
+            found = following
+        elif word.startswith(f"{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _log_format_in(path: str | None) -> str | None:
+    try:
+        return str(_from_file(path).get("log_format")) if path else None
+    except ConfigurationError:
+        return None
+
+
+def is_colour_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """False when the operator wants none: https://no-color.org, or a terminal that has none."""
+    variables = os.environ if environ is None else environ
+    return not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
 
 
 def closest(word: str, words: Iterable[str]) -> str:

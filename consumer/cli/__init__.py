@@ -9,8 +9,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from consumer.errors import ConfigurationError, where
+from consumer.errors import ConfigurationError
 from consumer.process import Exit
+from consumer.telemetry import foreign, logs
+from consumer.telemetry.stderr import STDERR
 
 # What typer's command line raises when flags and arguments make no sense; typer names only this one kind of it.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -63,27 +65,35 @@ def _commands(
         typer.echo(WORKER_VERSION)
         raise typer.Exit
     if context.invoked_subcommand is None:
+        if STDERR.as_json:
+            raise ConfigurationError(f"name a command: {', '.join(COMMANDS)} (see --help)")
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(Exit.CONFIGURATION)
 
 
 def main() -> None:
     """Run a command; an operator's mistake is one line on stderr and exit code 2."""
-    if sys.stderr is None:  # closed: what is for people must not go to standard output instead
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except ConfigurationError as error:
         _give_up(str(error))
     except UsageError as error:
         _give_up(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
     except typer.Abort:
-        sys.exit(128 + signal.SIGINT)
+        code = 128 + signal.SIGINT
     except Exception as error:  # its text may carry a value of an event
-        _give_up(f"unexpected: {type(error).__name__} at {where(error)}", Exit.UNEXPECTED)
+        foreign.crashed(error)
+        _end(Exit.UNEXPECTED)
+    logs.flush()
+    sys.exit(code)
 
 
-def _give_up(why: str, code: Exit = Exit.CONFIGURATION) -> NoReturn:
-    print(f"call-consumer: {' '.join(why.split())}", file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(code)  # threads may hang in whatever does not answer
+def _give_up(why: str) -> NoReturn:
+    logs.say(f"call-consumer: {why}", "error", {"exit_code": Exit.CONFIGURATION})
+    _end(Exit.CONFIGURATION)
+
+
+def _end(code: Exit) -> NoReturn:
+    """End at once: threads may hang in whatever does not answer."""
+    logs.flush()
+    os._exit(code)

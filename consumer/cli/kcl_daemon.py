@@ -43,7 +43,7 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
     os.dup2(2, 1)  # whatever else prints must not speak to the daemon
     child = multilang_child(settings, 0, protocol)
     code = child.run()
-    sys.stderr.flush()
+    logs.flush()
     os._exit(code)
 
 

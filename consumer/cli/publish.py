@@ -1,5 +1,6 @@
 """`call-consumer publish STREAM`: put events on a stream."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from consumer.cli import samples
 from consumer.errors import ConfigurationError
 from consumer.settings import load
 from consumer.streams.kinesis import kinesis_client
+from consumer.telemetry.stderr import STDERR
 
 Stream = Annotated[str, typer.Argument(help="The stream: its name, or its ARN.")]
 Files = Annotated[list[Path] | None, typer.Argument(help="Files with one event each; without any, samples are made.")]
@@ -39,8 +41,9 @@ def command(
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
     client = kinesis_client(stream, settings.region, settings.endpoint_url, 1)
     data = samples.records(events, aggregate)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    # The stream underneath: a bar is no line, and only a person is shown one.
+    console = Console(file=sys.__stderr__)
+    with Progress(console=console, transient=True, disable=STDERR.as_json or not STDERR.is_terminal) as progress:
         task = progress.add_task("publishing", total=len(data))
         with Calls(f"stream {stream}", client, ConfigurationError, _absent).checking("PutRecords"):
             for sent in samples.put(client, stream, data):

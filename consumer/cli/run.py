@@ -1,7 +1,6 @@
 """`call-consumer run STREAM`: the worker."""
 
 import os
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +31,7 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
         code = worker.run(told)
         counts = worker.metrics.summary()
         counts.pop("lag")
-        print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()), file=sys.stderr)
-        sys.stderr.flush()
+        text = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
+        logs.say(text, fields={"exit_code": int(code), **counts})
+        logs.flush()
         os._exit(code)  # a thread may still hang in a sink; everything that matters is durable

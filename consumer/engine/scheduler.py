@@ -1,4 +1,4 @@
-"""Runs tasks when they are due, on threads: the only place that starts any.
+"""Runs tasks when they are due, on threads: the only place that starts any, but for the one that writes the log.
 
 A task does one piece of work a step and says in how many seconds it wants the next. Tasks of one lane share its
 threads; renewals and the coordinator have lanes of their own, so that a sink which hangs in every thread of the shard

@@ -1,36 +1,127 @@
 """Logs: structlog to stderr, JSON for machines and colours for people. The only place that configures logging.
 
-What is logged never carries a value of an event: events are named by type, place and reason.
+What is logged never carries a value of an event: events are named by type, place and reason. structlog is loaded when
+there is something to log: half of what `--help` may take.
 """
 
 import logging
+import os
 import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import structlog
+from consumer.telemetry import foreign
+from consumer.telemetry.stderr import STDERR, PrintedText
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+# Other libraries are heard a step later, and never at debug: there they log requests, with bodies and credentials.
+FOREIGN_LEVELS = {**LEVELS, "debug": logging.INFO, "info": logging.WARNING}
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Take over everything that this process may write to stderr; call it first, once a process."""
+    try:
+        os.fstat(STDERR.fd)
+    except OSError:  # closed: keep its number from the next file or socket, which would then get the log
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, STDERR.fd)
+        if nothing != STDERR.fd:
+            os.close(nothing)
+    STDERR.choose(lambda: _wanted_as_json(arguments))
+    sys.stderr = PrintedText(STDERR)
+    sys.excepthook = lambda _type, error, _trace: foreign.crashed(error)
+    sys.unraisablehook = foreign.unraisable
+    threading.excepthook = foreign.thread_failed
+    warnings.showwarning = foreign.warned
+    _listen_to_others(logging.WARNING, _formatter)
 
 
 def configure(level: str = "info", form: str = "auto") -> None:
-    """Send logs to stderr. `form`: json, console, or auto (json unless stderr is a terminal)."""
-    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    """Set how much is logged, and how. `form`: json, console, or auto (json unless stderr is a terminal)."""
+    import structlog
+
+    STDERR.choose(form == "json" or (form == "auto" and not STDERR.is_terminal))
+    render = _renderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _renderer(as_json),
-        ],
+        processors=[*_described(), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=False,
     )
-    # botocore and its like log requests at debug, with bodies and credentials in them: never let that through.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s", force=True)
+    _listen_to_others(FOREIGN_LEVELS[level], lambda: _formatter(render))
 
 
-def _renderer(as_json: bool) -> Any:
-    if as_json:
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+def say(text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
+    """Tell what no level hides, such as why a command ends: the text for people, with its fields as JSON."""
+    STDERR.say(text, level, fields)
+
+
+def flush() -> None:
+    """Wait for the last lines, for a second at most; call it before `os._exit`."""
+    STDERR.flush()
+
+
+def _wanted_as_json(arguments: Sequence[str]) -> bool:
+    """Find out what the settings will say, before there are any; they may be what fails to load."""
+    try:
+        from consumer.settings import log_format
+
+        form = log_format(arguments)
+    except Exception:  # whatever it is, it is about to be told: nothing may fail here
+        form = "auto"
+    return form == "json" or (form == "auto" and not STDERR.is_terminal)
+
+
+class _Lines:
+    """What structlog writes to."""
+
+    def __init__(self, *_: object) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.msg = STDERR.write
+
+
+def _described() -> list[Any]:
+    import structlog
+
+    return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+
+
+def _renderer() -> Callable[[Any, str, Any], str]:
+    """The last step. A line that cannot be made says so, instead of ending what logs it."""
+    import structlog
+
+    from consumer.settings import is_colour_wanted
+
+    if STDERR.as_json:
+        render: Any = structlog.processors.JSONRenderer()
+    else:
+        render = structlog.dev.ConsoleRenderer(colors=STDERR.is_terminal and is_colour_wanted())
+
+    def rendered(logger: Any, name: str, fields: Any) -> str:
+        event = str(fields.get("event"))
+        try:
+            return str(render(logger, name, fields))
+        except Exception as error:
+            return STDERR.line(event, name, {"error": f"a field cannot be shown: {type(error).__name__}"})
+
+    return rendered
+
+
+def _formatter(render: Callable[[Any, str, Any], str] | None = None) -> logging.Formatter:
+    import structlog
+
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[foreign.describe, *_described()],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render or _renderer()],
+        use_get_message=False,
+        pass_foreign_args=True,
+    )
+
+
+def _listen_to_others(level: int, formatter: Callable[[], logging.Formatter]) -> None:
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.addHandler(foreign.ForeignHandler(STDERR, formatter))
+    root.setLevel(level)

@@ -148,7 +148,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(endpoint: str, tmp_path: Path
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr == (
-        f"call-consumer: --http 127.0.0.1:{port}: address already in use; choose another address or port\n"
+    assert json.loads(done.stderr)["event"] == (
+        f"call-consumer: --http 127.0.0.1:{port}: address already in use; choose another address or port"
     )
     assert list(tmp_path.iterdir()) == []

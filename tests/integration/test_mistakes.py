@@ -1,5 +1,6 @@
 """What an operator gets wrong, and what is not there at the start: one line that says what to do, and exit code 2."""
 
+import json
 import os
 import socket
 import sqlite3
@@ -32,9 +33,10 @@ def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
     finally:
         process.kill()
     assert process.returncode == 2, lines
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("call-consumer: ")
-    assert says in lines[0]
+    *before, last = [json.loads(line) for line in lines]
+    assert all(line["event"] == "start.waiting" for line in before), lines
+    assert last["event"].startswith("call-consumer: ")
+    assert says in last["event"]
 
 
 @pytest.mark.parametrize(

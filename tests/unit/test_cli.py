@@ -1,6 +1,8 @@
 """`call-consumer` itself: what it says without a command, and its version."""
 
 import inspect
+import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -13,16 +15,12 @@ from consumer.settings import Settings, flag
 
 
 @pytest.mark.parametrize(("arguments", "code", "says"), [([], 2, "\n  run  "), (["--version"], 0, WORKER_VERSION)])
-def test_without_a_command_it_says_what_there_is(
-    arguments: list[str], code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_command_it_says_what_there_is(arguments: list[str], code: int, says: str) -> None:
     """As it is meant to be read: on lines of its own."""
-    monkeypatch.setattr(sys, "argv", ["call-consumer", *arguments])
-    monkeypatch.setattr(cli.os, "_exit", sys.exit)  # type: ignore[attr-defined]
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == code
-    assert says in "".join(capsys.readouterr())
+    command, environment = [sys.executable, "-m", "consumer", *arguments], {"CALL_CONSUMER_LOG_FORMAT": "console"}
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert says in done.stdout + done.stderr
 
 
 def output(*arguments: str, code: str = "from consumer.__main__ import main; main()") -> str:
@@ -59,7 +57,7 @@ def test_every_flag_is_in_the_help_of_run() -> None:
 
 
 def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_text(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The text may carry a value of an event."""
 
@@ -71,6 +69,6 @@ def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_text(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("call-consumer: unexpected: ZeroDivisionError at test_cli.py:")
+    [line] = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["event"].startswith("call-consumer: unexpected: ZeroDivisionError at test_cli.py:")
     assert "1555" not in line

@@ -1,0 +1,124 @@
+"""What other code tells: libraries' logs, warnings, and errors that nobody caught. One line each, and no traceback.
+
+An error's text may carry what a credential helper printed, a URL with its secret or a value of an event; so may a
+message that was put together. Shown are types and places, and the words that stand in the source as they are.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, TextIO
+
+from consumer.errors import where
+from consumer.telemetry.stderr import STDERR, StandardError
+
+WITHHELD = "…"
+_WARNINGS = logging.getLogger("python.warnings")
+
+
+class ForeignHandler(logging.Handler):
+    """Writes other libraries' records as lines of ours; the formatter is made at the first one."""
+
+    def __init__(self, stderr: StandardError, formatter: Callable[[], logging.Formatter]) -> None:
+        super().__init__()
+        self._stderr, self._make_formatter = stderr, formatter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.formatter = self.formatter or self._make_formatter()
+            record.literal = _is_literal(record)
+            self._stderr.write(self.format(record))
+        except Exception:
+            self._stderr.say("a line of a library cannot be shown", "warning", {"logger": record.name})
+
+
+def _is_literal(record: logging.LogRecord) -> bool:
+    """Do these words stand in the function that logs them, so that they cannot carry a value?"""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        code = frame.f_code
+        if code.co_filename == record.pathname and code.co_name == record.funcName:
+            return isinstance(record.msg, str) and record.msg in code.co_consts
+        frame = frame.f_back
+    code = frame.f_code
+    return code.co_filename == record.pathname and isinstance(record.msg, str) and record.msg in code.co_consts
+
+
+def describe(_logger: object, _name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave what may be shown of a record; a step of structlog's formatter."""
+    record = fields["_record"]
+    arguments, caught = fields.pop("positional_args", None), fields.pop("exc_info", None)
+    fields.pop("stack_info", None)
+    fields["event"] = _text(record, arguments) if record.literal else "a message that may carry values"
+    fields["logger"] = record.name
+    if not record.literal:
+        fields["where"] = f"{record.filename}:{record.lineno}"
+    if caught and caught[1] is not None:
+        fields.update({"error": type(caught[1]).__name__, "where": where(caught[1])})
+    fields.update(getattr(record, "fields", {}))
+    return fields
+
+
+def _text(record: logging.LogRecord, arguments: Any) -> str:
+    """The message with its numbers; other arguments may be anything."""
+    text = " ".join(record.msg.split())
+    if not arguments:
+        return text
+    if isinstance(arguments, Mapping):
+        shown: Any = {name: _shown(value) for name, value in arguments.items()}
+    else:
+        shown = tuple(_shown(value) for value in arguments)
+    try:
+        return str(text % shown)
+    except (TypeError, ValueError, KeyError):
+        return text
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    return value if isinstance(value, int | float | None) else WITHHELD
+
+
+# Hooks of the interpreter --------------------------------------------------------------------------------------------
+
+
+def crashed(error: BaseException) -> None:
+    """Say that an error nobody foresaw ends the process."""
+    if isinstance(error, KeyboardInterrupt):
+        return
+    what = type(error).__name__
+    if isinstance(error, ImportError) and error.name:
+        what += f" of {error.name}"
+    _tell("call-consumer: unexpected", what, where(error))
+
+
+def thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Say that a thread ended by an error."""
+    if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
+        name = failed.thread.name if failed.thread else "?"
+        _tell(f"thread {name} ended", type(failed.exc_value).__name__, where(failed.exc_value))
+
+
+def unraisable(failed: Any) -> None:
+    """Say that an error could not be raised, such as one of a finalizer."""
+    if failed.exc_value is not None:
+        _tell("ignored", type(failed.exc_value).__name__, where(failed.exc_value))
+
+
+def warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say that the `warnings` module warns, of what kind and where; the text may carry a value."""
+    place = f"{filename.rpartition('/')[2]}:{lineno}"
+    _WARNINGS.warning("a warning of Python", extra={"fields": {"category": category.__name__, "where": place}})
+
+
+def _tell(what: str, error: str, place: str) -> None:
+    STDERR.say(f"{what}: {error} at {place}", "error", {"error": error, "where": place})
