@@ -2,6 +2,7 @@
 
 ConsumerError
 ├── ConfigurationError           tell the operator in one line, exit 2
+│   └── StreamAbsent             there is no such stream; while it is read, that has to be confirmed
 ├── Retryable                    the same step later; may carry `retry_after` seconds
 │   ├── Throttled                the shard's read limits are used up
 │   ├── StreamUnavailable        the stream does not answer, or refuses for now
@@ -36,6 +37,10 @@ class ConsumerError(Exception):
 
 class ConfigurationError(ConsumerError):
     """The configuration cannot work."""
+
+
+class StreamAbsent(ConfigurationError):
+    """There is no such stream."""
 
 
 class Retryable(ConsumerError):

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from consumer.engine.arrivals import GLANCE_INTERVAL, Arrivals
 from consumer.engine.assignment import View, peers_of, plan
+from consumer.engine.caught_up import CaughtUp
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, runnable
 from consumer.engine.namesakes import Namesakes
@@ -17,8 +17,6 @@ from consumer.leases.lease import taken
 from consumer.records import Rank
 from consumer.telemetry.metrics import LeaseEvent
 
-# Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
-DATE_RESOLUTION = timedelta(seconds=1)
 # A larger table, or one that more workers read, is scanned more seldom; what is urgent is then looked at row by row.
 # With ten workers the scans cost about a third of what the renewals cost, whatever the number of shards.
 # https://aws.amazon.com/dynamodb/pricing/on-demand/ (a write costs five reads)
@@ -55,6 +53,7 @@ class Balance:
         self._jitter = JITTER * holdings.fleet.probe_interval
         self._steps = 0
         self._dead: set[str] = set()  # those whose leases we have taken because they had run out
+        self._caught_up = CaughtUp(holdings)
         self.caught_up = False
 
     def step(self, now: float) -> float:
@@ -174,7 +173,7 @@ class Balance:
         self._take([*decided.take, *decided.steal])
         for row in decided.want:
             self._want(row)
-        self.caught_up = self._is_caught_up()
+        self.caught_up = self._caught_up.judge(list(self._rows.values()), now)
 
     def _take(self, rows: Sequence[Lease]) -> None:
         """Take leases by compare and swap; the answer is the row to start from."""
@@ -240,23 +239,6 @@ class Balance:
         # A KCL's worker has a fresh metrics row for a minute after its death: its leases say sooner that it is dead.
         assignees = set(self._holdings.table.assignees()) - (self._dead - peers.keys())
         return {Heir(name, ours=False): peers[name].leases if name in peers else 0 for name in assignees}
-
-    # Caught up -------------------------------------------------------------------------------------------------------
-
-    def _is_caught_up(self) -> bool:
-        """Has every shard of the stream, whoever holds it, been delivered up to `until`?"""
-        until = self._fleet.until
-        if until is None or not self._holdings.discovered or not self._rows or self._holdings.table.unreadable():
-            return False
-        if not self._holdings.every_shard_has_a_row(list(self._rows.values())):
-            return False
-        return all(row.ended or self._read_to(row, until) for row in self._rows.values())
-
-    def _read_to(self, row: Lease, until: datetime) -> bool:
-        consumer = self._holdings.running.get(row.shard_id)
-        if consumer is not None and not consumer.tenure.lost:
-            return consumer.tenure.read_to is not None and consumer.tenure.read_to >= until
-        return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION
 
 
 def scan_interval(fleet: Fleet, rows: Sequence[Lease], workers: int) -> float:

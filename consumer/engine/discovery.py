@@ -9,10 +9,11 @@ parent look finished, and its records would be lost. Such a listing is made agai
 
 from collections.abc import Sequence
 
+from consumer.engine.absence import Absence
 from consumer.engine.backoff import Backoff
 from consumer.engine.holdings import Holdings
 from consumer.engine.lineage import complete, doubtful, tombstones, unfinished
-from consumer.errors import ConfigurationError, IncompleteResponse, Retryable
+from consumer.errors import ConfigurationError, IncompleteResponse, Retryable, StreamAbsent
 from consumer.leases import Lease
 from consumer.records import Shard
 
@@ -29,6 +30,7 @@ class Discovery:
     def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
         self._backoff = Backoff(0.5, MOST_BACKOFF, holdings.world.rng)
+        self._absence = Absence()
         self._listed_at = float("-inf")
         self._doubted: frozenset[str] | None = None
         self._told: dict[str, str] = {}
@@ -47,8 +49,11 @@ class Discovery:
         except ConfigurationError as error:
             if not self._holdings.discovered:
                 raise
+            if isinstance(error, StreamAbsent):
+                self._absence.confirm(f"the stream was deleted: {error}", now)
             return self._later(error)  # it has worked before: an operator may mend it while we go on
         self._backoff.reset()
+        self._absence.over()
         return self._interval() * self._holdings.world.rng.uniform(0.7, 1.0)
 
     def _tell_unreadable(self, now: float) -> None:

@@ -117,7 +117,7 @@ class Reading:
         """
         self._asked_at = now
         try:
-            answer = self._read()
+            answer = self._read(now)
         except ShardGone:
             self._iterator, self._unknown = None, True
             self._end.gone(now)
@@ -139,12 +139,12 @@ class Reading:
         with self._lock:
             yield self._under_way
 
-    def _read(self) -> Answer:
+    def _read(self, now: float) -> Answer:
         """The next answer, and how it was asked for."""
         self._under_way = True
         try:
             if self._unknown:
-                self._end.check_stream()
+                self._end.check_stream(now)
             iterator, again = self._iterator, 0
             if iterator is None:
                 after = self.start if self._fetched is None else Position.of(self._fetched)

@@ -7,22 +7,19 @@ next owner goes on.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from consumer.engine.backoff import Backoff
 from consumer.engine.intake import Processed
 from consumer.engine.leaving import Leaving
 from consumer.engine.reading import Reading
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.engine.trimming import TrimWatch
+from consumer.engine.trouble import Trouble
 from consumer.errors import (
     ConfigurationError,
     IteratorExpired,
     LeaseLost,
-    LeaseStale,
     OutputClosed,
     Retryable,
-    Throttled,
-    where,
 )
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch
@@ -32,6 +29,7 @@ from consumer.telemetry.metrics import LeaseEvent
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
+NOTE = "delivered again by the next owner"
 
 
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
@@ -51,15 +49,11 @@ class ShardConsumer:
         self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
         self._reading = Reading(lease, world)
         self._intake, self._delivery = world.outlets.intake(), world.outlets.delivery(tenure)
-        self._backoff = Backoff(world.pace.first_backoff, world.pace.most_backoff, world.rng)
-        # Apart from the other: after a defect the shard is read again without trouble up to the same record.
-        self._after_defects = Backoff(world.pace.first_backoff, world.pace.most_after_defects, world.rng)
         self._log = world.log.bind(shard=self.shard_id)
+        self._leaving = Leaving()
+        self.trouble = Trouble(world, self._leaving, self._log)
         self.undelivered = False
         self._furthest = 0  # the last sequence number ever fetched here
-        self._leaving = Leaving()
-        self._output_closed = False
-        self._trouble: str | None = None
         self._trimming = TrimWatch(tenure, world)
         world.metrics.held(self.shard_id)
         self._trimming.tell_expiry()
@@ -88,7 +82,7 @@ class ShardConsumer:
         owner, but for a checkpoint behind rows that are written: without it they would be written again.
         """
         if not self._leaving.asked:
-            self._backoff.reset()
+            self.trouble.begins_to_leave()
         self._leaving.ask(heir, until)
 
     def abandon(self) -> None:
@@ -130,25 +124,17 @@ class ShardConsumer:
                 self._world.metrics.leased(LeaseEvent.LOST)
             self._finish()
             delay = None
-        except OutputClosed:
-            self._output_closed = True
-            self.abandon()
-            raise
-        except ConfigurationError:
+        except (OutputClosed, ConfigurationError):
             self.abandon()
             raise
         except IteratorExpired:
-            self._log.info("iterator.expired")
             self._reading.reopen()
-            again = self._backoff.failures > 0
-            wait = self._backoff.next()
-            delay = wait if again else 0.0
+            delay = self.trouble.expired()
         except Retryable as error:
-            delay = self._retry_in(error)
+            delay = self.trouble.waits(error)  # what is buffered stays
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self._leaving.wait(self._after_defects.next())
-            self._log.error("shard.halted", error=type(error).__name__, where=where(error), retry_in=round(delay, 1))
+            delay = self.trouble.halted(error)
             self._restart()
         return delay
 
@@ -161,7 +147,8 @@ class ShardConsumer:
         elif self._reading.backlog:
             self._decode(now)
         elif self._leaving.asked and self._buffer.empty:
-            self._leave()
+            self._hand_on()
+            self._finish()
             return None
         elif self._reading.ended:
             self._end_shard()
@@ -191,17 +178,15 @@ class ShardConsumer:
 
     def _replays_in_vain(self) -> bool:
         """Has the stream no more of a prepared batch? It can't be delivered in part."""
-        if self.tenure.lease.pending is None or self._batch is not None or self._reading.backlog:
-            return False
-        return (self._reading.at_tip or self._reading.ended) and not self._complete()
+        exhausted = not self._reading.backlog and (self._reading.at_tip or self._reading.ended)
+        return self.tenure.lease.pending is not None and self._batch is None and exhausted and not self._complete()
 
     def _deliver(self) -> None:
         self._batch = self._batch or self._delivery.resume(self._buffer.batch())
         self._trimming.delivers(self._batch)
         self._delivery.deliver(self._batch)
         self._reading.start, self._batch = self._batch.end, None
-        self._backoff.reset()
-        self._after_defects.reset()
+        self.trouble.has_delivered()
         self._world.metrics.progressed(self.shard_id)
         self._buffer.close()
         self._empty()
@@ -226,7 +211,7 @@ class ShardConsumer:
             fetched = reading.fetch(now)
         finally:
             self._settle()  # a read that fails holds nothing; it would reserve more with each try
-        self._backoff.reset()
+        self.trouble.has_read()
         if reading.backlog:
             self._furthest = max(self._furthest, reading.backlog[-1].sequence)
         if fetched is None:
@@ -270,17 +255,13 @@ class ShardConsumer:
         if self._batch is not None and not self._batch.work:
             return
         if self._holds:
-            self._log.warning("batch.dropped", error=self._trouble, note="delivered again by the next owner")
+            self._log.warning("batch.dropped", error=self.trouble.text or "no time was left", note=NOTE)
         self._restart()
-
-    def _leave(self) -> None:
-        self._hand_on()
-        self._finish()
 
     def _hand_on(self) -> None:
         heir, event = self._leaving.heir, self._leaving.event
         self.tenure.hand_on(heir)
-        self.undelivered = self._furthest > self.tenure.lease.checkpoint.sequence and not self._output_closed
+        self.undelivered = self._furthest > self.tenure.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=heir.worker_id if heir else None)
         self._world.metrics.leased(event)
 
@@ -288,16 +269,3 @@ class ShardConsumer:
         self._restart()
         self._world.metrics.left(self.shard_id)
         self.over = True
-
-    # Trouble ---------------------------------------------------------------------------------------------------------
-
-    def _retry_in(self, error: Retryable) -> float:
-        """Seconds to wait. What is buffered stays."""
-        self._trouble = str(error)
-        if isinstance(error, Throttled):
-            self._world.metrics.throttle()
-        delay = self._leaving.wait(error.retry_after or self._backoff.next())
-        if error.retry_after is None and not isinstance(error, LeaseStale):
-            level = self._log.info if isinstance(error, Throttled) else self._log.warning
-            level("shard.waiting", error=str(error), retry_in=round(delay, 2))
-        return delay

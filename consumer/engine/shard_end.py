@@ -7,10 +7,11 @@ behind the last record; or that two complete listings of the same stream lack.
 
 from collections.abc import Sequence
 
+from consumer.engine.absence import Absence
 from consumer.engine.lineage import complete
-from consumer.errors import ConfigurationError, StreamUnavailable
+from consumer.errors import ConfigurationError, StreamAbsent, StreamUnavailable
 from consumer.leases import Lease
-from consumer.records import Shard, StreamSummary
+from consumer.records import Shard
 from consumer.streams import Stream
 
 # Seconds from one listing to the next that has to agree with it.
@@ -22,6 +23,7 @@ class ShardEnd:
 
     def __init__(self, lease: Lease, stream: Stream) -> None:
         self._lease, self._stream = lease, stream
+        self._absence = Absence()
         self._absent_since: float | None = None
         self._childless_since: float | None = None
 
@@ -50,7 +52,7 @@ class ShardEnd:
         Raises:
             StreamUnavailable: that is not certain, or not yet.
         """
-        self.check_stream()
+        self.check_stream(now)
         shards = self._stream.shards()
         if self._listed(shards) or not complete(shards):
             self._absent_since = None
@@ -60,26 +62,30 @@ class ShardEnd:
         if now - self._absent_since < LOOK_AGAIN:
             raise StreamUnavailable("the stream does not list the shard; looking again before it counts as ended")
 
-    def check_stream(self) -> None:
+    def check_stream(self, now: float) -> None:
         """Return if the stream is the one that the lease belongs to.
 
         Raises:
             StreamUnavailable: it is not, or it is not active.
+            ConfigurationError: it has not been for so long that it will not come back.
         """
-        summary = self._summary()
+        try:
+            summary = self._stream.summary()
+        except StreamAbsent as error:
+            self._absence.confirm(f"the stream was deleted while it was read: {error}", now)
+            raise StreamUnavailable(str(error)) from None
+        except ConfigurationError as error:  # no longer permitted: an operator may mend it
+            raise StreamUnavailable(str(error)) from None
         if not summary.made_at(self._lease.stream_created_at):
-            raise StreamUnavailable(
+            problem = (
                 f"stream {summary.name!r} was deleted and created again: its checkpoints are those of the old one;"
                 " start with another --application or another lease table"
             )
+            self._absence.confirm(problem, now)
+            raise StreamUnavailable(problem)
+        self._absence.over()
         if not summary.active:
             raise StreamUnavailable(f"stream {summary.name!r} is not active")
-
-    def _summary(self) -> StreamSummary:
-        try:
-            return self._stream.summary()
-        except ConfigurationError as error:  # deleted, or no longer permitted: an operator may mend it
-            raise StreamUnavailable(str(error)) from None
 
     def _listed(self, shards: Sequence[Shard]) -> bool:
         return any(shard.shard_id == self._lease.shard_id for shard in shards)

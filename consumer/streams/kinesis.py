@@ -20,6 +20,7 @@ from consumer.errors import (
     IteratorExpired,
     ReadTimedOut,
     ShardGone,
+    StreamAbsent,
     StreamUnavailable,
     Throttled,
 )
@@ -176,9 +177,9 @@ class KinesisStream:
         # Until the first record was read, a permission that is missing is an operator's mistake.
         return ConfigurationError if found.code in ADVICE and not self._has_read else None
 
-    def _absent(self) -> ConfigurationError:
+    def _absent(self) -> StreamAbsent:
         meta = self._client.meta
-        return ConfigurationError(
+        return StreamAbsent(
             f"there is no stream {self.name!r} in {meta.region_name} at {host_of(meta.endpoint_url)}:"
             " check the name, --region and --endpoint-url"
         )

@@ -1,0 +1,150 @@
+"""When a run with --until-caught-up ends, and what it says while it does not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import structlog
+
+from consumer.engine.caught_up import CaughtUp
+from consumer.engine.holdings import Fleet, Holdings
+from consumer.engine.lineage import Origin, unfinished
+from consumer.engine.scheduler import Lane, Task
+from consumer.errors import StreamUnavailable
+from consumer.leases import Lease, LeaseTable, Worker
+from consumer.leases.lease import taken
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.records import SHARD_END
+from tests.unit.fakes import ME
+from tests.unit.test_shard_consumer import NOW, Bench, records
+
+UNTIL = NOW + timedelta(seconds=500)
+LATER = UNTIL + timedelta(seconds=60)
+PEER = Worker("peer", "x")
+
+
+class Still:
+    """A scheduler that runs nothing."""
+
+    def add(self, task: Task, lane: Lane) -> None:
+        """Leave it."""
+
+    def wake(self, task: Task) -> None:
+        """Leave it."""
+
+
+class Run:
+    """A run with one shard of its own, whose lease table may hold more."""
+
+    def __init__(self, *rows: Lease, most_leases: int = 10, table: LeaseTable | None = None) -> None:
+        self.bench = Bench()
+        self.rows = rows
+        world = replace(self.bench.consumer._world, log=structlog.get_logger())
+        fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
+        self.holdings = Holdings(fleet, table or self.bench.table, world, Origin(), Still())
+        self.holdings.discovered = True
+        self.holdings.listed_beside = unfinished([*self.bench.table.scan(), *rows])
+        self.holdings.running = {self.bench.consumer.shard_id: self.bench.consumer}
+        self.bench.tenure.read_to = LATER
+        self.caught_up = CaughtUp(self.holdings)
+
+    def judge(self, seconds: float, step: float = 1.0) -> list[Mapping[str, Any]]:
+        """Look once a second for so long; returns the lines that were logged, with the time of each."""
+        told: list[Mapping[str, Any]] = []
+        mine = self.bench.table.scan()
+        for second in range(int(seconds / step)):
+            with structlog.testing.capture_logs() as lines:
+                self.done = self.caught_up.judge([*mine, *self.rows], second * step)
+            told += [{**line, "at": second * step} for line in lines]
+        return told
+
+
+def test_a_run_ends_when_every_shard_is_read_whoever_reads_it_and_says_nothing() -> None:
+    """Ended ones count as read."""
+    peers = replace(taken(Lease("peers"), PEER), read_to=LATER)
+    run = Run(peers, replace(Lease("ended"), checkpoint=SHARD_END))
+    assert run.judge(100) == []
+    assert run.done
+
+
+def test_a_shard_that_is_being_read_here_is_no_trouble() -> None:
+    """A backlog takes its time, and the progress is told elsewhere."""
+    run = Run()
+    run.bench.tenure.read_to = None
+    assert run.judge(1000) == []
+    assert not run.done
+
+
+@pytest.mark.parametrize(
+    ("row", "most_leases", "says"),
+    [
+        (Lease("free"), 1, "free: nobody reads it, and --max-leases is 1 here"),
+        (Lease("free"), 10, "free: nobody reads it yet"),
+        (taken(Lease("peers"), PEER), 10, "peers: held by worker peer, which has read nothing yet"),
+        (replace(taken(Lease("peers"), PEER), read_to=NOW), 10, "which has read up to 2026-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_run_that_waits_for_a_shard_says_why(row: Lease, most_leases: int, says: str) -> None:
+    """By name, and what would help."""
+    run = Run(row, most_leases=most_leases)
+    [line] = run.judge(15)
+    assert (line["event"], line["log_level"], line["shards"]) == ("caught_up.waiting", "warning", 1)
+    assert says in line["waits_for"][0]
+    assert not run.done
+
+
+def test_a_shard_that_waits_for_its_parents_is_not_named_beside_them() -> None:
+    """They are the reason."""
+    run = Run(taken(Lease("parent"), PEER), replace(Lease("child"), parents=("parent",)))
+    [line] = run.judge(15)
+    assert [reason.partition(":")[0] for reason in line["waits_for"]] == ["parent"]
+
+
+def test_a_shard_that_halts_or_cannot_be_delivered_says_by_what() -> None:
+    """The place of a defect, the words of a failure."""
+    run = Run()
+    run.bench.tenure.read_to = None
+    run.bench.stream.answers = [records(1, data=b"boom") for _ in range(30)]
+    run.bench.run()
+    assert "halted by ZeroDivisionError at test_shard_consumer.py:" in run.judge(15)[0]["waits_for"][0]
+    other = Run()
+    other.bench.tenure.read_to = None
+    other.bench.stream.answers = [StreamUnavailable("the stream is away")] * 30
+    other.bench.run()
+    assert "the stream is away" in other.judge(15)[0]["waits_for"][0]
+
+
+class Damaged(MemoryLeaseTable):
+    """Has a row that nobody can read."""
+
+    def unreadable(self) -> Mapping[str, str]:
+        return {"torn": "it has no checkpoint"}
+
+
+def test_a_damaged_row_keeps_the_run_from_ending_and_is_named() -> None:
+    """Nobody knows whether its shard has ended."""
+    run = Run(table=Damaged())
+    [line] = run.judge(15)
+    assert "torn: its row in the lease table is damaged: it has no checkpoint" in line["waits_for"][0]
+    assert not run.done
+
+
+def test_a_stream_that_was_never_listed_keeps_the_run_from_ending() -> None:
+    """There may be more shards than rows."""
+    run = Run()
+    run.holdings.discovered = False
+    assert "has not been listed" in run.judge(15)[0]["waits_for"][0]
+    assert not run.done
+
+
+def test_the_lines_become_rarer_and_name_a_few_shards_of_many() -> None:
+    """A wait of a day is not a thousand lines."""
+    run = Run(*(Lease(f"free-{number}") for number in range(8)), most_leases=1)
+    lines = run.judge(200)
+    assert [line["at"] for line in lines] == [10.0, 30.0, 70.0, 150.0]
+    assert (lines[0]["shards"], len(lines[0]["waits_for"]), lines[0]["more"]) == (8, 5, 3)
+    last = run.judge(20_000)[-3:]
+    assert [later["at"] - sooner["at"] for sooner, later in pairwise(last)] == [600.0, 600.0]
