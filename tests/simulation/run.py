@@ -23,6 +23,11 @@ RATES = {
     "stream": 0.01,
     "sparse": 0.1,
     "childless": 0.3,
+    "incomplete": 0.02,
+    "nothing at all": 0.02,
+    "no iterator": 0.02,
+    "wrong lag": 0.05,
+    "part of a listing": 0.05,
     "table": 0.02,
     "slow table": 0.03,
     "slow stream": 0.01,
@@ -34,6 +39,7 @@ RATES = {
 }
 # Troubles that never excuse a repeat.
 HARMLESS = {"throttle", "expire", "stream", "slow stream", "slow table", "sparse", "childless"}
+HARMLESS |= {"incomplete", "nothing at all", "no iterator", "wrong lag", "part of a listing"}
 
 
 def simulate(seed: int, verbose: bool = False) -> list[str]:

@@ -1,10 +1,10 @@
 """A Kinesis stream in virtual time: reshards, throttles, expiring iterators, sparse answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from consumer.errors import IteratorExpired, ShardGone, StreamUnavailable, Throttled
+from consumer.errors import IncompleteResponse, IteratorExpired, ShardGone, StreamUnavailable, Throttled
 from consumer.records import Fetched, Position, Rank, Record, Shard, StreamSummary
 from tests.simulation.world import EPOCH, Process, World
 
@@ -90,10 +90,13 @@ class SimClient:
 
     def shards(self) -> list[Shard]:
         self._trouble()
-        return [
+        shards = [
             Shard(s.shard.shard_id, s.shard.parents, s.shard.hash_range, s.shard.starting_sequence, s.closed)
             for s in self._stream.shards.values()
         ]
+        if self._ours and self._faults.happens("part of a listing"):
+            return self._world.rng.sample(shards, self._world.rng.randrange(len(shards)))
+        return shards
 
     def open(self, shard_id: str, position: Position) -> str:
         if self._ours:
@@ -132,7 +135,20 @@ class SimClient:
         if self._faults.happens("childless"):
             children = []
         size = sum(len(record.data) for record in records)
-        return Fetched(records, None if ended else self._iterator(shard_id, stop), behind, children, size)
+        fetched = Fetched(records, None if ended else self._iterator(shard_id, stop), behind, children, size)
+        return self._odd(fetched) if self._ours else fetched
+
+    def _odd(self, fetched: Fetched) -> Fetched:
+        """A response that lacks something, as proxies and emulators send them."""
+        if self._faults.happens("incomplete"):
+            raise IncompleteResponse
+        if self._faults.happens("nothing at all"):
+            return Fetched([], None, 0)
+        if self._faults.happens("no iterator"):
+            fetched = replace(fetched, next_iterator=None)
+        if self._faults.happens("wrong lag"):
+            fetched = replace(fetched, millis_behind=self._world.rng.choice([None, 0]))
+        return fetched
 
     def close(self) -> None:
         pass

@@ -1,30 +1,22 @@
 """What is concluded from odd responses: nothing is lost, no shard ends too soon, and nothing is read for ever."""
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
-import structlog
 
-from consumer.engine.budget import Budget
-from consumer.engine.outlets import Outlets
 from consumer.engine.portion import MOST_RECORDS, Portion
 from consumer.engine.reading import ARRIVAL_MARGIN, LEAST_INTERVAL, Reading
 from consumer.engine.shard_end import LOOK_AGAIN
-from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import IncompleteResponse, IteratorExpired, ReadTimedOut, Retryable, ShardGone, StreamUnavailable
 from consumer.leases import Lease
-from consumer.records import BatchLimits, Fetched, Position, Record, Shard, StreamSummary
+from consumer.records import Fetched, Position, Record, Shard, StreamSummary
 from consumer.streams.memory import MemoryStream
-from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
-from tests.unit.drivers import ListSink
-from tests.unit.fakes import seal
+from tests.unit.worlds import NOON, surroundings
 
 Change = Callable[[Fetched], Fetched]
-NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 class OddStream(MemoryStream):
@@ -59,17 +51,7 @@ class Bench:
         self.clock = FakeClock()
         self.stream = OddStream(self.clock, shards)
         self.shard = MemoryStream.shards(self.stream)[0].shard_id
-        world = Surroundings(
-            stream=self.stream,
-            outlets=Outlets(ListSink(), ListSink(), BatchLimits(), seal, Metrics()),
-            budget=Budget(1 << 30),
-            pace=Pace(eager=eager),
-            clock=self.clock,
-            server_time=self.now,
-            processor=lambda _: lambda *_: None,  # type: ignore[arg-type,return-value]
-            rng=random.Random(1),
-            log=structlog.get_logger(),
-        )
+        world = surroundings(self.stream, self.clock, eager)
         made = self.stream.summary().created_at
         self.reading = Reading(Lease(self.shard, stream_created_at=made), world)
         self.refusals: list[Exception] = []

@@ -1,0 +1,65 @@
+"""What the engine's parts stand in, around a stream and a clock of the test's choice."""
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from consumer.engine.budget import Budget
+from consumer.engine.intake import Process
+from consumer.engine.outlets import Outlets
+from consumer.engine.scheduler import Lane, Task
+from consumer.engine.surroundings import Pace, Surroundings
+from consumer.pipeline.decoding import Decoder
+from consumer.records import BatchLimits, Shard
+from consumer.streams import Stream
+from consumer.telemetry.metrics import Metrics
+from tests.unit.clocks import FakeClock
+from tests.unit.drivers import ListSink
+from tests.unit.fakes import seal
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class Log:
+    """Keeps the names of what is logged at a level that asks for attention."""
+
+    told: list[str] = field(default_factory=list)
+
+    def __call__(self, _logger: Any, method: str, event: Any) -> Any:
+        if method in ("warning", "error"):
+            self.told.append(event["event"])
+        raise structlog.DropEvent
+
+
+class Unscheduled:
+    """A scheduler that runs nothing."""
+
+    def add(self, task: Task, lane: Lane) -> None:
+        """The test runs it."""
+
+    def wake(self, task: Task) -> None:
+        """Nor now."""
+
+
+def decoder(shard: Shard) -> Process:
+    """What a worker makes of a record."""
+    return Decoder("calls", shard)
+
+
+def surroundings(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> Surroundings:
+    """A process that has all the memory it wants; its clock shows the seconds since noon."""
+    return Surroundings(
+        stream=stream,
+        outlets=Outlets(ListSink(), ListSink(), BatchLimits(), seal, Metrics()),
+        budget=Budget(1 << 30),
+        pace=Pace(eager=eager),
+        clock=clock,
+        server_time=lambda: NOON + timedelta(seconds=clock()),
+        processor=decoder,
+        rng=random.Random(1),
+        log=structlog.wrap_logger(None, processors=[log or Log()]),
+    )
