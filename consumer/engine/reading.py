@@ -36,13 +36,12 @@ AGREEING, AGREEING_WITHOUT_LAG = 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a read brought, and how it was asked for: at what time, with an iterator made just now, for how many."""
+    """What a read brought, and how it was asked for: with which iterator, at what time, for how many records."""
 
     fetched: Fetched
     fresh: Sequence[Record]
     iterator: str
     asked: datetime
-    new_iterator: bool
     limit: int
 
     @property
@@ -53,7 +52,7 @@ class Answer:
     @property
     def proves_end(self) -> bool:
         """Nothing follows the last record, as far as a response can show it."""
-        return self.found_nothing and self.new_iterator and self.fetched.millis_behind == 0
+        return self.found_nothing and self.fetched.millis_behind == 0
 
     @property
     def arrived(self) -> datetime | None:
@@ -150,13 +149,10 @@ class Reading:
                 after = self.start if self._fetched is None else Position.of(self._fetched)
                 iterator = self._iterator = self._world.stream.open(self._lease.shard_id, after)
                 again = 0 if self._fetched is None else 1
-                new_iterator = True
-            else:
-                new_iterator = False
             asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
             fetched = self._world.stream.fetch(iterator, limit, self.portion.cut)
             self._unknown = False
-            return Answer(fetched, self._fresh(fetched.records), iterator, asked, new_iterator, limit)
+            return Answer(fetched, self._fresh(fetched.records), iterator, asked, limit)
         finally:
             with self._lock:
                 self._under_way = False
@@ -188,7 +184,7 @@ class Reading:
         at_tip = behind == 0 if behind is not None else answer.found_nothing
         self._agreeing = at_tip + (0 if answer.fresh or not at_tip else self._agreeing)
         enough = AGREEING if behind is not None else AGREEING_WITHOUT_LAG
-        checked = answer.found_nothing and answer.new_iterator and self._agreeing >= enough
+        checked = answer.found_nothing and self._agreeing >= enough
         self.settled = at_tip and (checked or (self.settled and answer.found_nothing))
         self.at_tip = at_tip
         if self.settled or (answer.found_nothing and behind == 0 and not self._world.pace.eager):
@@ -207,8 +203,8 @@ class Reading:
         """
         fetched = answer.fetched
         stuck = bool(fetched.records) and fetched.next_iterator == answer.iterator
-        check = self.at_tip and not self.settled and self._world.pace.eager
-        self._iterator = None if stuck or check else fetched.next_iterator
+        ask_anew = self.at_tip and not self.settled and self._world.pace.eager  # the next answer shall agree with this
+        self._iterator = None if stuck or ask_anew else fetched.next_iterator
         seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not answer.fresh
         if fetched.next_iterator is not None:
             if stuck and not answer.fresh:

@@ -11,7 +11,7 @@ from consumer.engine.reading import ARRIVAL_MARGIN, LEAST_INTERVAL, Reading
 from consumer.engine.shard_end import LOOK_AGAIN
 from consumer.errors import IncompleteResponse, IteratorExpired, ReadTimedOut, Retryable, ShardGone, StreamUnavailable
 from consumer.leases import Lease
-from consumer.records import Fetched, Position, Record, Shard, StreamSummary
+from consumer.records import LATEST, Fetched, Record, Shard, StreamSummary
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
 from tests.unit.worlds import NOON, surroundings
@@ -30,6 +30,7 @@ class OddStream(MemoryStream):
         self.describe: Callable[[StreamSummary], StreamSummary] = lambda summary: summary
         self.listings = 0
         self.limits: list[tuple[int, bool]] = []
+        self.asked = ""
 
     def summary(self) -> StreamSummary:
         return self.describe(super().summary())
@@ -40,6 +41,7 @@ class OddStream(MemoryStream):
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         self.limits.append((limit, patient))
+        self.asked = iterator
         change = self.next.pop(0) if self.next else self.always
         return change(super().fetch(iterator, limit))
 
@@ -265,12 +267,8 @@ def test_a_page_that_comes_again_and_again_is_opened_anew_behind_its_last_record
     """A next iterator that is the old one leads nowhere."""
     bench = Bench()
     numbers = bench.put(*[b"x" * 500_000] * 8)
-    first = bench.stream.open(bench.shard, Position.of(numbers[0]))
-    bench.stream.open = lambda *_: first  # type: ignore[method-assign]
-    bench.stream.next = [lambda fetched: replace(fetched, next_iterator=first)] * 3
-    bench.run(3)
-    del bench.stream.open
-    assert bench.run() == numbers
+    bench.stream.always = lambda fetched: replace(fetched, next_iterator=bench.stream.asked)
+    assert bench.run(40) == numbers
 
 
 # How far everything has surely been read ------------------------------------------------------------------------------
@@ -300,6 +298,15 @@ def test_one_empty_response_is_not_the_tip_of_a_run_that_ends_there(lie: Fetched
     bench.run(1)
     assert bench.reading.read_to is None
     assert not bench.reading.settled
+    assert bench.run() == numbers
+    assert bench.reading.settled
+
+
+def test_an_iterator_that_leads_past_records_is_found_out_before_the_run_ends() -> None:
+    """A new one, opened behind the last record, shows them."""
+    bench = Bench(eager=True)
+    numbers = bench.put(b"x", b"y")
+    bench.stream.next = [lambda _: Fetched([], bench.stream.open(bench.shard, LATEST), 0)]
     assert bench.run() == numbers
     assert bench.reading.settled
 
