@@ -11,7 +11,7 @@ from consumer.aws.network import host_of
 from consumer.aws.reasons import Reason, asked_host, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
 
-Meaning = Exception | type[ConsumerError] | None
+Meaning = ConsumerError | type[ConsumerError] | None
 
 
 class Calls:
@@ -62,16 +62,18 @@ class Calls:
         return self._unavailable(f"{self._what}: {action}: the response is incomplete at {host_of(self._endpoint)}")
 
     def _translated(self, error: Exception, action: str, running: bool) -> Exception:
+        """Return the error of ours that says the same."""
         if isinstance(error, CredentialsUnavailable) or (running and isinstance(error, ConfigurationError)):
             return self._unavailable(f"{self._what}: {action}: {error}")
         if isinstance(error, ConsumerError):
             return error
         found = reason(error)
-        meaning = self._meaning(action, found)
-        if isinstance(meaning, Exception):
-            return meaning
-        kind = meaning or (ConfigurationError if found.lasting and not running else self._unavailable)
-        return kind(self._line(error, action, found))
+        meaning = self._meaning(action, found) or (
+            ConfigurationError if found.lasting and not running else self._unavailable
+        )
+        made = meaning if isinstance(meaning, ConsumerError) else meaning(self._line(error, action, found))
+        made.code = found.code or type(error).__name__
+        return made
 
     def _line(self, error: Exception, action: str, found: Reason) -> str:
         host = asked_host(error, self._endpoint)

@@ -58,7 +58,7 @@ def _of_tls(cause: BaseException, bundle: str) -> str:
     if isinstance(cause, CertificateError):
         return OTHER_HOST
     if isinstance(cause, ssl.SSLError):
-        reason = str(cause.reason or "").replace(" ", "_").upper()
+        reason = str(getattr(cause, "reason", None) or "").replace(" ", "_").upper()
         if reason in NO_PEM:
             return f"the CA bundle holds no certificate in PEM format: {bundle}"
         if reason in NO_TLS:

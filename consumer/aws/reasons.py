@@ -114,8 +114,7 @@ def _of_a_giver(said: str) -> Reason:
 
 
 def _of_the_network(error: BotoCoreError) -> str:
-    inner = error.kwargs.get("error")
-    words = inner if isinstance(inner, str) else why(error, error.kwargs.get("ca_bundle"))
+    words = why(error, error.kwargs.get("ca_bundle"))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.config import Config
 
 from consumer.aws.access import Access
-from consumer.aws.calls import Calls
+from consumer.aws.calls import Calls, Meaning
 from consumer.aws.codes import ADVICE, THROTTLED
 from consumer.aws.network import host_of
 from consumer.aws.reasons import Reason
@@ -154,7 +154,7 @@ class KinesisStream:
         if self._patient is not None:
             self._patient.close()
 
-    def _meaning(self, action: str, found: Reason) -> Exception | type[ConsumerError] | None:
+    def _meaning(self, action: str, found: Reason) -> Meaning:
         """What a failure means here, beyond that the call failed."""
         if found.code in THROTTLED:
             return Throttled
@@ -167,12 +167,10 @@ class KinesisStream:
     def _meaning_of_a_read(self, action: str, found: Reason) -> type[ConsumerError] | None:
         if found.code == "ResourceNotFoundException":
             return ShardGone
-        if found.code == "ExpiredIteratorException" or (action, found.code) == (
-            "GetRecords",
-            "InvalidArgumentException",
-        ):
+        fetching = action == "GetRecords"
+        if found.code == "ExpiredIteratorException" or (fetching and found.code == "InvalidArgumentException"):
             return IteratorExpired
-        if found.cut_off and action == "GetRecords":
+        if found.cut_off and fetching:
             return ReadTimedOut
         # Until the first record was read, a permission that is missing is an operator's mistake.
         return ConfigurationError if found.code in ADVICE and not self._has_read else None

@@ -1,0 +1,298 @@
+"""Whatever botocore, DNS, TLS, a proxy and JSON can raise leaves an adapter of AWS as one of our errors.
+
+Each exception, and each odd response, of a table meets every call of the stream and of the DynamoDB lease table.
+"""
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore import exceptions as raised
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from urllib3.exceptions import DecodeError, IncompleteRead, NewConnectionError, ProtocolError
+from urllib3.exceptions import SSLError as UrllibSSLError
+
+from consumer.aws.codes import THROTTLED, TRANSIENT
+from consumer.errors import (
+    ConfigurationError,
+    ConsumerError,
+    IteratorExpired,
+    LeaseTableUnavailable,
+    Retryable,
+    ShardGone,
+    StreamUnavailable,
+    Throttled,
+)
+from consumer.leases import Change, Lease, Scope, Worker
+from consumer.leases import lease as steps
+from consumer.leases.dynamodb import DynamoDbLeaseTable
+from consumer.leases.dynamodb_access import dynamodb_client
+from consumer.leases.dynamodb_table import Options
+from consumer.records import SHARD_END, TRIM_HORIZON
+from consumer.streams.kinesis import KinesisStream, kinesis_client
+
+SECRET = "+15551234567"
+URL = "http://asked.invalid/"
+
+
+def connection(cause: Exception) -> Exception:
+    """A failure to connect, as urllib3 and botocore wrap it."""
+    inner = NewConnectionError(None, SECRET)  # type: ignore[arg-type]
+    inner.__cause__ = cause
+    return raised.EndpointConnectionError(endpoint_url=URL, error=inner)
+
+
+RAISED: dict[str, tuple[Exception, str]] = {
+    "refused": (connection(ConnectionRefusedError(111, "Connection refused")), "connection refused: is it running?"),
+    "unknown host": (connection(socket.gaierror(-2, "Name or service not known")), "unknown host"),
+    "unreachable": (connection(OSError(101, "Network is unreachable")), "network is unreachable"),
+    "too many files": (connection(OSError(24, "Too many open files")), "too many open files"),
+    "read timeout": (raised.ReadTimeoutError(endpoint_url=URL, error=SECRET), "ReadTimeoutError"),
+    "connect timeout": (raised.ConnectTimeoutError(endpoint_url=URL, error=OSError()), "no response in time"),
+    "closed": (raised.ConnectionClosedError(endpoint_url=URL, error=ProtocolError(SECRET)), "ConnectionClosedError"),
+    "reset": (
+        raised.HTTPClientError(error=ConnectionResetError(104, "Connection reset by peer")),
+        "connection reset by peer",
+    ),
+    "broken off": (raised.ResponseStreamingError(error=IncompleteRead(1, 2)), "broken off"),
+    "gzip": (raised.HTTPClientError(error=DecodeError(SECRET)), "decompressed"),
+    "tls": (raised.SSLError(endpoint_url=URL, error=UrllibSSLError(ssl.SSLError(1, SECRET))), "TLS failed"),
+    "header": (raised.HTTPClientError(error=ValueError(f"Invalid header value {SECRET}")), "ValueError"),
+    "checksum": (raised.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"), "crc32"),
+    "of botocore": (raised.BotoCoreError(), "unspecified error"),
+    "OSError": (OSError(SECRET), "OSError"),
+    "ValueError": (ValueError(SECRET), "ValueError"),
+    "KeyError": (KeyError(SECRET), "KeyError"),
+    "AttributeError": (AttributeError(SECRET), "AttributeError"),
+    "TypeError": (TypeError(SECRET), "TypeError"),
+    "RuntimeError": (RuntimeError(SECRET), "RuntimeError"),
+    "RecursionError": (RecursionError(SECRET), "RecursionError"),
+    "MemoryError": (MemoryError(), "MemoryError"),
+    "UnicodeDecodeError": (UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, "x"), "UnicodeDecodeError"),
+    "json": (json.JSONDecodeError("Expecting value", SECRET, 0), "JSONDecodeError"),
+}
+ANSWERED: dict[str, tuple[int, bytes, str]] = {
+    "a proxy's page": (403, f"<html>{SECRET}</html>".encode(), "HTTP 403 without an error code of AWS"),
+    "a gateway's page": (502, f"<html>{SECRET}</html>".encode(), "HTTP 502 without"),
+    "a page that begins otherwise": (503, f"\n<!DOCTYPE html>{SECRET}".encode(), "HTTP 503 without"),
+    "XML": (500, b"<ErrorResponse><Error><Code>x</Code></Error></ErrorResponse>", "HTTP 500 without"),
+    "leads elsewhere": (302, b"", "leads elsewhere"),
+    "moved": (301, f'{{"at": "{SECRET}"}}'.encode(), "leads elsewhere"),
+    "proxy authentication": (407, b"", "the proxy wants a user and a password (407)"),
+    "no code": (400, b"{}", "HTTP 400 without"),
+    "no JSON": (400, f"{SECRET}".encode(), "HTTP 400 without"),
+    "no UTF-8": (400, b"\xff\xfe", "UnicodeDecodeError"),
+    "a list": (400, b"[]", ""),
+    "null": (400, b"null", ""),
+    "a number as code": (400, b'{"__type": 7}', ""),
+    "too many requests": (429, b"", "HTTP 429"),
+    "by a policy": (
+        400,
+        b'{"__type": "AccessDeniedException", "message": "User: u is not authorized with an explicit deny in a service'
+        b' control policy\\nsecond line"}',
+        "explicit deny in a service control policy second line",
+    ),
+    "signature": (
+        400,
+        f'{{"__type": "x#InvalidSignatureException", "message": "It does not match. The Canonical String for this'
+        f' request should have been {SECRET}"}}'.encode(),
+        "this machine's clock is wrong",
+    ),
+}
+
+
+class Body:
+    """What AWSResponse reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self._body
+
+
+def answer(status: int, body: bytes) -> AWSResponse:
+    return AWSResponse(URL, status, HTTPHeaders(), Body(body))
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+@pytest.fixture(scope="module")
+def kinesis() -> Iterator[Any]:
+    """One client for all rows of the table: making one takes longer than all else."""
+    made = kinesis_client("calls", "us-east-1", URL, 1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[Any]:
+    made = dynamodb_client(Scope("calls", "calls", 1.0, "us-east-1", URL), None, None)
+    yield made
+    made.close()
+
+
+def intercepted(client: Any, handler: Callable[..., Any]) -> Callable[[], None]:
+    """Have requests answered by `handler`; returns what ends that."""
+    client.meta.events.register_first("before-send", handler)
+    return lambda: client.meta.events.unregister("before-send", handler)
+
+
+@pytest.fixture
+def meet(request: pytest.FixtureRequest) -> Iterator[Callable[[Any, Callable[..., Any]], None]]:
+    """Intercept a client's requests for the time of a test."""
+    ends: list[Callable[[], None]] = []
+    yield lambda client, handler: ends.append(intercepted(client, handler))
+    for end in ends:
+        end()
+
+
+def fails(error: Exception) -> Callable[..., Any]:
+    def handler(**_: object) -> None:
+        raise error
+
+    return handler
+
+
+def stream_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
+    """What is called at the start as well, and what is only called while running."""
+    stream = KinesisStream("calls", client)
+    stream._has_read = True  # what a missing permission means before that is a test of its own
+    reads: list[Callable[[], object]] = [
+        lambda: stream.open("shardId-0", TRIM_HORIZON),
+        lambda: stream.fetch("iterator", 20),
+    ]
+    return [stream.summary, stream.shards], reads
+
+
+def table_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
+    table = DynamoDbLeaseTable(client, "leases", Options(), sleep=lambda _: None)
+    row = Lease("shardId-0", checkpoint=SHARD_END)
+    change = Change(row, steps.taken(row, Worker("me", "f00d")))
+    table._batches = True
+    running: list[Callable[[], object]] = [
+        table.scan,
+        lambda: table.read(["shardId-0"]),
+        lambda: table.create(row),
+        lambda: table.want(row, "peer"),
+        lambda: table.delete(row),
+        lambda: table.write([change]),
+        lambda: table.write([change, change]),
+    ]
+    return [table.check], running
+
+
+PORTS = [
+    pytest.param("kinesis", stream_calls, StreamUnavailable, id="stream"),
+    pytest.param("dynamodb", table_calls, LeaseTableUnavailable, id="lease table"),
+]
+
+
+def assert_ours(call: Callable[[], object], kinds: tuple[type[ConsumerError], ...], says: str) -> None:
+    with pytest.raises(kinds) as caught:
+        call()
+    text = str(caught.value)
+    assert says in text
+    assert SECRET not in text
+    assert "\n" not in text
+    assert caught.value.code or isinstance(caught.value, LeaseTableUnavailable)  # the metrics of reads name it
+
+
+@pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
+@pytest.mark.parametrize("error", RAISED)
+def test_what_is_raised_is_told_as_an_error_of_ours(
+    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, error: str
+) -> None:
+    """While running it is tried again; at the start it may be the operator's. Neither shows a value."""
+    client = request.getfixturevalue(name)
+    meet(client, fails(RAISED[error][0]))
+    start, running = calls(client)
+    for call in start:
+        assert_ours(call, (unavailable, ConfigurationError), RAISED[error][1])
+    for call in running:
+        assert_ours(call, (unavailable,), RAISED[error][1])
+
+
+@pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
+@pytest.mark.parametrize("body", ANSWERED)
+def test_what_is_answered_is_told_as_an_error_of_ours(
+    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, body: str
+) -> None:
+    """Pages of proxies too; nothing of their text is shown, but all of what AWS says."""
+    client = request.getfixturevalue(name)
+    status, content, says = ANSWERED[body]
+    meet(client, lambda **_: answer(status, content))
+    start, running = calls(client)
+    for call in start:
+        assert_ours(call, (unavailable, ConfigurationError), says)
+    for call in running:
+        assert_ours(call, (unavailable,), says)
+
+
+@pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
+@pytest.mark.parametrize("code", sorted(THROTTLED | TRANSIENT))
+def test_a_transient_code_is_tried_again_at_the_start_too(
+    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, code: str
+) -> None:
+    """Every code that botocore's own retries know, and those of the services."""
+    client = request.getfixturevalue(name)
+    meet(client, lambda **_: answer(400, json.dumps({"__type": code}).encode()))
+    start, running = calls(client)
+    for call in (*start, *running):
+        if (name, code) == ("dynamodb", "ResourceInUseException"):
+            continue  # means something else to the lease table
+        assert_ours(call, (unavailable, Throttled), code)
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        ("ExpiredIteratorException", IteratorExpired),
+        ("ResourceNotFoundException", ShardGone),
+        ("ProvisionedThroughputExceededException", Throttled),
+    ],
+)
+def test_what_a_read_makes_of_a_code(kinesis: Any, meet: Any, code: str, meaning: type[Exception]) -> None:
+    """The engine does something about each of them."""
+    meet(kinesis, lambda **_: answer(400, json.dumps({"__type": code}).encode()))
+    with pytest.raises(meaning):
+        KinesisStream("calls", kinesis).fetch("iterator", 20)
+
+
+def test_a_denial_is_the_operators_until_the_first_record_was_read(kinesis: Any, meet: Any) -> None:
+    """Afterwards the permission may be given back."""
+    stream = KinesisStream("calls", kinesis)
+    denied = json.dumps({"__type": "KMSAccessDeniedException", "message": "the key's policy"}).encode()
+    answers = iter([answer(400, denied), answer(200, b'{"Records": []}'), answer(400, denied)])
+    meet(kinesis, lambda **_: next(answers))
+    with pytest.raises(ConfigurationError, match="KMSAccessDeniedException: the key's policy"):
+        stream.fetch("iterator", 20)
+    stream.fetch("iterator", 20)
+    with pytest.raises(Retryable, match="KMSAccessDeniedException"):
+        stream.fetch("iterator", 20)
+
+
+def test_the_host_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an ARN it is one of the account's own, and not the client's."""
+    client = kinesis_client("arn:aws:kinesis:eu-west-1:111122223333:stream/calls", None, None, 1)
+    asked: list[str] = []
+
+    def denied(request: Any, **_: object) -> AWSResponse:
+        asked.append(request.url)
+        return answer(400, b'{"__type": "AccessDeniedException", "message": "no"}')
+
+    intercepted(client, denied)
+    stream = KinesisStream("arn:aws:kinesis:eu-west-1:111122223333:stream/calls", client)
+    with pytest.raises(ConfigurationError) as caught:
+        stream.summary()
+    assert "111122223333" in asked[0]
+    assert f"is denied at {asked[0].rstrip('/')}: AccessDeniedException: no" in str(caught.value)
+    client.close()
