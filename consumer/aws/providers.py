@@ -149,7 +149,10 @@ class _Helper:
             printed, _ = self._process.communicate(timeout=HELPER_TIMEOUT)
         except subprocess.TimeoutExpired:
             with suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # what it has started holds its output open
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            for pipe in filter(None, (self._process.stdout, self._process.stderr)):
+                pipe.close()  # without a look at it: what the process has started may hold it open
             raise CredentialsUnavailable(f"{self._name}: it did not end within {HELPER_TIMEOUT:.0f} s") from None
         if status := self._process.returncode:
             ended = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
