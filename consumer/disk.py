@@ -61,7 +61,7 @@ def try_block(folder: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path = folder / f".probe.{secrets.token_hex(8)}"
+    path = folder / f".probe.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(descriptor, bytes(PROBE))

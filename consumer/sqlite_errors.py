@@ -73,8 +73,6 @@ def _why_not_opened(file: Path) -> str:
     folder = file.absolute().parent
     if not folder.is_dir():
         return f"the directory {folder} does not exist: create it, or name another file"
-    if file.is_dir():
-        return "this is a directory: name a file"
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
         if os.statvfs(folder).f_flag & os.ST_RDONLY:

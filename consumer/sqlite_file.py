@@ -5,6 +5,7 @@ and after each use, those of the `-wal` and `-shm` files too.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -141,6 +142,8 @@ class SqliteFile:
 
     def _open(self) -> sqlite3.Connection:
         with self._opening:
+            if self._file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "this is a directory: name a file")
             if self._used and identity_of(self._file) is None:
                 raise _Moved(_deleted(self._file))
             if self._private and not self._used:

@@ -164,8 +164,8 @@ class JsonlSink:
         return repeated
 
     def _try_link(self) -> None:
-        probe = self._directory / f".probe.{secrets.token_hex(8)}"
-        linked = probe.with_suffix(".linked")
+        token = secrets.token_hex(8)
+        probe, linked = (self._directory / f".{name}.{token}{SUFFIX}" for name in ("probe", "linked"))
         try:
             probe.touch()
             os.link(probe, linked)

@@ -42,6 +42,28 @@ def delivered(directory: Path, sink: str) -> list[str]:
     return ids(directory / "rows") if sink.startswith("jsonl") else in_sqlite(directory)
 
 
+@pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "non-blocking"])
+def test_a_standard_output_that_nobody_reads_holds_up_the_end_until_the_deadline(
+    kinesis: Any, endpoint: str, tmp_path: Path, blocking: bool
+) -> None:
+    """The write may hang for ever; the deadline ends the process, and says that something is left."""
+    put(kinesis, range(2000), per_record=10)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, blocking)
+    process = start(tmp_path, endpoint, "--sink", "stdout:", *QUICK, "--shutdown-timeout", "3", stdout=writing)
+    os.close(writing)
+    assert os.read(reading, 1)
+    time.sleep(1.0)  # a real process against a real clock: let it fill the pipe
+    began = time.monotonic()
+    process.terminate()
+    try:
+        assert process.wait(15) == 3, logged(tmp_path)
+        assert 2 < time.monotonic() - began < 8
+    finally:
+        process.kill()
+        os.close(reading)
+
+
 @pytest.mark.parametrize("sink", ["stdout:", "jsonl:rows", "sqlite:rows.db"])
 def test_sigterm_under_load_is_quick_and_the_next_start_repeats_nothing(
     kinesis: Any, endpoint: str, tmp_path: Path, sink: str

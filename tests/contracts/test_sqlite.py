@@ -1,0 +1,257 @@
+"""What SQLite alone can do to a sink or a lease table: damage, a full disk, an old library, modes of files."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import ConfigurationError, LeaseTableUnavailable, SinkUnavailable
+from consumer.leases import Change, Lease, Scope
+from consumer.leases import lease as steps
+from consumer.leases import sqlite as leases
+from consumer.leases.lease import Worker
+from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.places import parse
+from consumer.sinks import sqlite
+from tests.contracts.places import CONTENTS, OPEN, PRIVATE, chunk, connect
+
+ME = Worker("me", "a1")
+SCOPE = Scope("calls", "twilio-events", 1.0)
+ROW = Lease("shardId-000000000000", owner="me")
+DAMAGED = Lease("shardId-000000000001", owner="me", token=steps.Token("me", "a1", 0), counter=0)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
+    """A lease table with a row, and one that a test damages."""
+    table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
+    table.check()
+    table.create(ROW)
+    table.create(DAMAGED)
+    yield table
+    table.close()
+
+
+def damage(tmp_path: Path, column: str, value: object) -> None:
+    with closing(sqlite3.connect(tmp_path / "leases.db")) as other:
+        other.execute(f"UPDATE leases SET {column} = ? WHERE shard_id = ?", [value, DAMAGED.shard_id])
+        other.commit()
+
+
+DAMAGES: list[tuple[str, object]] = [
+    ("checkpoint", None),
+    ("checkpoint", ""),
+    ("checkpoint", "49x.0"),
+    ("checkpoint", "49."),
+    ("checkpoint", "SOMEWHERE"),
+    ("checkpoint", "SEQUENCE"),
+    ("checkpoint", b"\xff\xfe"),
+    ("checkpoint", 12.5),
+    ("parents", "no json"),
+    ("parents", "[1, 2]"),
+    ("parents", None),
+    ("children", '{"a": 1}'),
+    ("hash_range", '["1"]'),
+    ("hash_range", '["a", "b"]'),
+    ("counter", None),
+    ("counter", "twelve"),
+    ("counter", -1),
+    ("switches", "x"),
+    ("token", '["me", "a1"]'),
+    ("token", '["me", "a1", "x"]'),
+    ("token", "x"),
+    ("pending", "[]"),
+    ("pending", '["x", "name"]'),
+    ("started_at", "yesterday"),
+    ("read_to", "2026-01-01T00:00:00"),
+    ("stream_created_at", 5),
+    ("throughput", "fast"),
+    ("draining", "maybe"),
+    ("owner", 7),
+    ("wanted_by", b"peer"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGES, ids=str)
+def test_a_damaged_row_is_left_alone_and_named(
+    table: SqliteLeaseTable, tmp_path: Path, column: str, value: object
+) -> None:
+    """Its column is named, its value is not; the other rows work, and the damaged one is never written."""
+    damage(tmp_path, column, value)
+    before = raw(tmp_path)
+    assert list(table.scan()) == [ROW]
+    assert table.unreadable() == {DAMAGED.shard_id: f"{column} cannot be read"}
+    assert list(table.read([ROW.shard_id, DAMAGED.shard_id])) == [ROW]
+    table.create(DAMAGED)
+    answers = table.write([Change(lease, steps.taken(lease, ME)) for lease in (ROW, replace(DAMAGED, counter=99))])
+    assert [answer.done for answer in answers] == [True, False]
+    assert answers[1].row is None
+    assert raw(tmp_path) == before
+
+
+def test_a_row_that_was_mended_is_read_again(table: SqliteLeaseTable, tmp_path: Path) -> None:
+    """Every scan tells anew."""
+    damage(tmp_path, "counter", "x")
+    table.scan()
+    damage(tmp_path, "counter", 0)
+    assert list(table.scan()) == [ROW, DAMAGED]
+    assert table.unreadable() == {}
+
+
+def raw(tmp_path: Path) -> object:
+    with closing(sqlite3.connect(tmp_path / "leases.db")) as other:
+        return other.execute("SELECT * FROM leases WHERE shard_id = ?", [DAMAGED.shard_id]).fetchall()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A disk that is full beyond so many pages: SQLite itself ends the transaction then."""
+    real, pages = sqlite3.connect, [1_000_000]
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *given: object) -> sqlite3.Cursor:
+            super().execute(f"PRAGMA max_page_count = {pages[0]}")
+            return super().execute(sql, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: real(*given, factory=Connection, **named))
+    return pages
+
+
+def test_a_full_disk_is_called_so_and_not_a_rollback_that_failed(tmp_path: Path, small: list[int]) -> None:
+    """SQLite has ended the transaction already; later all of the batch is written."""
+    sink = connect(sqlite, f"sqlite:{tmp_path}/rows.db")
+    sink.check()
+    batch = chunk(range(3000))
+    small[0] = 4
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: the disk is full"):
+            sink.write(batch)
+    small[0] = 1_000_000
+    assert sink.write(batch) == 0
+
+
+def test_a_full_disk_under_the_lease_table_is_called_so(tmp_path: Path, small: list[int]) -> None:
+    """It may be another disk than that of the rows."""
+    table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
+    table.check()
+    small[0] = 1
+    many = [replace(ROW, shard_id=f"shardId-{number:012}") for number in range(200)]
+    with pytest.raises(LeaseTableUnavailable, match=r"--leases .*leases\.db: the disk is full"):
+        create_all(table, many)
+    small[0] = 1_000_000
+    create_all(table, many)
+    assert len(table.scan()) == 200
+    table.close()
+
+
+def create_all(table: SqliteLeaseTable, many: list[Lease]) -> None:
+    for lease in many:
+        table.create(lease)
+
+
+@pytest.mark.parametrize("version", [(3, 7, 15), (3, 31, 1), (3, 34, 1)])
+def test_an_old_sqlite_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int]
+) -> None:
+    """In one line, before a file is made; 3.35 has all that is used here."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    monkeypatch.setattr(sqlite3, "sqlite_version", ".".join(map(str, version)))
+    says = rf"sqlite: needs SQLite 3\.35 or newer, and this Python has {version[0]}\.{version[1]}"
+    with pytest.raises(ConfigurationError, match=f"--leases {says}"):
+        leases.connect(parse("--leases", f"sqlite:{tmp_path}/leases.db"), leases.Options(), SCOPE)
+    with pytest.raises(ConfigurationError, match=f"--sink {says}"):
+        connect(sqlite, f"sqlite:{tmp_path}/rows.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_3_35_is_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is not a version too high."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    leases.connect(parse("--leases", f"sqlite:{tmp_path}/leases.db"), leases.Options(), SCOPE).check()
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in directory.iterdir() if "probe" not in path.name}
+
+
+@pytest.fixture
+def lax() -> Iterator[None]:
+    """Whoever starts the worker lets everybody read and write."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("existing", ["none", "empty", "database", "killed"])
+@pytest.mark.parametrize("rows_first", [False, True])
+@pytest.mark.usefixtures("lax")
+def test_every_file_of_a_private_database_is_private_before_it_holds_anything(
+    tmp_path: Path, existing: str, rows_first: bool
+) -> None:
+    """The log and the index beside it too: whatever was there before, and although rows share the file."""
+    file = tmp_path / "x.db"
+    if existing == "empty":
+        file.touch()
+    if existing in ("database", "killed"):
+        other = sqlite3.connect(file)
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("CREATE TABLE earlier (id)")
+        if existing == "killed":
+            OPEN.append(other)  # its files stay beside the database
+        else:
+            other.close()
+    if rows_first:
+        connect(sqlite, f"sqlite:{file}", CONTENTS).check()
+    letters = connect(sqlite, f"sqlite:{file}", PRIVATE)
+    letters.check()
+    assert modes(tmp_path) == dict.fromkeys(["x.db", "x.db-wal", "x.db-shm"], "0o600")
+    letters.write(chunk([1]))
+    assert modes(tmp_path) == dict.fromkeys(["x.db", "x.db-wal", "x.db-shm"], "0o600")
+
+
+@pytest.mark.usefixtures("lax")
+def test_a_private_database_behind_a_link_is_private(tmp_path: Path) -> None:
+    """SQLite puts its files beside what the link names."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real.db").touch()
+    (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "real.db")
+    connect(sqlite, f"sqlite:{tmp_path}/link.db", PRIVATE).check()
+    assert modes(tmp_path / "disk") == dict.fromkeys(["real.db", "real.db-wal", "real.db-shm"], "0o600")
+
+
+def test_rows_and_leases_follow_the_umask(tmp_path: Path) -> None:
+    """Neither holds what an operator may not show: a row has its secrets masked, a lease has none."""
+    before = os.umask(0o027)
+    try:
+        connect(sqlite, f"sqlite:{tmp_path}/rows.db", CONTENTS).check()
+        table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
+        table.check()
+        assert {mode for mode in modes(tmp_path).values()} == {"0o640"}
+        table.close()
+    finally:
+        os.umask(before)
+
+
+def test_making_a_database_private_keeps_the_locks_of_this_process_on_it(tmp_path: Path) -> None:
+    """To open and close a file ends every lock that the process has on it, without a word."""
+    rows = connect(sqlite, f"sqlite:{tmp_path}/x.db", CONTENTS)
+    rows.check()
+    writing = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    writing.execute("PRAGMA journal_mode=WAL")
+    connect(sqlite, f"sqlite:{tmp_path}/x.db", PRIVATE).check()
+    locks = Path("/proc/locks").read_text() if Path("/proc/locks").exists() else ""
+    inode = (tmp_path / "x.db").stat().st_ino
+    writing.close()
+    if locks:
+        assert f":{inode} " in locks

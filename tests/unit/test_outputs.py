@@ -1,0 +1,202 @@
+"""Lines on an open file that others write to: whole ones, whatever happens in the middle."""
+
+import errno
+import fcntl
+import json
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.errors import OutputClosed, SinkUnavailable
+from consumer.outputs import output_of
+from consumer.pipeline.batching import Chunk
+from consumer.pipeline.spool import Spool
+from consumer.records import Place, Row
+from consumer.sinks.stdout import StdoutSink
+
+
+def batch(*numbers: int, size: int = 10) -> Chunk:
+    """Rows of these numbers, in lines of about `size` bytes."""
+    spool = Spool()
+    for number in numbers:
+        line = json.dumps({"n": number, "x": "x" * size}).encode()
+        spool.append(Row(line, Place("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+    return Chunk("batch", spool, 0, len(numbers))
+
+
+def numbers(written: bytes) -> list[int | None]:
+    """The number in each line, None for one that is no JSON."""
+    found: list[int | None] = []
+    for line in written.splitlines():
+        try:
+            found.append(json.loads(line)["n"])
+        except ValueError:
+            found.append(None)
+    return found
+
+
+class Pipe:
+    """A pipe and what its reader has got; `read` runs on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, 4096)
+        self.got = b""
+
+    def read(self, most: int = 1000) -> None:
+        while data := os.read(self.reading, most):
+            self.got += data
+
+    def close(self) -> None:
+        for descriptor in (self.reading, self.writing):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def read_while(pipe: Pipe, write: Callable[[], object]) -> None:
+    """Run `write` with a reader at the other end, then let the reader come to the end."""
+    reader = threading.Thread(target=pipe.read)
+    reader.start()
+    write()
+    os.close(pipe.writing)
+    reader.join(10)
+
+
+def test_a_non_blocking_pipe_is_waited_for_and_goes_on_where_it_stopped(pipe: Pipe) -> None:
+    """Each line once and whole, though the pipe holds a fraction of the batch."""
+    os.set_blocking(pipe.writing, False)
+    sink = StdoutSink(pipe.writing)
+    read_while(pipe, lambda: sink.write(batch(*range(300), size=200)))
+    assert numbers(pipe.got) == list(range(300))
+
+
+def test_rows_and_dead_letters_on_one_pipe_never_tear_each_others_lines(pipe: Pipe) -> None:
+    """Two sinks, and two descriptors of one open file; each write is larger than what a pipe takes at once."""
+    again = os.dup(pipe.writing)
+    sinks = [StdoutSink(pipe.writing), StdoutSink(again)]
+
+    def write(sink: StdoutSink, first: int) -> None:
+        for number in range(first, first + 40):
+            sink.write(batch(number, size=9000))
+
+    def both() -> None:
+        threads = [threading.Thread(target=write, args=(sink, 1000 * n)) for n, sink in enumerate(sinks)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        os.close(again)
+
+    read_while(pipe, both)
+    assert sorted(n for n in numbers(pipe.got) if n is not None) == [*range(40), *range(1000, 1040)]
+    assert None not in numbers(pipe.got)
+
+
+def failing_after(room: int, error: OSError) -> Callable[[int, Any], int]:
+    """A system that takes `room` bytes more, then fails."""
+    real = os.write
+    left = [room]
+
+    def write(descriptor: int, data: Any) -> int:
+        if not left[0]:
+            raise error
+        taken = real(descriptor, data[: left[0]])
+        left[0] -= taken
+        return taken
+
+    return write
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG])
+def test_a_torn_line_is_ended_by_whichever_sink_writes_next(
+    file: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A dead letter behind half a row begins on a line of its own."""
+    with file.open("ab") as output:
+        rows, letters = StdoutSink(output.fileno()), StdoutSink(output.fileno())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", failing_after(30, OSError(code, os.strerror(code))))
+            with pytest.raises(SinkUnavailable, match=os.strerror(code)):
+                rows.write(batch(1, 2, 3))
+        letters.write(batch(100))
+        rows.write(batch(1, 2, 3))
+    assert numbers(file.read_bytes()) == [1, None, 100, 1, 2, 3]
+
+
+def test_a_failure_between_two_lines_leaves_no_empty_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole lines need no end."""
+    line = len(json.dumps({"n": 1, "x": "x" * 10})) + 1
+    with file.open("ab") as output:
+        sink = StdoutSink(output.fileno())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", failing_after(line, OSError(errno.ENOSPC, "No space left on device")))
+            with pytest.raises(SinkUnavailable):
+                sink.write(batch(1, 2))
+        sink.write(batch(1, 2))
+    assert file.read_bytes().count(b"\n") == 3
+    assert numbers(file.read_bytes()) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b'{"n": 1', [None, 2]), (b'{"n": 1}\n', [1, 2]), (b"", [2])], ids=["torn", "whole", "empty"]
+)
+@pytest.mark.parametrize("appends", [True, False], ids=["appends", "inherited offset"])
+def test_a_line_torn_by_a_killed_worker_is_ended_by_the_next(
+    file: Path, before: bytes, after: list[int | None], appends: bool
+) -> None:
+    """As `run >> rows.jsonl` leaves it, and as one shell redirection around several runs does."""
+    file.write_bytes(before)
+    descriptor = os.open(file, os.O_WRONLY | (os.O_APPEND if appends else 0))
+    os.lseek(descriptor, 0, os.SEEK_END)
+    StdoutSink(descriptor).write(batch(2))
+    os.close(descriptor)
+    assert numbers(file.read_bytes()) == after
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_reader_who_goes_away_ends_the_output(pipe: Pipe, blocking: bool) -> None:
+    """While it is being waited for, too."""
+    os.set_blocking(pipe.writing, blocking)
+    sink = StdoutSink(pipe.writing)
+    gone = threading.Timer(0.1, os.close, [pipe.reading])
+    gone.start()
+    with pytest.raises(OutputClosed):
+        sink.write(batch(*range(300), size=200))
+    gone.join()
+
+
+def test_a_regular_file_is_flushed_to_disk(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what is checkpointed is there after a crash of the machine."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with file.open("ab") as output:
+        StdoutSink(output.fileno()).write(batch(1))
+        assert synced == [output.fileno()]
+
+
+def test_the_memory_of_an_open_file_goes_with_its_sinks(file: Path) -> None:
+    """An inode may be used again for something else."""
+    with file.open("ab") as output:
+        held = output_of(output.fileno())
+        assert output_of(output.fileno()) is held
+        seen = weakref.ref(held)
+        del held
+        assert seen() is None
