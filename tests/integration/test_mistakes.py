@@ -129,7 +129,7 @@ def test_a_disk_that_is_full_holds_the_shard_up_and_loses_nothing(kinesis: Any, 
     for number in range(20):
         kinesis.put_record(StreamName=STREAM, PartitionKey="one shard", Data=data % number)
     small = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash"]
-    arguments = ["--sink", "jsonl:rows", "--leases", "memory:", "--batch-age", "0.2"]
+    arguments = ["--sink", "jsonl:rows", "--leases", "memory:", "--batch-age", "0.2", "--shutdown-timeout", "2"]
     full = subprocess.Popen(
         [*small, *worker(tmp_path, endpoint, *arguments)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
     )
@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_holds_the_shard_up_and_loses_nothing(kinesis: Any, 
         line = full.stderr.readline()
         assert line
     full.terminate()
-    assert full.wait(10) == 0
+    assert full.wait(10) == 3
     assert not list((tmp_path / "rows").rglob("[!.]*.jsonl"))
     full.stderr.close()
     again = worker(tmp_path, endpoint, *arguments, "--until-caught-up")
