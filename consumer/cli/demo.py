@@ -18,10 +18,13 @@ from rich.table import Table
 
 from consumer.cli import samples
 from consumer.errors import ConfigurationError
+from consumer.process import signals
 from consumer.streams.kinesis import kinesis_client
 from schemas import examples
 
 STREAM = "twilio-events"
+# How long the worker may take to end when the demo is told to, seconds.
+WORKER_ENDS = 10.0
 PLAIN, AGGREGATED, PER_RECORD = 40, 60, 20
 ACCESS = {
     "AWS_ACCESS_KEY_ID": "demo",
@@ -43,8 +46,7 @@ Directory = Annotated[
 def command(directory: Directory = None) -> None:
     """Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them."""
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-    directory = directory or Path(tempfile.mkdtemp(prefix="call-consumer-demo-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = _folder(directory)
     with embedded_kinesis() as endpoint:
         expected = _publish(console, endpoint)
         console.print("[bold]2.[/] The real worker reads until it has caught up, into SQLite:")
@@ -60,6 +62,24 @@ def command(directory: Directory = None) -> None:
         f"  {sys.argv[0]} doctor YOUR-STREAM\n"
         f"  {sys.argv[0]} run YOUR-STREAM --sink jsonl:rows\n  {sys.argv[0]} run --help"
     )
+
+
+def _folder(named: Path | None) -> Path:
+    """A directory that can be written to: the one that was named, or a temporary one.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    try:
+        directory = named or Path(tempfile.mkdtemp(prefix="call-consumer-demo-"))
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError as error:
+        where = f"--directory {named}" if named else "the demo needs a place for its files"
+        raise ConfigurationError(
+            f"{where}: {error.strerror or error}; name one that can be written to: --directory DIR"
+        ) from None
 
 
 @contextmanager
@@ -126,7 +146,26 @@ def _run_worker(endpoint: str, directory: Path) -> int:
     ]
     command = [sys.executable, "-m", "consumer", *arguments, "--until-caught-up", "--log-level", "warning"]
     print(f"   call-consumer {' '.join(arguments)} --until-caught-up", flush=True)
-    return subprocess.run(command, cwd=directory, env={**os.environ, **ACCESS}, check=False).returncode
+    # A group of its own: Ctrl-C reaches the demo alone, which then ends the worker once, in order.
+    with (
+        signals() as told,
+        subprocess.Popen(command, cwd=directory, env={**os.environ, **ACCESS}, process_group=0) as worker,
+    ):
+        while worker.poll() is None and told.first is None:
+            told.wait(0.1)
+        if told.first is not None:
+            _end(worker)
+            raise typer.Exit(128 + told.first)
+    return worker.returncode
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    """Take the worker along."""
+    worker.terminate()
+    try:
+        worker.wait(WORKER_ENDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
 
 
 def _show(console: Console, directory: Path) -> dict[str, int]:
