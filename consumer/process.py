@@ -1,4 +1,4 @@
-"""The process as others see it: signals come in, an exit code goes out. Loaded before anything else, so it stays small.
+"""The process as others see it: signals come in, an exit code goes out.
 
 A signal handler runs between any two lines of the main thread, those inside of a lock or an `Event` too. So ours takes
 no lock: it sets a number and returns. The interpreter itself writes to the pipe that wakes the main thread.
@@ -24,16 +24,6 @@ class Exit(IntEnum):
     NOT_DRAINED = 3
 
 
-def end_at_once_on_signals() -> None:
-    """Let SIGTERM and SIGINT end the process quietly, from now on: there is nothing to put in order yet."""
-    for number in HEARD:
-        signal.signal(number, _end_at_once)
-
-
-def _end_at_once(number: int, _frame: FrameType | None = None) -> None:
-    os._exit(128 + number)
-
-
 class Signals:
     """What the process was told: the first signal asks for an orderly end, the second one ends it at once.
 
@@ -51,7 +41,7 @@ class Signals:
     def hear(self, number: int, _frame: FrameType | None = None) -> None:
         """Take in a signal."""
         if self.first is not None:
-            _end_at_once(number)
+            os._exit(128 + number)
         self.first = number
 
     def wait(self, seconds: float) -> None:
