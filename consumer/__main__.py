@@ -13,9 +13,18 @@ for _number in (_signal.SIGTERM, _signal.SIGINT):
 
 
 def main() -> None:
-    """Load the command line, and run it."""
-    from consumer.cli import main as command_line
+    """Load the command line, and run it. What cannot be loaded is one line, like everything on stderr from here on."""
+    import sys
 
+    from consumer.telemetry import foreign, logs
+
+    logs.begin(sys.argv[1:])
+    try:
+        from consumer.cli import main as command_line
+    except Exception as error:
+        foreign.crashed(error)
+        logs.flush()
+        os._exit(1)
     command_line()
 
 
