@@ -1,7 +1,8 @@
 """Open files that several parts of this process write lines to: a pipe, a terminal, a file that somebody else opened.
 
-Rows and dead letters may both go to standard output, so there is one lock for each open file, by whatever descriptor it
-is reached, and one memory of whether its last line is whole.
+Rows and dead letters may both go to standard output, and standard error to the same pipe (`2>&1`, systemd's journal).
+So there is one lock for each open file, by whatever descriptor it is reached, and one memory of whether its last line
+is whole.
 """
 
 import contextlib
@@ -19,25 +20,33 @@ LOOK_AGAIN = 1000  # milliseconds
 class Output:
     """One open file. Hold `lock` while writing what belongs together."""
 
-    def __init__(self, torn: bool) -> None:
+    def __init__(self, torn: bool = False) -> None:
         self.lock = threading.Lock()
         self._torn = torn
 
+    def on_a_new_line(self, lines: bytes) -> bytes:
+        """Return what to write, so that `lines` begin on a line of their own whatever happened before."""
+        return b"\n" + lines if self._torn else lines
+
+    def wrote(self, data: memoryview) -> None:
+        """Keep in mind how what has been written ends."""
+        if data:
+            self._torn = data[-1] != NEWLINE
+
     def write(self, descriptor: int, lines: bytes) -> None:
-        """Write all of `lines`, on a line of its own whatever happened before. Waits as long as nobody reads.
+        """Write all of `lines`. Waits as long as nobody reads.
 
         Raises:
             OSError: a part may be written.
         """
-        view = memoryview(b"\n" + lines if self._torn else lines)
+        view = memoryview(self.on_a_new_line(lines))
         while view:
             try:
                 written = os.write(descriptor, view)
             except BlockingIOError:  # whoever started us shares the open file, and made it non-blocking
                 _wait_until_writable(descriptor)
                 continue
-            if written:
-                self._torn = view[written - 1] != NEWLINE
+            self.wrote(view[:written])
             view = view[written:]
 
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from consumer.outputs import Output, output_of
+
 # Lines that wait at most; a few hundred bytes each.
 MOST_LINES = 4096
 # Bytes written at once: what a pipe takes whole, and without waiting when it says that it takes any (POSIX PIPE_BUF).
@@ -44,6 +46,7 @@ class LineWriter:
         self._starting = threading.Lock()
         self._drops: dict[int, int] = {}  # by thread, so that each is changed by one thread alone
         self._reported = 0
+        self._output: Output | None = None
         self.failing = False
 
     def write(self, line: str) -> None:
@@ -94,12 +97,26 @@ class LineWriter:
             self._send(f"{self._dropped_line(dropped)}\n".encode(), until)
 
     def _send(self, line: bytes, until: float) -> None:
+        """Write a line, apart from rows that go to the same open file."""
+        if self._output is None:
+            with contextlib.suppress(OSError):
+                self._output = output_of(self._fd)
+        output = self._output or Output()
+        if output.lock.acquire(timeout=-1 if until == FOREVER else max(0.0, until - time.monotonic())):
+            try:
+                self._send_to(output, line, until)
+            finally:
+                output.lock.release()
+
+    def _send_to(self, output: Output, line: bytes, until: float) -> None:
         """Write a line until all of it is there: what is torn would spoil the next one."""
-        rest = memoryview(line)
+        rest = memoryview(output.on_a_new_line(line))
         while rest and time.monotonic() < until:
             try:
                 if self._takes_any():
-                    rest = rest[os.write(self._fd, rest[:ATOMIC]) :]
+                    written = os.write(self._fd, rest[:ATOMIC])
+                    output.wrote(rest[:written])
+                    rest = rest[written:]
                     self.failing = False
             except BlockingIOError:
                 time.sleep(_LOOK_AGAIN)

@@ -19,6 +19,7 @@ from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
 from consumer.records import Place, Row
 from consumer.sinks.stdout import StdoutSink
+from consumer.telemetry.stderr import LineWriter
 
 
 def batch(*numbers: int, size: int = 10) -> Chunk:
@@ -108,6 +109,35 @@ def test_rows_and_dead_letters_on_one_pipe_never_tear_each_others_lines(pipe: Pi
     read_while(pipe, both)
     assert sorted(n for n in numbers(pipe.got) if n is not None) == [*range(40), *range(1000, 1040)]
     assert None not in numbers(pipe.got)
+
+
+def test_log_lines_on_the_same_pipe_never_tear_a_row(pipe: Pipe) -> None:
+    """`2>&1`, and systemd, which gives both descriptors one socket."""
+    sink, log = StdoutSink(pipe.writing), LineWriter(os.dup(pipe.writing), lambda count: f'{{"n": {count}}}')
+
+    def both() -> None:
+        for number in range(40):
+            log.write(f'{{"n": {1000 + number}}}')
+            sink.write(batch(number, size=9000))
+        log.flush(10)
+        os.close(log._fd)
+
+    read_while(pipe, both)
+    assert sorted(n for n in numbers(pipe.got) if n is not None) == [*range(40), *range(1000, 1040)]
+    assert None not in numbers(pipe.got)
+
+
+def test_a_log_line_behind_a_torn_row_begins_on_a_line_of_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else neither could be read."""
+    with file.open("ab") as output:
+        sink, log = StdoutSink(output.fileno()), LineWriter(output.fileno(), lambda count: f'{{"n": {count}}}')
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", failing_after(30, OSError(errno.ENOSPC, "No space left on device")))
+            with pytest.raises(SinkUnavailable):
+                sink.write(batch(1, 2, 3))
+        log.write('{"n": 100}')
+        log.flush(10)
+    assert numbers(file.read_bytes()) == [1, None, 100]
 
 
 def failing_after(room: int, error: OSError) -> Callable[[int, Any], int]:
