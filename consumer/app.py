@@ -13,6 +13,8 @@ import structlog
 
 from consumer.aws.access import Access
 from consumer.aws.credentials import Renewal, SharedCredentials
+from consumer.doctor.examination import Examination
+from consumer.doctor.places import folder_of
 from consumer.engine.budget import Budget
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
@@ -33,7 +35,7 @@ from consumer.pipeline.dead_letters import WORKER_VERSION, seal
 from consumer.pipeline.decoder_version import decoder_version
 from consumer.pipeline.decoding import Decoder
 from consumer.places import module_of, options_of, parse
-from consumer.records import LATEST, TRIM_HORIZON, StreamSummary
+from consumer.records import LATEST, TRIM_HORIZON, Position, StreamSummary
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
@@ -87,6 +89,24 @@ def parts(settings: Settings) -> Parts:
         dead_letters,
         [access.credentials for access in accesses.values()],
     )
+
+
+def examination(settings: Settings) -> Examination:
+    """What `doctor` does; connects to nothing yet.
+
+    Raises:
+        ConfigurationError: one line that says what is wrong.
+    """
+    made = parts(settings)
+    folders = {
+        "leases": folder_of("--leases", settings.leases),
+        "sink": folder_of("--sink", settings.sink),
+        "dead letters": folder_of("--dead-letters", settings.dead_letters),
+    }
+    start = LATEST if settings.from_ == "latest" else TRIM_HORIZON
+    if isinstance(settings.from_, datetime):
+        start = Position.at_timestamp(settings.from_)
+    return Examination(made.stream, made.leases, made.rows, made.dead_letters, made.credentials, folders, start)
 
 
 def outlets(settings: Settings) -> Outlets:

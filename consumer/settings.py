@@ -179,7 +179,28 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
     Raises:
         ConfigurationError: one line that names the setting, where it came from, and what it should be.
     """
-    variables = os.environ if environ is None else environ
+    values, said = _gathered(flags, config, os.environ if environ is None else environ)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        problem = first["msg"].removeprefix("Value error, ")
+        given_as = said.get(field, flag(field))
+        raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
+
+
+def sources(
+    flags: Mapping[str, object], config: str | None = None, environ: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
+    """Return where each setting that is not a default comes from: the flag, the variable, or the file and its key."""
+    return _gathered(flags, config, os.environ if environ is None else environ)[1]
+
+
+def _gathered(
+    flags: Mapping[str, object], config: str | None, variables: Mapping[str, str]
+) -> tuple[dict[str, object], dict[str, str]]:
+    """The values that are given, and how each was."""
     config = config or variables.get(f"{PREFIX}CONFIG")
     origins = [
         (flag, {name: value for name, value in flags.items() if value is not None}),
@@ -194,14 +215,7 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
     for spell, given in reversed(origins):
         values.update(given)
         said.update({field: spell(field) for field in given})
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        problem = first["msg"].removeprefix("Value error, ")
-        given_as = said.get(field, flag(field))
-        raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
+    return values, said
 
 
 def _shown(value: object) -> str:

@@ -21,7 +21,7 @@ COMMANDS = {
     "run": "Read a stream until told to stop.",
     "demo": "Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them.",
     "publish": "Put sample events, or those of files, on a stream.",
-    "doctor": "Show the configuration, and ask stream, lease table and sinks whether they can be used.",
+    "doctor": "Show the configuration and where it comes from, read the stream, and write where rows go.",
     "decode": "Decode events: a JSON object or array, JSON lines, or base64 of either.",
     "kcl-daemon": "Be the record processor of one shard under Amazon's MultiLangDaemon.",
 }

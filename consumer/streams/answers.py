@@ -115,7 +115,8 @@ class _Parser:
         action, decode = _DECODERS.get(getattr(shape, "name", ""), ("", None))
         if decode is None or response["status_code"] >= 300:
             return self._parser.parse(response, shape)
-        metadata = {"HTTPStatusCode": response["status_code"], "HTTPHeaders": dict(response["headers"])}
+        headers = {name.lower(): value for name, value in response["headers"].items()}
+        metadata = {"HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
         try:
             return {"Answer": decode(response["body"]), "ResponseMetadata": metadata}
         except msgspec.ValidationError as error:

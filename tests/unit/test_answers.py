@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,14 +37,17 @@ class _Raw:
         yield self._body
 
 
-def stream(monkeypatch: pytest.MonkeyPatch, body: bytes) -> KinesisStream:
+def stream(monkeypatch: pytest.MonkeyPatch, body: bytes, headers: dict[str, str] | None = None) -> KinesisStream:
     """A stream whose calls are all answered with this body."""
+    sent = HTTPHeaders()
+    for name, value in (headers or {}).items():
+        sent[name] = value
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     client = kinesis_client("stream", "us-east-1", None, 1)
 
     def answer(**_: object) -> AWSResponse:
-        return AWSResponse("http://stream.invalid/", 200, HTTPHeaders(), _Raw(body))
+        return AWSResponse("http://stream.invalid/", 200, sent, _Raw(body))
 
     client.meta.events.register("before-send.kinesis", answer)
     return KinesisStream("stream", client)
@@ -159,3 +163,12 @@ def test_a_distance_from_the_tip_that_cannot_be_is_unknown(
 def test_an_empty_iterator_is_none(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
     """It is never sent back."""
     assert fetched(monkeypatch, f'{{"Records": []{member}}}'.encode()).next_iterator is None
+
+
+def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS writes Date, proxies may write date."""
+    described = {"StreamName": "stream", "StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1.7e9}
+    body = json.dumps({"StreamDescriptionSummary": described}).encode()
+    for name in ("Date", "date"):
+        made = stream(monkeypatch, body, {name: "Sun, 06 Nov 2016 08:49:37 GMT"})
+        assert made.summary().server_time == datetime(2016, 11, 6, 8, 49, 37, tzinfo=UTC)

@@ -1,0 +1,61 @@
+"""The settings in force, and where each comes from; secrets masked."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
+from consumer.records import BatchLimits
+from consumer.settings import PREFIX, Settings, flag
+
+_SECRET = re.compile(r"(//[^/?#:@]*:)[^/?#@]*@|((?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def lines(settings: Settings, sources: Mapping[str, str], limits: BatchLimits | None = None) -> Iterator[str]:
+    """Yield a line for each setting: name, value, source. `limits`: those of the sink, where none are set."""
+    found = _computed(settings, limits) | dict(_botocore(settings, sources))
+    for name, value in settings.model_dump().items():
+        given = (value, _source(sources[name]) if name in sources else "default")
+        shown, source = given if value not in (None, "") else found.get(name, ("", "default"))
+        yield f"{flag(name)[2:]:22} {_masked(str(shown)):40} ({source})"
+
+
+def _source(spelled: str) -> str:
+    if spelled.startswith("--"):
+        return "flag" if spelled != "--stream" else "argument"
+    if spelled.startswith((PREFIX, "AWS_")):
+        return f"environment {spelled}"
+    return f"file {spelled}"
+
+
+def _computed(settings: Settings, limits: BatchLimits | None) -> dict[str, tuple[Any, str]]:
+    """What follows from other settings."""
+    found: dict[str, tuple[Any, str]] = {
+        "application": (settings.name, "default: the stream's name"),
+        "worker_id": ("", "default: host and random"),
+    }
+    if limits is not None:
+        own = {"batch_rows": limits.rows, "batch_bytes": limits.bytes, "batch_age": limits.age}
+        found |= {name: (value, "default: the sink's own") for name, value in own.items()}
+    return found
+
+
+def _botocore(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """What botocore finds where nothing is set."""
+    try:
+        session = botocore.session.Session()
+        if settings.aws_region and "region" not in sources:
+            yield "region", (settings.aws_region, "the stream's ARN")
+        else:
+            yield "region", (session.get_config_variable("region") or "", "botocore")
+        region = settings.aws_region or session.get_config_variable("region")
+        client = session.create_client("kinesis", region_name=region)
+        yield "endpoint_url", (client.meta.endpoint_url, "botocore")
+    except (BotoCoreError, ValueError):
+        return  # `parts` says what is wrong with it
+
+
+def _masked(text: str) -> str:
+    return _SECRET.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)

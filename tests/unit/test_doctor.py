@@ -1,0 +1,318 @@
+"""`doctor` against a small Kinesis on loopback: it reads, writes, and names what would keep a worker from its work."""
+
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.events import STREAM
+from benchmarks.stub import Refused, Stub, bake
+from consumer import app
+from consumer.doctor import examination, places, stream, values
+from consumer.doctor.access import check_credentials
+from consumer.doctor.questions import Finding, Level, Question, answers, failed, ok
+from consumer.leases import Lease, Scope
+from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.records import SHARD_END, TRIM_HORIZON, BatchLimits, Position, Shard, StreamSummary
+from consumer.settings import load, sources
+
+BEGAN = time.time()
+NOW = datetime.fromtimestamp(BEGAN, UTC)
+FIRST = "shardId-000000000000"
+ACCESS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_EC2_METADATA_DISABLED": "true"}
+SUMMARY = StreamSummary("calls", True, NOW - timedelta(days=30), NOW)
+
+
+class OddStub(Stub):
+    """Does something odd before it answers a call."""
+
+    def __init__(self, shards: int) -> None:
+        super().__init__(bake(shards, 4 * shards, 1, BEGAN), 100, BEGAN)
+        self.odd: Callable[[str, dict[str, Any]], object] = lambda *_: None
+        self.calls: list[str] = []
+
+    def answer(self, action: str, asked: dict[str, Any]) -> Iterable[bytes | memoryview]:
+        self.calls.append(action)
+        self.odd(action, asked)
+        return super().answer(action, asked)
+
+
+class Bench:
+    """A folder with a configuration in it, and the stub that it names."""
+
+    def __init__(self, stub: OddStub, folder: Path) -> None:
+        self.stub, self.folder = stub, folder
+        self.flags: dict[str, object] = {"stream": STREAM, "endpoint_url": stub.url, "region": "us-east-1"}
+
+    def findings(self, **flags: object) -> list[Finding]:
+        settings = load({**self.flags, **flags}, environ={})
+        return list(app.examination(settings).findings())
+
+    def failed(self, **flags: object) -> list[str]:
+        """The lines that failed, which are the last ones."""
+        found = self.findings(**flags)
+        bad = [finding.line for finding in found if finding.level is Level.FAILED]
+        assert [finding.line for finding in found][len(found) - len(bad) :] == bad
+        return bad
+
+    def keep(self, *rows: Lease) -> None:
+        """Put rows into the lease table."""
+        table = SqliteLeaseTable(self.folder / "call-consumer.db", Scope(STREAM, STREAM, 1.0))
+        table.check()
+        for row in rows:
+            table.create(row)
+        table.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Two shards, a folder that is empty, and no patience."""
+    for name, value in ACCESS.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CREDENTIAL_EXPIRATION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stream, "BETWEEN_TRIES", 0.01)
+    with OddStub(2) as stub:
+        thread = threading.Thread(target=stub.serve_forever, daemon=True)
+        thread.start()
+        yield Bench(stub, tmp_path)
+        stub.shutdown()
+        thread.join()
+
+
+def refusing(action: str, code: str, times: int = 1000) -> Callable[[str, dict[str, Any]], None]:
+    """Refuse a call so many times."""
+    left = [times]
+
+    def odd(called: str, asked: dict[str, Any]) -> None:
+        if called == action and left[0]:
+            left[0] -= 1
+            raise Refused(code)
+
+    return odd
+
+
+def test_a_configuration_that_works_is_read_and_written_with(bench: Bench) -> None:
+    """Lag and owner of each shard; nothing stays behind but what `run` would make."""
+    bench.keep(Lease(FIRST, Position.of(1), owner="worker-7", read_to=NOW))
+    lines = [finding.line for finding in bench.findings(sink="jsonl:rows")]
+    assert not [line for line in lines if line.startswith("FAILED")]
+    assert [line.partition(" ")[0] for line in lines].count("ok") == len(lines)
+    [shard] = [line for line in lines if FIRST in line]
+    assert "behind, read by worker-7" in shard
+    assert "never read so far" in next(line for line in lines if "shardId-000000000001" in line)
+    assert sorted(path.name for path in bench.folder.rglob("*") if path.is_file()) == ["call-consumer.db"]
+
+
+def test_at_most_twenty_shards_are_read_once_each(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the read budget, and finished ones not at all."""
+    monkeypatch.setattr(examination, "MOST_SHARDS", 1)
+    lines = [finding.line for finding in bench.findings()]
+    assert bench.stub.calls.count("GetRecords") == 1
+    assert "ok      shards: 1 more were not asked" in lines
+    bench.keep(Lease(FIRST, SHARD_END))
+    assert not [line for line in (finding.line for finding in bench.findings()) if FIRST in line]
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "says"),
+    [
+        ("GetRecords", "AccessDeniedException", "allow kinesis:GetShardIterator and kinesis:GetRecords"),
+        ("GetShardIterator", "AccessDeniedException", "allow kinesis:GetShardIterator"),
+        ("GetRecords", "KMSAccessDeniedException", "allow kms:Decrypt"),
+        ("GetRecords", "KMSDisabledException", "enable the stream's KMS key"),
+        ("GetRecords", "ProvisionedThroughputExceededException", "others use up the 5 reads"),
+        ("ListShards", "AccessDeniedException", "AccessDeniedException"),
+        ("DescribeStreamSummary", "ResourceNotFoundException", "there is no stream"),
+    ],
+)
+def test_what_keeps_the_stream_from_being_read_is_named(bench: Bench, action: str, code: str, says: str) -> None:
+    """Cause and remedy, once for all shards."""
+    bench.stub.odd = refusing(action, code)
+    [line] = bench.failed()
+    assert says in line
+    assert code in line or action == "DescribeStreamSummary"
+
+
+def test_a_single_refusal_for_the_shards_limits_is_no_trouble(bench: Bench) -> None:
+    """A worker would try again, too."""
+    bench.stub.odd = refusing("GetRecords", "ProvisionedThroughputExceededException", times=2)
+    assert bench.failed() == []
+
+
+def test_a_shard_that_hangs_is_named_and_the_others_are_told_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bounded time."""
+    monkeypatch.setattr(examination, "SHARDS", 1.0)
+    go_on = threading.Event()
+
+    def odd(action: str, asked: dict[str, Any]) -> None:
+        if action == "GetShardIterator" and asked["ShardId"] == FIRST:
+            go_on.wait(20)
+
+    bench.stub.odd = odd
+    found = bench.findings()
+    go_on.set()
+    assert found[-1].line.startswith(f"FAILED  shard {FIRST}: no answer within 1 s")
+    assert [finding for finding in found if "shardId-000000000001" in finding.what and finding.level is Level.OK]
+
+
+def test_a_stream_that_does_not_answer_at_all_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is told all the same."""
+    monkeypatch.setattr(examination, "FIRST", 1.0)
+    go_on = threading.Event()
+    bench.stub.odd = lambda *_: go_on.wait(20)
+    found = bench.findings()
+    go_on.set()
+    assert [finding.what for finding in found if finding.level is Level.FAILED] == ["stream"]
+    assert "ok      leases: 0 rows" in [finding.line for finding in found]
+
+
+def test_a_stream_that_was_made_again_is_told_by_the_rows(bench: Bench) -> None:
+    """Their checkpoints mean nothing in it."""
+    bench.keep(Lease(FIRST, Position.of(1), stream_created_at=NOW - timedelta(days=99)))
+    [line] = bench.failed()
+    assert line.startswith("FAILED  stream: it was made again")
+    assert "name another --application" in line
+
+
+def test_what_was_trimmed_unread_is_told_with_its_time(bench: Bench) -> None:
+    """Here six hours; the first record that comes is a later one."""
+    bench.keep(Lease(FIRST, Position.of(1), read_to=NOW - timedelta(hours=30)))
+    [warning] = [finding for finding in bench.findings() if finding.level is Level.WARNING]
+    assert warning.what == f"shard {FIRST}"
+    assert "(6 h) may be lost" in warning.text
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(0, Level.OK), (59, Level.OK), (61, Level.FAILED), (-61, Level.FAILED)])
+def test_a_clock_that_is_off_by_more_than_a_minute_is_told(seconds: int, level: Level) -> None:
+    """Ahead or behind."""
+    [found] = stream.check_clock(SUMMARY, NOW + timedelta(seconds=seconds))
+    assert found.level is level
+
+
+@pytest.mark.parametrize(
+    ("variables", "level", "says"),
+    [
+        ({}, Level.OK, "from AWS_ACCESS_KEY_ID"),
+        ({"AWS_SESSION_TOKEN": "t"}, Level.WARNING, "nothing renews them"),
+        ({"AWS_SESSION_TOKEN": "t", "AWS_CREDENTIAL_EXPIRATION": "+600"}, Level.FAILED, "in 10 min, and nothing"),
+        ({"AWS_SESSION_TOKEN": "t", "AWS_CREDENTIAL_EXPIRATION": "+7200"}, Level.OK, "nothing renews them"),
+        ({"AWS_SESSION_TOKEN": "t", "AWS_CREDENTIAL_EXPIRATION": "-600"}, Level.FAILED, "expired"),
+        ({"AWS_PROFILE": "ending", "AWS_ACCESS_KEY_ID": ""}, Level.FAILED, "in 10 min, and nothing renews them"),
+    ],
+)
+def test_credentials_that_end_soon_are_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], level: Level, says: str
+) -> None:
+    """Those of the environment and of a file do not renew themselves."""
+    soon = (datetime.now(UTC) + timedelta(seconds=600)).isoformat()
+    file = bench.folder / "credentials"
+    file.write_text(
+        f"[ending]\naws_access_key_id = k\naws_secret_access_key = s\naws_session_token = t\naws_expiration = {soon}\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    for name, value in variables.items():
+        in_time = datetime.now(UTC) + timedelta(seconds=int(value)) if name.endswith("EXPIRATION") else None
+        if value:
+            monkeypatch.setenv(name, in_time.isoformat() if in_time else value)
+        else:
+            monkeypatch.delenv(name)
+    [credentials] = app.parts(load(bench.flags, environ={})).credentials
+    [found] = check_credentials(credentials, datetime.now(UTC))
+    assert found.level is level, found.line
+    assert says in found.text
+
+
+def test_a_file_that_cannot_grow_is_named(bench: Bench) -> None:
+    """An empty file fits on any disk, a block does not."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, {most}));"
+    code = f"{limited} from consumer.cli import main; main()"
+    arguments = ["doctor", STREAM, "--endpoint-url", bench.stub.url, "--region", "us-east-1", "--sink", "jsonl:rows"]
+    command = [sys.executable, "-c", code, *arguments, "--leases", "memory:", "--dead-letters", "stdout:"]
+    done = subprocess.run(command, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("FAILED  sink: rows: writing 1024 KiB: File too large: ")
+    assert not list((bench.folder / "rows").iterdir())
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """Where root may make a small one."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    try:
+        [found] = places.check_space("sink", tmp_path)
+        left = list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert found.line.startswith(
+        f"FAILED  sink: {tmp_path}: writing 1024 KiB: No space left on device: the disk is full"
+    )
+    assert left == []
+
+
+def test_an_unforeseen_error_is_a_finding_and_no_traceback() -> None:
+    """Its text may hold anything and is not shown."""
+
+    def ask() -> Iterable[Finding]:
+        yield ok("a", "seen before")
+        raise KeyError("+15550100000")
+
+    [found] = answers([Question("sink", ask)], 5.0)
+    assert found.line.startswith("FAILED  sink: unforeseen: KeyError at test_doctor.py:")
+
+
+def test_failures_alike_are_told_once_and_shards_that_can_be_read_one_by_one() -> None:
+    """Twenty lines alike would hide the others."""
+    found = [failed(f"shard {n}", "no") for n in range(3)] + [ok("shard 3", "yes"), ok("shard 4", "yes")]
+    lines = [finding.line for finding in stream.together(found)]
+    assert lines == ["ok      shard 3: yes", "ok      shard 4: yes", "FAILED  shard 0 and 2 more: no"]
+
+
+def test_open_shards_come_before_closed_ones() -> None:
+    """They are what a worker reads longest."""
+    shards = [Shard("a", closed=True), Shard("b"), Shard("c", closed=True), Shard("d")]
+    rows = {"c": Lease("c", SHARD_END)}
+    assert [shard.shard_id for shard in stream.to_read(shards, rows)] == ["b", "d", "a"]
+    assert Position.of(1) > TRIM_HORIZON
+
+
+def test_each_value_is_shown_with_its_source_and_secrets_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flag, environment, file, default, and what botocore finds."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    file = tmp_path / "settings.toml"
+    file.write_text("threads = 3")
+    environ = {"CALL_CONSUMER_MEMORY": "1MiB"}
+    flags = {"stream": "calls", "sink": "other://user:pw-1@host/db?password=pw-2"}
+    said = sources(flags, str(file), environ)
+    lines = list(values.lines(load(flags, str(file), environ), said, BatchLimits(7)))
+    shown = {line.split()[0]: line for line in lines}
+    assert shown["stream"].split()[1:] == ["calls", "(argument)"]
+    assert shown["sink"].endswith("(flag)")
+    assert "pw-" not in "".join(lines)
+    assert shown["threads"].split(maxsplit=2)[1:] == ["3", f"(file {file}: threads)"]
+    assert shown["memory"].endswith("(environment CALL_CONSUMER_MEMORY)")
+    assert shown["lease-duration"].endswith("(default)")
+    assert shown["batch-rows"].split(maxsplit=2)[1:] == ["7", "(default: the sink's own)"]
+    assert shown["application"].split()[1] == "calls"
+    assert shown["region"].split()[1:] == ["eu-west-1", "(botocore)"]
+    assert shown["endpoint-url"].split()[1:] == ["https://kinesis.eu-west-1.amazonaws.com", "(botocore)"]
+
+
+def test_the_region_of_an_arn_and_of_the_environment_have_a_source() -> None:
+    """The stream's own region wins."""
+    arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/calls"
+    [line] = [one for one in values.lines(load({"stream": arn}, environ={}), {}) if one.startswith("region")]
+    assert line.split(maxsplit=2)[1:] == ["eu-west-1", "(the stream's ARN)"]
+    assert sources({}, environ={"AWS_REGION": "eu-west-2"}) == {"region": "AWS_REGION"}
