@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from consumer.aws.credentials import Renewal, SharedCredentials
 from consumer.doctor.examination import Examination
 from consumer.doctor.places import folder_of
 from consumer.engine.budget import Budget
+from consumer.engine.checks import ServerClock, look_at_checkpoints
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.holdings import Fleet, Holdings
 from consumer.engine.lineage import LATEST_MARGIN, Origin
@@ -159,17 +160,17 @@ def build(settings: Settings) -> Process:
     metrics = Metrics(clock=boottime)
     made = _measured(parts(settings), metrics)
     budget = Budget(settings.memory)
-    clock = _ServerClock(made.stream.summary)
+    clock = ServerClock(made.stream.summary)
     return Process(
         coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, scheduler),
-        checks=[
-            *[credentials.ready for credentials in made.credentials],
-            clock.start,
-            made.leases.check,
-            lambda: _look_at_checkpoints(made.leases, clock.summary),
-            made.rows.check,
-            made.dead_letters.check,
-        ],
+        checks={
+            **{found.asking: found.ready for found in made.credentials},
+            "the stream": clock.start,
+            "the lease table": made.leases.check,
+            "the checkpoints": lambda: look_at_checkpoints(made.leases, clock.summary),
+            "the sink": made.rows.check,
+            "the dead letters": made.dead_letters.check,
+        },
         closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
         credentials=[Renewal(credentials, structlog.get_logger()) for credentials in made.credentials],
@@ -203,23 +204,8 @@ def _probes(address: tuple[str, int] | None, metrics: Metrics, budget: Budget) -
     return lambda health: HttpServer(listen(address), pages(health.not_live, health.not_ready, shown), log)
 
 
-class _ServerClock:
-    """The service's time: its Date header at the start, and what has gone by here since."""
-
-    def __init__(self, summary: Callable[[], StreamSummary]) -> None:
-        self._ask = summary
-        self.summary = StreamSummary("", False, datetime.now(UTC), datetime.now(UTC))
-        self._since = 0.0
-
-    def start(self) -> None:
-        self.summary, self._since = self._ask(), boottime()
-
-    def __call__(self) -> datetime:
-        return self.summary.server_time + timedelta(seconds=boottime() - self._since)
-
-
 def _coordinator(
-    settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: _ServerClock, scheduler: ThreadScheduler
+    settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: ServerClock, scheduler: ThreadScheduler
 ) -> Coordinator:
     retention = Retention(made.stream.summary, clock.summary.retention)
     scheduler.add(retention, Lane.COORDINATOR)
@@ -246,20 +232,6 @@ def _coordinator(
     log.info("worker.started", stream=clock.summary.name, application=settings.name)
     holdings = Holdings(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
     return Coordinator(holdings, scheduler)
-
-
-def _look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
-    """Checkpoints of a stream that was deleted and made again mean nothing in the new one; others win over --from."""
-    rows = leases.scan()
-    if rows:
-        note = "checkpoints, and where the first start began, win over --from"
-        structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
-    for row in rows:
-        if row.stream_created_at is not None and not summary.made_at(row.stream_created_at):
-            raise ConfigurationError(
-                f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"
-                f" was made at {summary.created_at:%F %T}: name another --application or another lease table"
-            )
 
 
 def _origin(settings: Settings, summary: StreamSummary) -> Origin:

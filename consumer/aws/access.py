@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
-from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.exceptions import BotoCoreError
 
 from consumer.aws.codes import STALE
 from consumer.aws.credentials import SharedCredentials
 from consumer.aws.providers import Chain, Role
 from consumer.aws.reasons import own_words
+from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError
 
 # For those who give out credentials. Each waits for our patience or the credentials' end, not for botocore's minutes.
@@ -86,19 +86,6 @@ class Access:
             parsed_response.setdefault("ResponseMetadata", {})["AskedUrl"] = self._asked.url
             if parsed_response["Error"].get("Code") in STALE:
                 self.credentials.doubt()
-
-
-def bad_variable(session: Any) -> str | None:
-    """Return what is wrong with one of botocore's own settings, by its variable; None: nothing is."""
-    for name, (_, variables, _, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
-        try:
-            session.get_config_variable(name)
-        except (BotoCoreError, OSError, UnicodeError):
-            return None  # it names itself
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            known = [variables] if isinstance(variables, str) else list(variables or ())
-            return f"{' or '.join(known) or name}: {error}"
-    return None
 
 
 def _endpoint_of(service: str) -> str:

@@ -19,7 +19,7 @@ from consumer.aws.reasons import NO_CREDENTIALS, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
 
 AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
-LOOK_AGAIN = 10.0  # seconds between two looks whether it is time
+LOOK_AGAIN = 2.0  # seconds between two looks whether it is time, or whether the service refuses what we have
 FIRST_TRIES, LAST_TRIES = 0.5, 60.0  # seconds between tries, soon at first
 WAIT = 1.0  # for the first credentials at a time, so that a signal is heeded between
 SAID_AFTER = 2.0
@@ -215,12 +215,13 @@ def _check(keys: ReadOnlyCredentials, asking: str) -> None:
 
 def _trouble(error: Exception, asking: str) -> ConsumerError:
     if isinstance(error, ConsumerError):
-        prefix = "" if str(error).startswith(("AWS", "no AWS", "the AWS")) else "AWS credentials: "
+        prefix = "" if "AWS" in str(error)[:7] else "AWS credentials: "
         return type(error)(f"{prefix}{error}")
     found = reason(error)
     who = _service(error) if isinstance(error, ClientError) else asking
     kind = ConfigurationError if found.lasting else CredentialsUnavailable
-    return kind(f"AWS credentials: {who}: {found.words.removeprefix('AWS: ')}")
+    who = "" if who == "AWS credentials" else f"{who}: "
+    return kind(f"AWS credentials: {who}{found.words.removeprefix('AWS: ')}")
 
 
 def _service(error: ClientError) -> str:

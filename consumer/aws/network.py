@@ -14,6 +14,7 @@ from botocore.exceptions import ConnectTimeoutError, ProxyConnectionError, ReadT
 from urllib3.util.ssl_match_hostname import CertificateError
 
 BUNDLES = "AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or ca_bundle of the profile"
+PROXIES = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
 # OpenSSL, X509_V_ERR_…: x509_vfy.h
 NOT_YET_VALID, EXPIRED, HOST_MISMATCH, ADDRESS_MISMATCH = 9, 10, 62, 64
 OTHER_HOST = "the certificate is for another host name: ask for a name that it holds (--endpoint-url)"
@@ -33,7 +34,7 @@ def why(error: BaseException, bundle: str | None = None) -> str:
     if isinstance(error, ProxyConnectionError):
         return _of_a_proxy(str(error.kwargs.get("proxy_url", "")), chain)
     for cause in chain:
-        if words := _of_tls(cause, bundle or BUNDLES) or _of_a_connection(cause):
+        if words := _of_tls(cause, f"{bundle} ({BUNDLES})" if bundle else BUNDLES) or _of_a_connection(cause):
             return words
     return _of_a_response(chain)
 
@@ -102,6 +103,8 @@ def _of_a_response(chain: list[BaseException]) -> str:
             return "the connection was closed without a response"
         if isinstance(cause, http.client.BadStatusLine):
             return "the response is not HTTP: should the endpoint begin with https://?"
+        if isinstance(cause, urllib3_errors.LocationValueError):
+            return f"the address of a proxy or a host cannot be parsed: {PROXIES}"
     return type(chain[-1]).__name__ if len(chain) > 1 else ""
 
 
@@ -111,6 +114,6 @@ def _of_a_proxy(url: str, chain: list[BaseException]) -> str:
     if " 407" in tunnel:
         return f"{proxy} wants a user and a password (407): put them into HTTPS_PROXY"
     if tunnel:
-        return f"{proxy} does not let us through ({tunnel.partition(': ')[2][:60]}): check HTTPS_PROXY and NO_PROXY"
+        return f"{proxy} does not let us through ({tunnel.partition(': ')[2][:60]}): {PROXIES}"
     words = next(filter(None, map(_of_a_connection, chain)), "")
-    return f"{proxy} does not answer{': ' if words else ''}{words}: check HTTPS_PROXY and NO_PROXY"
+    return f"{proxy} does not answer{': ' if words else ''}{words.removesuffix('?')}; {PROXIES}"

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,7 @@ from botocore.credentials import (
     AssumeRoleCredentialFetcher,
     AssumeRoleProvider,
     CanonicalNameCredentialSourcer,
+    CredentialProvider,
     CredentialResolver,
     Credentials,
     ProcessProvider,
@@ -22,6 +24,8 @@ from botocore.credentials import (
     create_credential_resolver,
 )
 
+from consumer.aws.reasons import one_line
+from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError, CredentialsUnavailable
 
 HELPER_TIMEOUT = 60.0  # for a credential process, seconds; one that asks a person takes longer than any service
@@ -38,6 +42,9 @@ PARTIES = {
     "container-role": "the container's credentials endpoint",
     "iam-role": "the instance's metadata service",
 }
+
+
+Tell = Callable[[str], None]
 
 
 class Loaded(NamedTuple):
@@ -58,14 +65,30 @@ class Chain:
 
     def __call__(self) -> Loaded | None:
         """Ask each provider; None: none of them has any. A new chain each time: an old one answers from its cache."""
-        for provider in _resolver(self._session, self._region).providers:
+        if (problem := bad_variable(self._session)) is not None:
+            raise ConfigurationError(problem)
+        for provider in _resolver(self._session, self._region, self._say).providers:
             self.asking = PARTIES.get(str(provider.METHOD), str(provider.METHOD))
-            if (found := provider.load()) is not None:
+            if (found := _asked(provider)) is not None:
                 self._found_at = self.asking
                 return _loaded(found, fixed=provider.METHOD == "env")
         if self._found_at is not None:
             raise CredentialsUnavailable(f"{self._found_at} gives none out now")
         return None
+
+    def _say(self, asking: str) -> None:
+        self.asking = asking
+
+
+def _asked(provider: CredentialProvider) -> Credentials | None:
+    try:
+        found: Credentials | None = provider.load()
+    except ValueError as error:
+        if type(error) is not ValueError or provider.METHOD != "container-role":
+            raise
+        # AWS_CONTAINER_… hold a host or a token that cannot be used; the text shows no token.
+        raise ConfigurationError(f"AWS credentials: {PARTIES['container-role']}: {one_line(str(error))}") from None
+    return found
 
 
 class Role:
@@ -89,11 +112,11 @@ def _loaded(found: Credentials, fixed: bool) -> Loaded:
     return Loaded(keys, getattr(found, "_expiry_time", None), fixed)
 
 
-def _resolver(session: Any, region: str | None) -> CredentialResolver:
+def _resolver(session: Any, region: str | None, tell: Tell) -> CredentialResolver:
     """botocore's chain, with credential processes that end in time and whose output is never shown."""
     made = create_credential_resolver(session, region_name=region)
     profile = session.get_config_variable("profile") or "default"
-    builder = _Profiles(session, region)
+    builder = _Profiles(session, region, tell)
     sources = [provider for provider in made.providers if provider.METHOD in ("env", "container-role", "iam-role")]
     assume = AssumeRoleProvider(
         load_config=lambda: session.full_config,
@@ -120,13 +143,14 @@ def _no_prompt(_text: str) -> NoReturn:
 class _Profiles(ProfileProviderBuilder):
     """Builds the providers of a profile, of one that another names as its source too."""
 
-    def __init__(self, session: Any, region: str | None) -> None:
+    def __init__(self, session: Any, region: str | None, tell: Tell) -> None:
         super().__init__(session, cache={}, region_name=region)
+        self._tell = tell
         self._config = lambda: session.full_config
 
     def process(self, profile: str) -> ProcessProvider:
         """The provider of a profile's credential_process."""
-        return ProcessProvider(profile, self._config, popen=partial(_Helper, profile))
+        return ProcessProvider(profile, self._config, popen=partial(_Helper, self._tell, profile))
 
     def _create_process_provider(self, profile_name: str) -> ProcessProvider:
         return self.process(profile_name)
@@ -135,8 +159,9 @@ class _Profiles(ProfileProviderBuilder):
 class _Helper:
     """A credential process. What it prints may hold secrets, so it is known by its command and exit status only."""
 
-    def __init__(self, profile: str, command: list[str], **_: object) -> None:
+    def __init__(self, tell: Tell, profile: str, command: list[str], **_: object) -> None:
         self._name = f"credential process {command[0] if command else ''!r} of profile {profile}"
+        tell(self._name)
         try:
             self._process = subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True)
         except (OSError, ValueError, IndexError) as error:

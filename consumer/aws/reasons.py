@@ -20,6 +20,16 @@ NO_CREDENTIALS = (
 CUT_OFF = (raised.ReadTimeoutError, raised.ResponseStreamingError, raised.ConnectionClosedError)
 TOO_SLOW = (408, 413, 504)  # said by proxies: the response was too slow, or too large for them
 URL = re.compile(r"https?://[^\s\"']+")
+# The variable whose value an error of botocore's shows.
+VARIABLES = {
+    "InvalidRetryModeError": "AWS_RETRY_MODE",
+    "InvalidMaxRetryAttemptsError": "AWS_MAX_ATTEMPTS",
+    "InvalidSTSRegionalEndpointsConfigError": "AWS_STS_REGIONAL_ENDPOINTS",
+    "InvalidDefaultsMode": "AWS_DEFAULTS_MODE",
+    "InvalidIMDSEndpointError": "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "InvalidIMDSEndpointModeError": "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "InvalidChecksumConfigError": "AWS_REQUEST_CHECKSUM_CALCULATION or AWS_RESPONSE_CHECKSUM_VALIDATION",
+}
 OWN = {
     "NoCredentialsError": NO_CREDENTIALS,
     "NoRegionError": "no AWS region: give --region, AWS_REGION, or the stream's ARN",
@@ -77,7 +87,7 @@ def own_words(error: Exception) -> str:
     if isinstance(error, raised.InvalidRegionError):
         region = error.kwargs.get("region_name")
         return f"AWS region {region!r} (--region, AWS_REGION, AWS_DEFAULT_REGION): it is no region's name"
-    return OWN.get(name, f"AWS: {one_line(str(error))}")
+    return OWN.get(name, f"{VARIABLES.get(name, 'AWS')}: {one_line(str(error))}")
 
 
 def one_line(text: str) -> str:

@@ -6,22 +6,20 @@ on a thread of its own. The main thread only hears signals and watches the deadl
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from consumer.engine.checks import Checks
 from consumer.engine.coordinator import Coordinator
 from consumer.engine.ending import Ending
 from consumer.engine.scheduler import Clock, Lane, Task, ThreadScheduler, boottime
-from consumer.errors import ConfigurationError, Retryable
+from consumer.errors import ConfigurationError
 from consumer.process import Exit, Signals
 from consumer.telemetry.metrics import Metrics
 
-# How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
-PATIENCE = 10.0
-BETWEEN_TRIES = 0.5
 REPORT_INTERVAL = 60.0
 # How long the end waits for reads that are under way, seconds; what they answer is left to the next owner.
 READS_END = 2.0
@@ -63,12 +61,12 @@ class Probes(Task, Protocol):
 class Worker:
     """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped.
 
-    `probes`, if there are any, answer from before the checks until after the drain. `credentials` are the tasks that
-    get and renew them, from before the checks too.
+    A check goes by the name of what it asks. `probes`, if there are any, answer from before the checks until after the
+    drain. `credentials` are the tasks that get and renew them, from before the checks too.
     """
 
     coordinator: Callable[[ThreadScheduler], Coordinator]
-    checks: Sequence[Callable[[], object]]
+    checks: Mapping[str, Callable[[], object]]
     closes: Sequence[Callable[[], None]]
     metrics: Metrics
     probes: Callable[[Health], Probes] | None = None
@@ -91,6 +89,7 @@ class Worker:
         scheduler.add(life, Lane.LIFE)
         while not life.over and (left := self._left(ending, life)) > 0:
             signals.wait(min(left, WATCH_INTERVAL))
+            life.checks.tell()
             if signals.first is not None:
                 ending.because(by_signal=signals.first)
         scheduler.stop()
@@ -125,6 +124,7 @@ class Life:
     def __init__(self, worker: Worker, scheduler: ThreadScheduler, ending: Ending) -> None:
         self._worker, self._scheduler, self._ending = worker, scheduler, ending
         self._coordinator: Coordinator | None = None
+        self.checks = Checks(worker.checks, worker.clock, ending)
         self.begun, self.drained, self.over = False, True, False
 
     @property
@@ -160,9 +160,8 @@ class Life:
             scheduler.add(probes, Lane.HTTP)
         for task in worker.credentials:
             scheduler.add(task, Lane.CREDENTIALS)
-        for check in worker.checks:
-            if not _try_for(PATIENCE, check, worker.clock, self._ending):
-                return  # told to stop before anything was begun
+        if not self.checks.passed():
+            return  # told to stop before anything was begun
         self.drained = False
         self._coordinator = health.coordinator = coordinator = worker.coordinator(scheduler)
         coordinator.start()
@@ -208,23 +207,3 @@ class Report:
             self._log.info("worker.progress", leases=self._coordinator.leases, **self._metrics.summary())
         self._begun = True
         return REPORT_INTERVAL
-
-
-def _try_for(seconds: float, check: Callable[[], object], clock: Clock, ending: Ending) -> bool:
-    """Call `check` until it works; False when the run has to end before that.
-
-    Raises:
-        ConfigurationError: it has not worked for `seconds`.
-    """
-    give_up = clock() + seconds
-    while True:
-        began = clock()
-        try:
-            check()
-            return not ending.wait(0.0)
-        except Retryable as error:
-            now = clock()
-            if now + max(BETWEEN_TRIES, now - began) >= give_up:
-                raise ConfigurationError(f"{error} (tried for {seconds:.0f} s)") from error
-        if ending.wait(BETWEEN_TRIES):
-            return False

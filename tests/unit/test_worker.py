@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from consumer.engine import worker
+from consumer.engine.checks import PATIENCE, SAID_AFTER, Checks
 from consumer.engine.ending import Ending
 from consumer.engine.scheduler import Lane, ThreadScheduler
-from consumer.engine.worker import PATIENCE, Worker
+from consumer.engine.worker import Worker
 from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
 from consumer.process import Exit, signals
 from consumer.records import Reason
@@ -59,7 +60,7 @@ def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
         coordinator.scheduler = scheduler
         return coordinator
 
-    given = {"checks": [], "closes": [lambda: coordinator.journal.append("close")], "metrics": Metrics(), **options}
+    given = {"checks": {}, "closes": [lambda: coordinator.journal.append("close")], "metrics": Metrics(), **options}
     return Worker(coordinator=build, **given)
 
 
@@ -184,7 +185,7 @@ def test_a_dependency_that_fails_at_the_start_is_tried_for_ten_seconds(takes: fl
         raise StreamUnavailable("no answer")
 
     with pytest.raises(ConfigurationError, match=r"no answer \(tried for 10 s\)"):
-        worker._try_for(PATIENCE, check, clock, Patient(clock))
+        Checks({"it": check}, clock, Patient(clock)).passed()
     assert clock() - 1000.0 <= max(PATIENCE, takes)
     assert len(tries) == {0.0: 20, 3.0: 3, 30.0: 1}[takes]
 
@@ -198,7 +199,29 @@ def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
         if (answer := answers.pop(0)) is not None:
             raise answer
 
-    assert worker._try_for(PATIENCE, check, clock, Patient(clock))
+    assert Checks({"it": check}, clock, Patient(clock)).passed()
+
+
+def test_a_wait_at_the_start_says_for_what_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """And why it failed last; a thing that answers at once is not spoken of."""
+    clock = FakeClock()
+    told: list[str] = []
+
+    def slow() -> None:
+        checks.tell()
+        told.append(capsys.readouterr().out)
+        if len(told) < 8:
+            raise StreamUnavailable("no answer")
+
+    checks = Checks({"the sink": lambda: None, "the stream": slow}, clock, Patient(clock))
+    assert checks.passed()
+    checks.tell()
+    assert capsys.readouterr().out == ""
+    [line] = [text for text in told if text]
+    assert "start.waiting" in line
+    assert "the stream" in line
+    assert "no answer" in line
+    assert told.index(line) == int(SAID_AFTER / 0.5) + 1
 
 
 def test_a_signal_before_anything_has_begun_ends_with_0_and_begins_nothing() -> None:
@@ -209,7 +232,7 @@ def test_a_signal_before_anything_has_begun_ends_with_0_and_begins_nothing() -> 
         signal.raise_signal(signal.SIGTERM)
         raise StreamUnavailable  # it would be tried again
 
-    assert run(made(coordinator, checks=[check])) is Exit.DONE
+    assert run(made(coordinator, checks={"it": check})) is Exit.DONE
     assert coordinator.journal == []
 
 
@@ -261,7 +284,7 @@ def test_a_check_that_hangs_does_not_hold_up_a_signal(monkeypatch: pytest.Monkey
         hangs()
 
     began = time.monotonic()
-    assert run(made(FakeCoordinator(), checks=[check])) is Exit.DONE
+    assert run(made(FakeCoordinator(), checks={"it": check})) is Exit.DONE
     assert time.monotonic() - began < 5
 
 
