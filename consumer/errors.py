@@ -6,6 +6,7 @@ ConsumerError
 ├── Retryable                    the same step later; may carry `retry_after` seconds
 │   ├── Throttled                the shard's read limits are used up
 │   ├── StreamUnavailable        the stream does not answer, or refuses for now
+│   │   ├── PositionUnknown      it does not know where to go on: read from the beginning, leave out what is delivered
 │   │   ├── IncompleteResponse   a response lacks what it must have: nothing follows from it, ask again
 │   │   └── ReadTimedOut         the response did not arrive in time, or not to its end: ask for less
 │   ├── CredentialsUnavailable   there are no valid AWS credentials now
@@ -57,6 +58,10 @@ class Throttled(Retryable):
 
 class StreamUnavailable(Retryable):
     """The stream does not answer."""
+
+
+class PositionUnknown(StreamUnavailable):
+    """The stream does not know the position."""
 
 
 class IncompleteResponse(StreamUnavailable):

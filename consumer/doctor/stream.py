@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from consumer.doctor.questions import Finding, Level, Question, failed, ok, warning
 from consumer.engine.trimming import unread
-from consumer.errors import ConsumerError, Throttled
+from consumer.errors import ConsumerError, PositionUnknown, Throttled
 from consumer.leases import Lease
-from consumer.records import Fetched, Position, Rank, Shard, StreamSummary
+from consumer.records import TRIM_HORIZON, Fetched, Position, Rank, Shard, StreamSummary
 from consumer.streams import Stream
 
 MOST_SHARDS = 20
@@ -92,13 +92,19 @@ class ShardExam:
             yield from self._unread(what, fetched)
 
     def _fetch(self) -> Fetched:
-        position = self._row.start if self._row is not None else self._start
         for _ in range(TRIES - 1):
             try:
-                return self._stream.fetch(self._stream.open(self._shard.shard_id, position), 1)
+                return self._stream.fetch(self._open(), 1)
             except Throttled:
                 time.sleep(BETWEEN_TRIES)
-        return self._stream.fetch(self._stream.open(self._shard.shard_id, position), 1)
+        return self._stream.fetch(self._open(), 1)
+
+    def _open(self) -> str:
+        position = self._row.start if self._row is not None else self._start
+        try:
+            return self._stream.open(self._shard.shard_id, position)
+        except PositionUnknown:  # trimmed; a worker reads from the beginning, too
+            return self._stream.open(self._shard.shard_id, TRIM_HORIZON)
 
     def _owner(self) -> str:
         if self._row is None:

@@ -15,9 +15,9 @@ from operator import ge
 from consumer.engine.portion import MOST_RECORDS, Portion
 from consumer.engine.shard_end import ShardEnd
 from consumer.engine.surroundings import Surroundings
-from consumer.errors import IncompleteResponse, ReadTimedOut, ShardGone
+from consumer.errors import IncompleteResponse, PositionUnknown, ReadTimedOut, ShardGone
 from consumer.leases import Lease
-from consumer.records import Fetched, Position, Record, Shard
+from consumer.records import TRIM_HORIZON, Fetched, Position, Rank, Record, Shard
 
 # AWS: five GetRecords a second and shard, shared by all who read it.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -146,8 +146,7 @@ class Reading:
                 self._end.check_stream(now)
             iterator, again = self._iterator, 0
             if iterator is None:
-                after = self.start if self._fetched is None else Position.of(self._fetched)
-                iterator = self._iterator = self._world.stream.open(self._lease.shard_id, after)
+                iterator = self._iterator = self._open()
                 again = 0 if self._fetched is None else 1
             asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
             fetched = self._world.stream.fetch(iterator, limit, self.portion.cut)
@@ -156,6 +155,19 @@ class Reading:
         finally:
             with self._lock:
                 self._under_way = False
+
+    def _open(self) -> str:
+        """An iterator at the last fetched record. Where that is trimmed, and the stream refuses it, at the beginning.
+
+        That loses nothing: what was fetched or delivered before is left out.
+        """
+        after = self.start if self._fetched is None else Position.of(self._fetched)
+        try:
+            return self._world.stream.open(self._lease.shard_id, after)
+        except PositionUnknown:
+            if after.rank is not Rank.SEQUENCE:
+                raise
+            return self._world.stream.open(self._lease.shard_id, TRIM_HORIZON)
 
     def _fresh(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those that were not fetched before, in order and once each, however they came."""

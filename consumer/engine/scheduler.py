@@ -92,7 +92,7 @@ class ThreadScheduler:
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 4, Lane.HTTP: 1, Lane.LIFE: 1}
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 5, Lane.HTTP: 1, Lane.LIFE: 1}
         # Credentials are those found, and those of two roles that are assumed: none waits for another that hangs.
         sizes[Lane.CREDENTIALS] = 3
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}

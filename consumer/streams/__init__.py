@@ -31,6 +31,7 @@ class Stream(Protocol):
 
         Raises:
             ShardGone: the stream does not know the shard.
+            PositionUnknown: it does not know the position, such as a record that it has trimmed.
         """
         ...
 

@@ -18,6 +18,7 @@ from consumer.errors import (
     ConsumerError,
     IncompleteResponse,
     IteratorExpired,
+    PositionUnknown,
     ReadTimedOut,
     ShardGone,
     StreamAbsent,
@@ -170,6 +171,8 @@ class KinesisStream:
         fetching = action == "GetRecords"
         if found.code == "ExpiredIteratorException" or (fetching and found.code == "InvalidArgumentException"):
             return IteratorExpired
+        if found.code == "InvalidArgumentException":
+            return PositionUnknown
         if found.cut_off and fetching:
             return ReadTimedOut
         # Until the first record was read, a permission that is missing is an operator's mistake.

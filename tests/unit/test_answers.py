@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from consumer.errors import IncompleteResponse
+from consumer.errors import IncompleteResponse, PositionUnknown
 from consumer.records import FULL_HASH_RANGE, TRIM_HORIZON, Record, Shard
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 
@@ -37,7 +37,9 @@ class _Raw:
         yield self._body
 
 
-def stream(monkeypatch: pytest.MonkeyPatch, body: bytes, headers: dict[str, str] | None = None) -> KinesisStream:
+def stream(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, headers: dict[str, str] | None = None, status: int = 200
+) -> KinesisStream:
     """A stream whose calls are all answered with this body."""
     sent = HTTPHeaders()
     for name, value in (headers or {}).items():
@@ -47,7 +49,7 @@ def stream(monkeypatch: pytest.MonkeyPatch, body: bytes, headers: dict[str, str]
     client = kinesis_client("stream", "us-east-1", None, 1)
 
     def answer(**_: object) -> AWSResponse:
-        return AWSResponse("http://stream.invalid/", 200, sent, _Raw(body))
+        return AWSResponse("http://stream.invalid/", status, sent, _Raw(body))
 
     client.meta.events.register("before-send.kinesis", answer)
     return KinesisStream("stream", client)
@@ -163,6 +165,13 @@ def test_a_distance_from_the_tip_that_cannot_be_is_unknown(
 def test_an_empty_iterator_is_none(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
     """It is never sent back."""
     assert fetched(monkeypatch, f'{{"Records": []{member}}}'.encode()).next_iterator is None
+
+
+def test_an_iterator_that_is_refused_for_its_position_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some services refuse the sequence number of a record that they have trimmed."""
+    made = stream(monkeypatch, b'{"__type": "InvalidArgumentException", "message": "no"}', status=400)
+    with pytest.raises(PositionUnknown):
+        made.open("shard", TRIM_HORIZON)
 
 
 def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from consumer.errors import (
     IteratorExpired,
     LeaseTableUnavailable,
     OutputClosed,
+    PositionUnknown,
     SinkUnavailable,
     StreamUnavailable,
     Throttled,
@@ -56,6 +57,7 @@ class Script:
         self.journal = journal
         self.answers: list[Fetched | Exception] = []
         self.during: Callable[[], None] = lambda: None
+        self.unknown: list[Position] = []
 
     def summary(self) -> StreamSummary:
         return StreamSummary("stream", True, NOW, NOW)
@@ -65,6 +67,8 @@ class Script:
 
     def open(self, shard_id: str, position: Position) -> str:
         self.journal.append(f"open {position}")
+        if position in self.unknown:
+            raise PositionUnknown
         return "iterator"
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
@@ -539,3 +543,45 @@ def test_a_record_that_is_decoded_again_after_a_defect_counts_once() -> None:
     assert "shard.halted" in bench.logged
     found = bench.metrics.summary()
     assert (found["fetched"], found["user_records"], found["skipped"]) == (2, 2, 2)
+
+
+def test_records_that_were_trimmed_unread_are_told() -> None:
+    """The row was read to an instant before the retention, and its checkpointed record does not come again."""
+    bench = Bench(checkpoint=Position.of(5), read_to=NOW - timedelta(days=3))
+    bench.stream.answers = [records(9)]
+    bench.run()
+    assert bench.logged.count("shard.trimmed") == 1
+    assert bench.metrics.trimmed_times == 1
+    assert bench.metrics.trimmed_seconds == pytest.approx(2 * 86_400, abs=2000)
+
+
+def test_a_quiet_shard_whose_checkpointed_record_is_trimmed_is_not_told_of() -> None:
+    """Nothing came since it was read last."""
+    bench = Bench(checkpoint=Position.of(5), read_to=NOW)
+    bench.stream.answers = [records(9)]
+    bench.run()
+    assert "shard.trimmed" not in bench.logged
+
+
+def test_a_checkpoint_that_the_stream_refuses_since_it_is_trimmed_is_read_past_without_repeats() -> None:
+    """From the beginning of what there is; what is delivered already is left out."""
+    bench = Bench(checkpoint=Position.of(5), read_to=NOW)
+    bench.stream.unknown = [Position.of(5)]
+    bench.stream.answers = [records(4, 5, 6, 7)]
+    bench.run()
+    assert bench.journal[:2] == ["open 5.0", "open TRIM_HORIZON"]
+    assert bench.done == ["rows 6,7", "checkpoint 7.0"]
+
+
+def test_an_instant_that_the_stream_refuses_is_asked_for_again() -> None:
+    """The beginning of the stream would be too much."""
+    bench = Bench(started_at=NOW)
+    bench.stream.unknown = [Position.at_timestamp(NOW)]
+    bench.run(steps=1)
+    assert bench.journal == [f"open {Position.at_timestamp(NOW)}"]
+
+
+def test_the_time_until_unread_records_are_trimmed_is_told_from_the_first_moment_on() -> None:
+    """What the row says counts before anything is read."""
+    bench = Bench(read_to=NOW)
+    assert bench.metrics.shards[SHARD].unread_expires_at is not None
