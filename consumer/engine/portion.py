@@ -10,6 +10,8 @@ FIRST_RECORDS = 20  # asked for while nothing is known of their size: aggregates
 ENOUGH = 2 * 1024 * 1024
 # What a read that timed out is cut down by, and by how much that grows back with each one that works.
 CUT, GROWTH = 4, 2
+# A response that took fewer seconds was quick; one that took more is about to time out.
+QUICK, SLOW = 2.0, 5.0
 
 
 class Portion:
@@ -29,15 +31,21 @@ class Portion:
 
     @property
     def cut(self) -> bool:
-        """A read timed out lately, so wait longer for the next."""
+        """A read timed out lately, or nearly, so wait longer for the next."""
         return self._divisor > 1
 
-    def answered(self, records: int, size: int) -> None:
-        """So many records of `size` bytes in all have come."""
-        self._divisor = max(1, self._divisor // GROWTH)
+    def answered(self, records: int, size: int, seconds: float = 0.0) -> None:
+        """So many records of `size` bytes in all have come after `seconds`."""
+        if seconds > SLOW:
+            self._cut_down(GROWTH)
+        elif seconds < QUICK:
+            self._divisor = max(1, self._divisor // GROWTH)
         if size:
             self._usual = max(1, min(MOST_RECORDS, ENOUGH * records // size))
 
     def timed_out(self) -> None:
         """The answer did not come, or not to its end."""
-        self._divisor = min(self._divisor, self._usual) * CUT
+        self._cut_down(CUT)
+
+    def _cut_down(self, by: int) -> None:
+        self._divisor = min(self._divisor, self._usual) * by

@@ -32,17 +32,19 @@ ARRIVAL_MARGIN = timedelta(seconds=1)
 # Answers in a row that find nothing more before a run that ends when it has caught up believes it. The first may be
 # wrong, as emulators compute the distance from the tip in their own ways; more of them where it is not said at all.
 AGREEING, AGREEING_WITHOUT_LAG = 2, 5
+NEARLY_NOTHING = 1000  # milliseconds from the tip that some emulators always show
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a read brought, and how it was asked for: with which iterator, at what time, for how many records."""
+    """What a read brought and how long it took, and how it was asked for: with which iterator, when, for how much."""
 
     fetched: Fetched
     fresh: Sequence[Record]
     iterator: str
     asked: datetime
     limit: int
+    seconds: float
 
     @property
     def found_nothing(self) -> bool:
@@ -85,7 +87,7 @@ class Reading:
         self._fetched: int | None = None  # the last sequence number fetched
         self._iterator: str | None = None
         self.ended, self.at_tip, self.settled = False, False, False
-        self._agreeing = 0
+        self._near_tip, self._agreeing = False, 0
         self._seems_ended = False  # the last response was empty and had no next iterator
         self.children: Sequence[Shard] = ()
         self.read_to: datetime | None = None
@@ -148,10 +150,11 @@ class Reading:
             if iterator is None:
                 iterator = self._iterator = self._open()
                 again = 0 if self._fetched is None else 1
+            began = self._world.clock()
             asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
             fetched = self._world.stream.fetch(iterator, limit, self.portion.cut)
             self._unknown = False
-            return Answer(fetched, self._fresh(fetched.records), iterator, asked, limit)
+            return Answer(fetched, self._fresh(fetched.records), iterator, asked, limit, self._world.clock() - began)
         finally:
             with self._lock:
                 self._under_way = False
@@ -180,7 +183,7 @@ class Reading:
 
     def _keep(self, answer: Answer) -> None:
         fetched, fresh = answer.fetched, answer.fresh
-        self.portion.answered(len(fetched.records), fetched.size)
+        self.portion.answered(len(fetched.records), fetched.size, answer.seconds)
         if fresh:
             self.backlog.extend(fresh)
             self._fetched = fresh[-1].sequence
@@ -193,16 +196,17 @@ class Reading:
         in a run that ends once it has caught up, a new iterator has to agree.
         """
         behind = answer.fetched.millis_behind
-        at_tip = behind == 0 if behind is not None else answer.found_nothing
-        self._agreeing = at_tip + (0 if answer.fresh or not at_tip else self._agreeing)
+        up_to = answer.asked - timedelta(milliseconds=behind or 0)
+        self.at_tip = behind == 0 if behind is not None else answer.found_nothing
+        self._near_tip = self.at_tip or (behind is not None and behind < NEARLY_NOTHING)
+        self._agreeing = self._near_tip + (0 if answer.fresh or not self._near_tip else self._agreeing)
         enough = AGREEING if behind is not None else AGREEING_WITHOUT_LAG
-        checked = answer.found_nothing and self._agreeing >= enough
-        self.settled = at_tip and (checked or (self.settled and answer.found_nothing))
-        self.at_tip = at_tip
-        if self.settled or (answer.found_nothing and behind == 0 and not self._world.pace.eager):
-            self._reach(answer.asked)
+        checked = self.settled or self._agreeing >= enough
+        self.settled = self._near_tip and answer.found_nothing and checked
+        if self.settled or (answer.found_nothing and behind is not None and not self._world.pace.eager):
+            self._reach(up_to)
         elif answer.arrived is not None:
-            self._reach(min(answer.arrived - ARRIVAL_MARGIN, answer.asked - timedelta(milliseconds=behind or 0)))
+            self._reach(min(answer.arrived - ARRIVAL_MARGIN, up_to))
 
     def _reach(self, instant: datetime) -> None:
         self.read_to = max(self.read_to, instant) if self.read_to else instant
@@ -215,7 +219,8 @@ class Reading:
         """
         fetched = answer.fetched
         stuck = bool(fetched.records) and fetched.next_iterator == answer.iterator
-        ask_anew = self.at_tip and not self.settled and self._world.pace.eager  # the next answer shall agree with this
+        # The next answer, to a new iterator, has to agree.
+        ask_anew = self._near_tip and not self.settled and self._world.pace.eager
         self._iterator = None if stuck or ask_anew else fetched.next_iterator
         seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not answer.fresh
         if fetched.next_iterator is not None:

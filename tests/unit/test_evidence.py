@@ -322,6 +322,16 @@ def test_where_the_lag_is_never_said_several_empty_responses_show_the_tip() -> N
     assert bench.reading.settled
 
 
+def test_a_lag_that_never_goes_below_some_milliseconds_is_taken_off() -> None:
+    """What had arrived by then is read."""
+    bench = Bench(eager=True)
+    numbers = bench.put(b"x")
+    bench.stream.always = lambda fetched: replace(fetched, millis_behind=3)
+    assert bench.run() == numbers
+    assert bench.reading.settled
+    assert bench.reading.read_to == bench.now() - timedelta(milliseconds=3)
+
+
 def test_a_busy_shard_is_read_up_to_what_arrived_last() -> None:
     """It may never have an empty response."""
     bench = Bench(eager=True)
@@ -333,12 +343,12 @@ def test_a_busy_shard_is_read_up_to_what_arrived_last() -> None:
     assert bench.reading.read_to >= bench.now() - ARRIVAL_MARGIN - timedelta(seconds=2 * LEAST_INTERVAL)
 
 
-def test_an_empty_response_behind_the_tip_shows_nothing() -> None:
+def test_an_empty_response_behind_the_tip_shows_no_more_than_it_says() -> None:
     """Kinesis sends them while it looks for the next record."""
     bench = Bench()
     bench.stream.always = lambda fetched: Fetched([], fetched.next_iterator, 86_400_000)
     bench.run()
-    assert bench.reading.read_to is None
+    assert bench.reading.read_to == bench.now() - timedelta(days=1)
     assert not bench.reading.at_tip
 
 
@@ -405,3 +415,14 @@ def test_a_timeout_of_large_records_waits_longer_too() -> None:
     for _ in range(3):
         portion.answered(1, 4 * 1024 * 1024)
     assert not portion.cut
+
+
+def test_a_slow_response_is_followed_by_smaller_ones() -> None:
+    """Before it times out; quick ones grow again, and in between it stays as it is."""
+    portion = Portion()
+    limits = []
+    for seconds in (0.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0):
+        portion.answered(1000, 1000 * 2048, seconds)
+        limits.append((portion.records, portion.cut))
+    assert [limit for limit, _ in limits] == [1024, 512, 256, 256, 256, 512, 1024]
+    assert [cut for _, cut in limits] == [False] + [True] * 5 + [False]
