@@ -65,10 +65,11 @@ class Balance:
             else:
                 self._due = self._take_part(now) + clock()
         except LeaseTableUnavailable as error:
-            self._holdings.log.warning("scan.failed", error=str(error))
+            self._holdings.world.outages.failed("scan.failed", "scan", error)
             wait = self._pause()
             self._due = clock() + wait
             return wait
+        self._holdings.world.outages.worked("scan")
         return max(0.0, min(self._due - clock(), self._glances_in(clock())))
 
     @property

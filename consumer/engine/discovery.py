@@ -53,6 +53,7 @@ class Discovery:
                 self._absence.confirm(f"the stream was deleted: {error}", now)
             return self._later(error)  # it has worked before: an operator may mend it while we go on
         self._backoff.reset()
+        self._holdings.world.outages.worked("discovery")
         self._absence.over()
         return self._interval() * self._holdings.world.rng.uniform(0.7, 1.0)
 
@@ -99,5 +100,5 @@ class Discovery:
         self._holdings.listed_beside = unfinished(rows)
 
     def _later(self, error: Exception) -> float:
-        self._holdings.log.warning("discovery.failed", error=str(error))
+        self._holdings.world.outages.failed("discovery.failed", "discovery", error)
         return self._backoff.next()

@@ -35,8 +35,10 @@ class Renewals:
             settled = [tenure.end_renewal(answer, sent) for (tenure, _), answer in zip(begun, answers, strict=True)]
         if failure is not None:
             self._holdings.world.metrics.leased(LeaseEvent.RENEWAL_FAILED)
-            self._holdings.log.warning("renewal.failed", error=str(failure), leases=answers.count(None))
+            leases = answers.count(None)
+            self._holdings.world.outages.failed("renewal.failed", "renewals", failure, leases=leases)
             return self._backoff.next()
+        self._holdings.world.outages.worked("renewals")
         self._backoff.reset()
         took = self._holdings.world.clock() - sent
         return max(0.0, self._holdings.fleet.renewal_interval - took) if all(settled) else 0.01

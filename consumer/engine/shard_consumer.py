@@ -51,7 +51,7 @@ class ShardConsumer:
         self._intake, self._delivery = world.outlets.intake(), world.outlets.delivery(tenure)
         self._log = world.log.bind(shard=self.shard_id)
         self._leaving = Leaving()
-        self.trouble = Trouble(world, self._leaving, self._log)
+        self.trouble = Trouble(world, self._leaving, self.shard_id, self._log)
         self.undelivered = False
         self._furthest = 0  # the last sequence number ever fetched here
         self._trimming = TrimWatch(tenure, world)
@@ -131,7 +131,7 @@ class ShardConsumer:
             self._reading.reopen()
             delay = self.trouble.expired()
         except Retryable as error:
-            delay = self.trouble.waits(error)  # what is buffered stays
+            delay = self.trouble.waits(error, self._batch is not None)  # what is buffered stays
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
             delay = self.trouble.halted(error)
@@ -245,6 +245,7 @@ class ShardConsumer:
         """Everything is delivered: the children get their rows, then this one says SHARD_END and stays."""
         children = self._register(self.tenure.lease, self._reading.children)
         self.tenure.checkpoint(SHARD_END, children)
+        self.trouble.has_delivered()
         self._world.metrics.progressed(self.shard_id)
         self._log.info("shard.ended", children=list(children))
         self._world.metrics.leased(LeaseEvent.FINISHED)
@@ -268,4 +269,5 @@ class ShardConsumer:
     def _finish(self) -> None:
         self._restart()
         self._world.metrics.left(self.shard_id)
+        self.trouble.has_left()
         self.over = True

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from consumer.engine.scheduler import Clock
 from consumer.records import Shard
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.outages import Outages
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Surroundings:
     rng: random.Random
     log: Any
     retention: Callable[[], float] = lambda: 86_400.0  # seconds for which the stream keeps records
+
+    outages: Outages = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outages", Outages(self.log, self.clock))
 
     def horizon(self) -> datetime:
         """Return the instant at which the retention begins: the stream trims what arrived before."""

@@ -13,12 +13,13 @@ from typing import Any
 from consumer.engine.backoff import Backoff
 from consumer.engine.outlets import Outlets
 from consumer.engine.scheduler import Clock
-from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable, where
+from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable
 from consumer.multilang.checkpointer import Checkpointer
 from consumer.multilang.wire import Message, Part, ProtocolError, Wire
 from consumer.pipeline.decoding import Decoder, Processed
 from consumer.process import Exit
 from consumer.records import Position, Record, Shard, UserRecord
+from consumer.telemetry.outages import Outages
 
 FIRST_BACKOFF = 0.2
 MOST_BACKOFF = 30.0
@@ -39,6 +40,7 @@ class ShardChild:
     ) -> None:
         self._wire, self._outlets, self._decoder, self._clock = wire, outlets, decoder, clock
         self._log, self._patience = log, patience
+        self._outages = Outages(log, clock)
         self._checkpointer = Checkpointer(wire)
         self._intake, self._delivery = outlets.intake(), outlets.delivery(self._checkpointer)
         self._begin(Shard(""))
@@ -77,6 +79,7 @@ class ShardChild:
 
     def _initialize(self, message: Message) -> None:
         self._log = self._log.bind(shard=message.shard_id)
+        self._outages = Outages(self._log, self._clock)
         self._begin(Shard(message.shard_id or ""))
         self._until_done(self._outlets.check, FOREVER)
         self._log.info("child.started", after=f"{message.sequence_number}.{message.sub_sequence_number}")
@@ -146,17 +149,16 @@ class ShardChild:
         while True:
             try:
                 step()
+                self._outages.worked("shard")
                 return True
             except (ConfigurationError, LeaseLost, OutputClosed, ProtocolError):
                 raise
             except Retryable as error:
                 delay = error.retry_after or backoff.next()
-                self._log.warning("shard.waiting", error=str(error), retry_in=round(delay, 2))
+                self._outages.failed("shard.waiting", "shard", error, retry_in=round(delay, 2))
             except Exception as error:
                 delay = backoff.next()
-                self._log.error(
-                    "shard.halted", error=type(error).__name__, where=where(error), retry_in=round(delay, 1)
-                )
+                self._outages.failed("shard.halted", "shard", error, "error", retry_in=round(delay, 2))
             if self._clock() + delay >= give_up_at:
                 return False
             if self._wire.closes_within(delay):

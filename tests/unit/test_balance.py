@@ -22,6 +22,7 @@ from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.outages import Outages
 
 
 class CountingTable(MemoryLeaseTable):
@@ -65,7 +66,9 @@ class Idle(Holdings):
 
 
 def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambda: 0.0) -> Balance:
-    world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=clock, metrics=Metrics())
+    log = structlog.get_logger()
+    outages = Outages(log, clock)
+    world = SimpleNamespace(rng=random.Random(1), log=log, clock=clock, metrics=Metrics(), outages=outages)
     fleet = Fleet(Worker("me", "1"), lease_duration=10.0, most_leases=most_leases)
     return Balance(Idle(fleet, table, cast(Surroundings, world), Origin(), cast(Scheduler, None)))
 
