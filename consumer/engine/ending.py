@@ -48,11 +48,17 @@ class Ending:
                 self.error = error
             self._happened.set()
         if news and self.failed:
-            said = str(error) if isinstance(error, ConsumerError) else type(error).__name__
-            structlog.get_logger().error("worker.failed", error=said, where=where(error))  # type: ignore[arg-type]
+            structlog.get_logger().error("worker.failed", **_described(error))
         if first or news:
             self.wake()
 
     def wait(self, seconds: float) -> bool:
         """Wait for it; True once the run has to end."""
         return self._happened.wait(seconds)
+
+
+def _described(error: BaseException | None) -> dict[str, str]:
+    """What the log may say: the text of an error that is not ours may carry a value of an event."""
+    if isinstance(error, ConsumerError):
+        return {"error": str(error)}
+    return {"error": type(error).__name__, "where": where(error) if error is not None else ""}
