@@ -1,5 +1,6 @@
 """Who takes, asks for and steals which lease: tables of what one worker sees, and what it decides."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -169,11 +170,21 @@ def test_the_heavier_one_is_not_asked_for_if_that_only_turns_the_scales() -> Non
     assert not decide(rows, seen_for=40, moving=["a"]).want
 
 
-def test_the_lease_that_evens_out_best_is_asked_for() -> None:
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_the_lease_that_evens_out_best_is_asked_for(order: Sequence[str]) -> None:
     """Neither the heaviest nor the lightest: the one nearest to half of what the two differ by."""
-    theirs = {"heavy": 1000.0, "middling": 400.0, "light": 0.0}  # they weigh 3.5, 2 and 1; ours weighs 1.5
+    theirs = dict(zip(order, (1000.0, 400.0, 0.0), strict=True))  # they weigh 3.5, 2 and 1; ours weighs 1.5
     rows = [row for name, value in theirs.items() for row in of(PEER, name, throughput=value)]
-    assert names(decide([*rows, *of(ME, "mine", throughput=200.0)]).want) == ["middling"]
+    assert names(decide([*rows, *of(ME, "mine", throughput=200.0)]).want) == [order[1]]
+
+
+def test_each_wish_counts_with_its_weight_before_the_next() -> None:
+    """Two heavy leases of six are enough where four light ones would be: they have what four have."""
+    heavy = of(PEER, "h1", "h2", "h3", "h4", throughput=900.0)
+    light = of(PEER, "l1", "l2", "l3", "l4", throughput=0.0)  # 1 each, and 3 each of the heavy ones: 8 are asked for
+    asked = decide([*heavy, *light]).want
+    weight = weights([*heavy, *light])
+    assert sum(weight[row.shard_id] for row in asked) == pytest.approx(8.0, abs=1.0)
 
 
 def test_bytes_alone_move_a_lease_only_when_it_has_long_been_where_it_is() -> None:
@@ -211,6 +222,12 @@ def test_what_a_peer_wishes_for_is_not_asked_for_and_counts_as_its_own() -> None
     decided = decide([*wished, *of(PEER, "c", "d", "e", "f")])
     assert set(names(decided.want)) <= {"c", "d", "e", "f"}
     assert len(decided.want) == 2
+
+
+def test_what_a_richer_peer_still_waits_for_is_not_asked_for() -> None:
+    """Its owner has promised it; of the richer peer only what it has itself can be asked for."""
+    rows = [*of(THIRD, "t1", "t2"), *of(PEER, "a", "b", "c", "d", "e", wanted_by="third")]
+    assert set(names(decide(rows).want)) <= {"t1", "t2"}
 
 
 def test_what_we_wish_for_already_counts_as_ours() -> None:

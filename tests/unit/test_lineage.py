@@ -95,6 +95,8 @@ def test_a_merge_child_gets_no_row_before_each_listed_parent_has_one() -> None:
     assert ids(missing([A, late, C], ["a"])) == ["b"]
     assert ids(missing([A, late, C], ["a", "b"])) == ["c"]
     assert ids(missing([A, late, C], ["b"])) == ["a", "c"]
+    late = replace(A, starting_sequence=9)
+    assert ids(missing([late, B, C], [])) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,7 @@ COVERS = [
     ([ended("root"), row("a", keys=LEFT), row("b", keys=RIGHT)], True),  # covered by its descendants
     ([row("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER)], True),  # a parent and its child
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER), row("e", keys=SECOND_QUARTER)], True),
+    ([row("a", keys=LEFT), row("b", keys=RIGHT), row("f", keys=(QUARTER, QUARTER + 9))], True),  # amid its parent
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("e", keys=SECOND_QUARTER)], False),  # a hole at the beginning
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER)], False),  # a hole in the middle
     ([row("a", keys=LEFT)], False),  # a hole at the end
