@@ -27,9 +27,11 @@ install: .venv/.done ## set up .venv from the locked requirements
 demo: install ## the main job on an embedded Kinesis
 	$(BIN)/call-consumer demo
 
-# Most of a test's time is waiting for processes: six at once keep two cores busy.
+# Most of a test's time is waiting for processes: six at once keep two cores busy. `alone` are those that load the machine
+# themselves.
 test: install ## run the tests, side by side
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not alone" -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m alone
 
 integration: install ## real processes on real servers only
 	$(BIN)/python -m pytest tests/integration

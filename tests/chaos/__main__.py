@@ -1,4 +1,7 @@
-"""`python -m tests.chaos --minutes 10`: a fleet of real processes in a storm, and a summary of what came of it."""
+"""`python -m tests.chaos --minutes 10`: a fleet of real processes in a storm, and a summary of what came of it.
+
+With `--kills N` instead: N times ten kill -9 beside eight busy loops, each followed by one run that has to find all.
+"""
 
 import argparse
 import random
@@ -9,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.fleet import Services
+from tests.chaos.kills import kill_run
 from tests.chaos.report import Report
 from tests.chaos.storm import Storm
 from tests.integration.servers import kinesis_local
@@ -35,6 +39,19 @@ def storm(seed: int, seconds: float, sink: str, verbose: bool, keep: bool = Fals
     return report
 
 
+def kills(seed: int, keep: bool) -> bool:
+    """One run of kills on a server of its own; what was written is kept if something was broken, or on demand."""
+    directory = Path(tempfile.mkdtemp(prefix="kills-"))
+    with kinesis_local() as kinesis:
+        report = kill_run(seed, directory, kinesis)
+    print(report, flush=True)
+    if report.broken or keep:
+        print(f"logs and rows: {directory}", flush=True)
+    else:
+        shutil.rmtree(directory)
+    return not report.broken
+
+
 def main() -> int:
     """Arguments in, exit code out."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -43,8 +60,11 @@ def main() -> int:
     parser.add_argument("--sink", choices=["sqlite", "jsonl"], help="[default: by turns]")
     parser.add_argument("--quiet", action="store_true", help="print the summaries alone")
     parser.add_argument("--keep", action="store_true", help="keep the workers' logs and rows though nothing is broken")
+    parser.add_argument("--kills", type=int, help="so many runs of ten kills on a starved machine, and no storm")
     arguments = parser.parse_args()
     seed = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
+    if arguments.kills is not None:
+        return 0 if all([kills(seed + number, arguments.keep) for number in range(arguments.kills)]) else 1
     sinks = [arguments.sink] if arguments.sink else ["sqlite", "jsonl"]
     reports: list[Report] = []
     ends = time.monotonic() + 60 * arguments.minutes
