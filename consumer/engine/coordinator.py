@@ -88,7 +88,7 @@ class Coordinator:
             with suppress(Retryable, LeaseLost):
                 consumer.let_go()
 
-    def farewell(self) -> None:
+    def farewell(self) -> bool:
         """Refuse what is on its way still, such as an offer made to us while we left: nobody shall wait for a lease."""
         table = self._holdings.table
         try:
@@ -96,3 +96,5 @@ class Coordinator:
             table.write(self._balance.arrivals.refusals(rows))
         except Retryable as error:
             self._holdings.log.warning("farewell.failed", error=str(error))
+            return False
+        return True

@@ -25,6 +25,8 @@ REPORT_INTERVAL = 60.0
 READS_END = 2.0
 # How long before the deadline the shards give up to deliver, seconds: the leases are still to be handed over.
 HANDING_OVER = 2.0
+# How often the last look at the lease table is tried; the leases that it would release run out by themselves.
+FAREWELLS, FAREWELL_PAUSE = 3, 0.5
 # How long the end waits for a check that is under way, seconds: nothing has begun that would have to be put in order.
 CHECK_ENDS = 2.0
 # How often the main thread looks up without a reason, seconds.
@@ -191,7 +193,10 @@ class Life:
                 coordinator.let_go()
             time.sleep(0.01)
         self.drained = True
-        coordinator.farewell()
+        for _ in range(FAREWELLS):
+            if coordinator.farewell():
+                break
+            time.sleep(FAREWELL_PAUSE)
 
 
 class Report:

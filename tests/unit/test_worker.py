@@ -31,6 +31,7 @@ class FakeCoordinator:
     leases: int = 1
     reads_on: float = 0.0
     undelivered: Sequence[str] = ()
+    farewells_that_fail: int = 0
     journal: list[str] = field(default_factory=list)
     scheduler: Any = None
 
@@ -49,8 +50,9 @@ class FakeCoordinator:
         self.journal.append("let go")
         self.drained = True
 
-    def farewell(self) -> None:
+    def farewell(self) -> bool:
         self.journal.append("farewell")
+        return self.journal.count("farewell") > self.farewells_that_fail
 
 
 def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
@@ -110,6 +112,17 @@ def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
     coordinator = FakeCoordinator(caught_up, drained=False)
     assert run(made(coordinator, shutdown_timeout=0.05)) is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
+
+
+def test_a_last_look_that_fails_is_tried_again_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease on its way to us would be read by nobody until it has run out."""
+    monkeypatch.setattr(worker, "FAREWELL_PAUSE", 0.0)
+    coordinator = FakeCoordinator(caught_up, farewells_that_fail=1)
+    assert run(made(coordinator)) is Exit.DONE
+    assert coordinator.journal.count("farewell") == 2
+    away = FakeCoordinator(caught_up, farewells_that_fail=99)
+    assert run(made(away)) is Exit.DONE
+    assert away.journal.count("farewell") == worker.FAREWELLS
 
 
 def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
