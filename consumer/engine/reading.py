@@ -78,6 +78,7 @@ class Reading:
         self._asked_at = float("-inf")
         self._lock, self._under_way = threading.Lock(), False
         self._unknown = False  # the stream said lately that it does not know the shard
+        self.furthest = 0  # the last sequence number ever fetched here
         self.start_from(lease.start)
 
     def start_from(self, start: Position) -> None:
@@ -187,6 +188,7 @@ class Reading:
         if fresh:
             self.backlog.extend(fresh)
             self._fetched = fresh[-1].sequence
+            self.furthest = max(self.furthest, self._fetched)
             self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
 
     def _judge_tip(self, answer: Answer) -> None:

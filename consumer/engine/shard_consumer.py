@@ -14,13 +14,7 @@ from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
 from consumer.engine.trimming import TrimWatch
 from consumer.engine.trouble import Trouble
-from consumer.errors import (
-    ConfigurationError,
-    IteratorExpired,
-    LeaseLost,
-    OutputClosed,
-    Retryable,
-)
+from consumer.errors import ConfigurationError, IteratorExpired, LeaseLost, OutputClosed, Retryable
 from consumer.leases import Heir, Lease
 from consumer.pipeline.batching import Batch
 from consumer.records import SHARD_END, Record, Shard
@@ -30,7 +24,6 @@ from consumer.telemetry.metrics import LeaseEvent
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
 NOTE = "delivered again by the next owner"
-
 
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
 
@@ -53,7 +46,6 @@ class ShardConsumer:
         self._leaving = Leaving()
         self.trouble = Trouble(world, self._leaving, self.shard_id, self._log)
         self.undelivered = False
-        self._furthest = 0  # the last sequence number ever fetched here
         self._trimming = TrimWatch(tenure, world)
         world.metrics.held(self.shard_id)
         self._trimming.tell_expiry()
@@ -92,7 +84,7 @@ class ShardConsumer:
     def let_go(self) -> None:
         """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
 
-        What waits for its delivery is waited for as long as there is time.
+        A read is waited for as long as there is time while something waits behind it for its delivery.
 
         Raises:
             Retryable: not now; try again.
@@ -113,8 +105,7 @@ class ShardConsumer:
         """Do the next piece of work.
 
         Raises:
-            OutputClosed: nobody reads the rows any more; the run ends.
-            ConfigurationError: nothing could ever be read; the run ends.
+            OutputClosed, ConfigurationError: the run ends: nobody reads the rows, or nothing can be read.
         """
         try:
             delay: float | None = self._advance(now)
@@ -212,8 +203,6 @@ class ShardConsumer:
         finally:
             self._settle()  # a read that fails holds nothing; it would reserve more with each try
         self.trouble.has_read()
-        if reading.backlog:
-            self._furthest = max(self._furthest, reading.backlog[-1].sequence)
         if fetched is None:
             self._trimming.gone()
             return 0.0
@@ -262,7 +251,7 @@ class ShardConsumer:
     def _hand_on(self) -> None:
         heir, event = self._leaving.heir, self._leaving.event
         self.tenure.hand_on(heir)
-        self.undelivered = self._furthest > self.tenure.lease.checkpoint.sequence
+        self.undelivered = self._reading.furthest > self.tenure.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=heir.worker_id if heir else None)
         self._world.metrics.leased(event)
 
