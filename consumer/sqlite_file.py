@@ -145,7 +145,7 @@ class SqliteFile:
             if self._file.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "this is a directory: name a file")
             if self._used and identity_of(self._file) is None:
-                raise _Moved(_deleted(self._file))
+                raise _Moved(_deleted(self._file, self._file))
             if self._private and not self._used:
                 _make_private(self._file)
             before = identity_of(self._file)
@@ -175,7 +175,7 @@ class SqliteFile:
         for path, identity in self._seen.items():
             found = identity_of(path)
             if found is None:
-                raise _Moved(_deleted(path))
+                raise _Moved(_deleted(path, self._file))
             if found != identity:
                 raise _Moved(_replaced(path))
 
@@ -192,7 +192,9 @@ def _files(file: Path) -> list[Path]:
     return [file, *(Path(f"{real}{suffix}") for suffix in BESIDE[:2])]
 
 
-def _deleted(path: Path) -> str:
+def _deleted(path: Path, file: Path) -> str:
+    if path != file:
+        return f"{path}: deleted while in use, with what {file} itself does not hold yet: opening it anew to save that"
     return (
         f"{path}: deleted or moved while in use; nothing is written: put it back, or restart this worker to begin"
         " a new file"

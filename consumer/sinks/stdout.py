@@ -3,6 +3,7 @@
 What is written to a pipe is in the hands of its reader: what the reader has not consumed when it ends is lost.
 """
 
+import fcntl
 import os
 import stat
 import sys
@@ -32,7 +33,10 @@ def connect(url: PlaceUrl, options: Options, contents: Contents) -> "StdoutSink"
         raise ConfigurationError(f"{url.label} stdout: takes no path; to write files say jsonl:DIR")
     if sys.stdout is None:  # then descriptor 1 belongs to whatever is opened next
         raise ConfigurationError(f"{url.label} stdout: standard output is closed; name another --sink")
-    return StdoutSink(STDOUT)
+    try:
+        return StdoutSink(STDOUT)
+    except OSError as error:
+        raise ConfigurationError(f"{url.label} stdout: {reason_of(error)}") from None
 
 
 class StdoutSink:
@@ -47,6 +51,12 @@ class StdoutSink:
 
     def check(self) -> None:
         """Standard output is there; whether anybody reads it, the first write tells."""
+        try:
+            flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+        except OSError as error:
+            raise ConfigurationError(f"standard output: {reason_of(error)}") from None
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            raise ConfigurationError("standard output can only be read: redirect it, or name another place")
 
     def write(self, batch: Batch) -> int:
         lines = iter(batch)

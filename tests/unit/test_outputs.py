@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from consumer.errors import OutputClosed, SinkUnavailable
+from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
 from consumer.outputs import output_of
 from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
@@ -220,6 +220,13 @@ def test_a_regular_file_is_flushed_to_disk(file: Path, monkeypatch: pytest.Monke
     with file.open("ab") as output:
         StdoutSink(output.fileno()).write(batch(1))
         assert synced == [output.fileno()]
+
+
+def test_a_standard_output_that_can_only_be_read_is_an_operators_matter(pipe: Pipe) -> None:
+    """As `1<file` leaves it: no waiting will help."""
+    with pytest.raises(ConfigurationError, match="can only be read"):
+        StdoutSink(pipe.reading).check()
+    StdoutSink(pipe.writing).check()
 
 
 def test_the_memory_of_an_open_file_goes_with_its_sinks(file: Path) -> None:
