@@ -92,7 +92,12 @@ class SharedCredentials(Credentials):
     @property
     def due(self) -> bool:
         """Whether it is time to load them."""
-        return self._doubted or not self.valid or (self._renew_at is not None and self._renew_at <= self._clock())
+        return not self.valid or (self._renew_at is not None and self._renew_at <= self._clock())
+
+    @property
+    def doubted(self) -> bool:
+        """Whether the service refuses them."""
+        return self._doubted
 
     def doubt(self) -> None:
         """Have them loaded anew: the service refuses them, and others may have been given out."""
@@ -141,7 +146,7 @@ class SharedCredentials(Credentials):
 
     def _missing(self) -> ConsumerError:
         if self._held is not None and self._held.expires is not None:
-            why = self.trouble or f"still waiting for {self._source.asking}"
+            why = str(self.trouble or f"still waiting for {self._source.asking}").removeprefix("AWS credentials: ")
             return CredentialsUnavailable(f"AWS credentials expired at {self._held.expires:%F %T %Z}: {why}")
         if self.trouble is not None:
             return type(self.trouble)(str(self.trouble))
@@ -178,11 +183,10 @@ class Renewal:
 
     def step(self, now: float) -> float | None:
         mine = self._credentials
-        if not mine.due:
+        if not mine.due and not (mine.doubted and now >= self._doubt_from):
             return None if mine.fixed else min(LOOK_AGAIN, max(FIRST_TRIES, mine.seconds_left / 10))
-        if mine.valid and mine.seconds_left > AHEAD.total_seconds() and now < self._doubt_from:
-            return LOOK_AGAIN
-        self._doubt_from = now + MOST_DOUBTS
+        if mine.doubted:
+            self._doubt_from = now + MOST_DOUBTS
         mine.load()
         if mine.trouble is None:
             return self._worked(now)

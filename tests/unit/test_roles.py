@@ -1,0 +1,145 @@
+"""Roles of other accounts: assumed with the worker's own credentials, renewed, and each used for its own service."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from consumer import app
+from consumer.errors import ConfigurationError, ConsumerError
+from consumer.settings import Settings, load
+
+STREAM_ROLE = "arn:aws:iam::111122223333:role/reader"
+LEASES_ROLE = "arn:aws:iam::444455556666:role/leases"
+
+
+class Aws(ThreadingHTTPServer):
+    """Answers as STS and as nobody else; keeps which access key signed what."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.signed: list[tuple[str, str, str]] = []  # access key, service, role
+        self.refusal: str | None = None
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Aws
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        found = re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", self.headers["Authorization"])
+        assert found is not None
+        role = parse_qs(body).get("RoleArn", [""])[0] if found[2] == "sts" else ""
+        self.server.signed.append((found[1], found[2], role))
+        if found[2] != "sts" or self.server.refusal is not None:
+            code = self.server.refusal or "AccessDeniedException"
+            self._answer(403, error(code) if found[2] == "sts" else json.dumps({"__type": code}))
+        else:
+            self._answer(200, assumed(role))
+
+    def _answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def error(code: str) -> str:
+    return f"<ErrorResponse><Error><Code>{code}</Code><Message>not trusted</Message></Error></ErrorResponse>"
+
+
+def assumed(role: str) -> str:
+    key = "KEY-OF-" + role.rpartition("/")[2]
+    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    return (
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
+        f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>S</SecretAccessKey><SessionToken>T</SessionToken>"
+        f"<Expiration>{expires}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    server = Aws()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OWN")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def settings(aws: Aws, directory: Path, **roles: str) -> Settings:
+    flags = {"stream": "calls", "endpoint_url": aws.url, "region": "us-east-1", "leases": "dynamodb:leases", **roles}
+    return load({**flags, "dead_letters": f"jsonl:{directory}/letters"}, environ={})
+
+
+def asked(made: app.Parts) -> None:
+    """Call both services; neither of them allows it."""
+    for call in (made.stream.summary, made.leases.check):
+        with pytest.raises(ConsumerError, match="AccessDenied"):
+            call()
+    made.stream.close()
+    made.leases.close()
+
+
+def test_each_role_signs_for_its_own_service(aws: Aws, tmp_path: Path) -> None:
+    """The worker's own credentials sign for STS alone, and each role is assumed once."""
+    asked(app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=LEASES_ROLE)))
+    assert aws.signed == [
+        ("OWN", "sts", STREAM_ROLE),
+        ("KEY-OF-reader", "kinesis", ""),
+        ("OWN", "sts", LEASES_ROLE),
+        ("KEY-OF-leases", "dynamodb", ""),
+    ]
+
+
+def test_without_a_role_the_workers_own_credentials_sign(aws: Aws, tmp_path: Path) -> None:
+    """STS is not asked."""
+    asked(app.parts(settings(aws, tmp_path)))
+    assert aws.signed == [("OWN", "kinesis", ""), ("OWN", "dynamodb", "")]
+
+
+def test_one_role_for_both_is_assumed_once(aws: Aws, tmp_path: Path) -> None:
+    """They share its credentials."""
+    asked(app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=STREAM_ROLE)))
+    assert [service for _, service, _ in aws.signed] == ["sts", "kinesis", "dynamodb"]
+
+
+def test_a_role_that_may_not_be_assumed_is_told_as_sts_says_it(aws: Aws, tmp_path: Path) -> None:
+    """Kinesis is not blamed for it."""
+    aws.refusal = "AccessDenied"
+    made = app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE))
+    with pytest.raises(ConfigurationError, match="STS refuses AssumeRole: AccessDenied: not trusted"):
+        made.stream.summary()
+    made.stream.close()
+    made.leases.close()
+
+
+def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Path) -> None:
+    """A task for its own credentials, and one for each role."""
+    roles = {"stream_role_arn": STREAM_ROLE, "leases_role_arn": LEASES_ROLE}
+    worker = app.build(settings(aws, tmp_path, **roles))
+    assert len(worker.credentials) == 3
+    for task in worker.credentials:
+        task.step(0.0)
+    assert [role for _, _, role in aws.signed] == [STREAM_ROLE, LEASES_ROLE]
+    for close in worker.closes:
+        close()
