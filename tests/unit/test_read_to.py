@@ -64,11 +64,19 @@ def test_an_empty_answer_at_the_tip_tells_of_the_instant_before_it_was_asked_for
 
 
 @pytest.mark.parametrize("behind", [1.0, 3600.0])
-def test_an_empty_answer_before_the_tip_tells_nothing(behind: float) -> None:
+def test_an_empty_answer_before_the_tip_tells_of_what_lies_before_the_lag(behind: float) -> None:
     """Kinesis goes through stretches without records one answer at a time."""
     short, reading = read(answer(behind))
-    assert short is None
+    assert short == timedelta(seconds=behind)
     assert not reading.at_tip
+
+
+@pytest.mark.parametrize("behind", [60.0, 3600.0])
+def test_a_run_that_ends_when_it_has_caught_up_learns_nothing_from_an_empty_answer_before_the_tip(
+    behind: float,
+) -> None:
+    """However often it comes: the tip is not reached."""
+    assert read(*[answer(behind)] * 6, eager=True)[0] is None
 
 
 def test_it_never_goes_back() -> None:
