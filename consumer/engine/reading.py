@@ -149,7 +149,7 @@ class Reading:
                 self._end.check_stream(now)
             iterator, again = self._iterator, 0
             if iterator is None:
-                iterator = self._iterator = self._open()
+                iterator = self._iterator = self._open(now)
                 again = 0 if self._fetched is None else 1
             began = self._world.clock()
             asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
@@ -160,7 +160,7 @@ class Reading:
             with self._lock:
                 self._under_way = False
 
-    def _open(self) -> str:
+    def _open(self, now: float) -> str:
         """An iterator at the last fetched record. Where that is trimmed, and the stream refuses it, at the beginning.
 
         That loses nothing: what was fetched or delivered before is left out.
@@ -171,6 +171,7 @@ class Reading:
         except PositionUnknown:
             if after.rank is not Rank.SEQUENCE:
                 raise
+            self._end.check_stream(now)  # another stream of this name would refuse it too
             return self._world.stream.open(self._lease.shard_id, TRIM_HORIZON)
 
     def _fresh(self, records: Sequence[Record]) -> Sequence[Record]:

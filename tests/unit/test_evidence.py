@@ -9,9 +9,17 @@ import pytest
 from consumer.engine.portion import MOST_RECORDS, Portion
 from consumer.engine.reading import ARRIVAL_MARGIN, LEAST_INTERVAL, Reading
 from consumer.engine.shard_end import LOOK_AGAIN
-from consumer.errors import IncompleteResponse, IteratorExpired, ReadTimedOut, Retryable, ShardGone, StreamUnavailable
+from consumer.errors import (
+    IncompleteResponse,
+    IteratorExpired,
+    PositionUnknown,
+    ReadTimedOut,
+    Retryable,
+    ShardGone,
+    StreamUnavailable,
+)
 from consumer.leases import Lease
-from consumer.records import LATEST, Fetched, Record, Shard, StreamSummary
+from consumer.records import LATEST, Fetched, Position, Rank, Record, Shard, StreamSummary
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
 from tests.unit.worlds import NOON, surroundings
@@ -261,6 +269,25 @@ def test_a_shard_of_another_stream_does_not_end_ours(describe: Callable[[StreamS
     bench.run(60)
     assert not bench.reading.ended
     assert bench.stream.limits == [(20, False)]
+
+
+@pytest.mark.parametrize(("hours", "reads"), [(0, 1), (1, 0)], ids=["the same stream", "created again"])
+def test_a_position_that_is_refused_is_opened_at_the_beginning_of_the_same_stream_only(hours: int, reads: int) -> None:
+    """It was trimmed; in another stream of that name it means nothing."""
+    bench = Bench()
+    bench.put(b"x")
+    bench.stream.describe = lambda summary: replace(summary, created_at=summary.created_at + timedelta(hours=hours))
+    bench.reading.start_from(Position.of(5))
+    opened = bench.stream.open
+
+    def refuse(shard_id: str, position: Position) -> str:
+        if position.rank is Rank.SEQUENCE:
+            raise PositionUnknown
+        return opened(shard_id, position)
+
+    bench.stream.open = refuse  # type: ignore[method-assign]
+    bench.run(1)
+    assert len(bench.stream.limits) == reads
 
 
 def test_a_page_that_comes_again_and_again_is_opened_anew_behind_its_last_record() -> None:
