@@ -15,6 +15,7 @@ from consumer.aws.access import Access
 from consumer.aws.credentials import Renewal, SharedCredentials
 from consumer.doctor.examination import Examination
 from consumer.doctor.places import folder_of
+from consumer.doctor.values import about
 from consumer.engine.budget import Budget
 from consumer.engine.checks import ServerClock, look_at_checkpoints
 from consumer.engine.coordinator import Coordinator
@@ -35,14 +36,17 @@ from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, seal
 from consumer.pipeline.decoder_version import decoder_version
 from consumer.pipeline.decoding import Decoder
+from consumer.pipeline.spool import Letter
 from consumer.places import module_of, options_of, parse
 from consumer.records import LATEST, TRIM_HORIZON, Position, StreamSummary
+from consumer.records import DeadLetter as DeadLetterValue
 from consumer.settings import Settings
 from consumer.sinks import Contents, Sink
 from consumer.sinks.measured import MeasuredSink
 from consumer.streams import Stream
 from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
 from consumer.streams.measured import MeasuredStream
+from consumer.telemetry.dead_letter_log import DeadLetterLog
 from consumer.telemetry.metrics import Metrics
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
@@ -117,16 +121,26 @@ def outlets(settings: Settings) -> Outlets:
         ConfigurationError: one line that says what is wrong.
     """
     rows, dead_letters = _sinks(settings)
-    return _outlets(settings, rows, dead_letters, time.time, Metrics())
+    return _outlets(settings, rows, dead_letters, time.time, Metrics(), DeadLetterLog(structlog.get_logger(), boottime))
 
 
 def _outlets(
-    settings: Settings, rows: Sink, dead_letters: Sink, clock: Callable[[], float], metrics: Metrics
+    settings: Settings,
+    rows: Sink,
+    dead_letters: Sink,
+    clock: Callable[[], float],
+    metrics: Metrics,
+    told: DeadLetterLog,
 ) -> Outlets:
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     version = decoder_version(raw=settings.raw)
-    return Outlets(rows, dead_letters, limits, lambda letter: seal(letter, clock()), metrics, version)
+
+    def sealed(letter: DeadLetterValue) -> Letter:
+        told.note(letter)
+        return seal(letter, clock())
+
+    return Outlets(rows, dead_letters, limits, sealed, metrics, version, told.tell)
 
 
 def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChild:
@@ -160,9 +174,9 @@ def build(settings: Settings) -> Process:
     metrics = Metrics(clock=boottime)
     made = _measured(parts(settings), metrics)
     budget = Budget(settings.memory)
-    clock = ServerClock(made.stream.summary)
+    clock, told = ServerClock(made.stream.summary), DeadLetterLog(structlog.get_logger(), boottime)
     return Process(
-        coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, scheduler),
+        coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, told, scheduler),
         checks={
             **{found.asking: found.ready for found in made.credentials},
             "the stream": clock.start,
@@ -171,7 +185,7 @@ def build(settings: Settings) -> Process:
             "the sink": made.rows.check,
             "the dead letters": made.dead_letters.check,
         },
-        closes=[made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
+        closes=[told.tell, made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
         credentials=[Renewal(credentials, structlog.get_logger()) for credentials in made.credentials],
         probes=_probes(settings.http_address, metrics, budget),
@@ -205,15 +219,22 @@ def _probes(address: tuple[str, int] | None, metrics: Metrics, budget: Budget) -
 
 
 def _coordinator(
-    settings: Settings, made: Parts, metrics: Metrics, budget: Budget, clock: ServerClock, scheduler: ThreadScheduler
+    settings: Settings,
+    made: Parts,
+    metrics: Metrics,
+    budget: Budget,
+    clock: ServerClock,
+    told: DeadLetterLog,
+    scheduler: ThreadScheduler,
 ) -> Coordinator:
     retention = Retention(made.stream.summary, clock.summary.retention)
     scheduler.add(retention, Lane.COORDINATOR)
+    scheduler.add(told, Lane.COORDINATOR)
     me = Identity(settings.worker, uuid.uuid4().hex)
     log = structlog.get_logger().bind(worker=me.worker_id)
     world = Surroundings(
         stream=made.stream,
-        outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics),
+        outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics, told),
         budget=budget,
         pace=Pace(settings.poll_interval, eager=settings.until_caught_up),
         clock=boottime,
@@ -229,7 +250,7 @@ def _coordinator(
         most_leases=settings.max_leases,
         until=clock.summary.server_time if settings.until_caught_up else None,
     )
-    log.info("worker.started", stream=clock.summary.name, application=settings.name)
+    log.info("worker.started", stream=clock.summary.name, **about(settings))
     holdings = Holdings(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
     return Coordinator(holdings, scheduler)
 

@@ -16,7 +16,7 @@ import structlog
 
 from consumer.app import outlets
 from consumer.engine.outlets import Outlets
-from consumer.errors import LeaseStale, Retryable
+from consumer.errors import ConsumerError, LeaseStale, Retryable, where
 from consumer.leases import Pending
 from consumer.pipeline.batching import Buffer
 from consumer.pipeline.decoding import Decoder, Processed
@@ -55,7 +55,23 @@ class Invocation:
 
 
 def handler(event: Mapping[str, Any], context: Context) -> Failures:
-    """Deliver an event's records; whatever is unforeseen is raised, and Lambda repeats all of them."""
+    """Deliver an event's records; an unforeseen error is raised by its type and place, and Lambda repeats all of them.
+
+    Lambda logs what is raised, and freezes the process once there is an answer.
+    """
+    problem = ""
+    try:
+        return _deliver(event, context)
+    except ConsumerError:
+        raise
+    except Exception as error:  # its text may carry a value of an event
+        problem = f"{type(error).__name__} at {where(error)}"
+    finally:
+        logs.flush()
+    raise RuntimeError(problem)
+
+
+def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
     settings, out = _process()
     first = event["Records"][0]
     shard = Shard(first["eventID"].partition(":")[0])
@@ -70,6 +86,7 @@ def handler(event: Mapping[str, Any], context: Context) -> Failures:
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
+    out.tell()
     structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
     return {"batchItemFailures": []}
 

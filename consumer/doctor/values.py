@@ -1,5 +1,6 @@
 """The settings in force, and where each comes from; secrets masked."""
 
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,10 +8,18 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
+from consumer.pipeline.dead_letters import WORKER_VERSION
 from consumer.records import BatchLimits
 from consumer.settings import PREFIX, Settings, flag
 
-_SECRET = re.compile(r"(//[^/?#:@]*:)[^/?#@]*@|((?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(//[^/?#:@]*:)[^?#]*@|(//)[^/?#:@]+@|((?:passw|pwd|secret|token|key|credential|signature|auth)[^=&]*=)[^&]*",
+    re.IGNORECASE,
+)
+
+
+# The first line of the log names these in any case.
+_ALWAYS_SAID = ("stream", "application", "sink", "dead_letters", "leases")
 
 
 def lines(settings: Settings, sources: Mapping[str, str], limits: BatchLimits | None = None) -> Iterator[str]:
@@ -20,6 +29,24 @@ def lines(settings: Settings, sources: Mapping[str, str], limits: BatchLimits | 
         given = (value, _source(sources[name]) if name in sources else "default")
         shown, source = given if value not in (None, "") else found.get(name, ("", "default"))
         yield f"{flag(name)[2:]:22} {_masked(str(shown)):40} ({source})"
+
+
+def about(settings: Settings) -> dict[str, object]:
+    """Return what the first line of a worker's log says: what runs, and every setting that is not a default."""
+    chosen = {
+        flag(name)[2:]: _masked(str(value))
+        for name, value in settings.model_dump().items()
+        if value != Settings.model_fields[name].default and name not in _ALWAYS_SAID
+    }
+    return {
+        "application": settings.name,
+        "version": WORKER_VERSION,
+        "python": platform.python_version(),
+        "sink": _masked(settings.sink),
+        "dead_letters": _masked(settings.dead_letters),
+        "leases": _masked(settings.leases),
+        "settings": chosen,
+    }
 
 
 def _source(spelled: str) -> str:
@@ -58,4 +85,4 @@ def _botocore(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[
 
 
 def _masked(text: str) -> str:
-    return _SECRET.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}***@" if found[3] is None else f"{found[3]}***", text)

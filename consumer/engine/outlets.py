@@ -1,5 +1,6 @@
 """Where everything goes that a shard's records become: what every driver of the pipeline needs, whoever says when."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumer.engine.delivery import Delivery, Fence
@@ -20,6 +21,7 @@ class Outlets:
     seal: Seal
     metrics: Metrics
     version: str = ""
+    tell: Callable[[], None] = lambda: None  # what the log was not told yet of dead letters
 
     def check(self) -> None:
         """Find out whether both sinks can be written to; raises what `Sink.check` raises."""

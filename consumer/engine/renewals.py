@@ -39,6 +39,7 @@ class Renewals:
             self._holdings.world.outages.failed("renewal.failed", "renewals", failure, leases=leases)
             return self._backoff.next()
         self._holdings.world.outages.worked("renewals")
+        self._holdings.log.debug("leases.renewed", leases=len(begun))
         self._backoff.reset()
         took = self._holdings.world.clock() - sent
         return max(0.0, self._holdings.fleet.renewal_interval - took) if all(settled) else 0.01

@@ -173,10 +173,11 @@ class ShardConsumer:
         return self.tenure.lease.pending is not None and self._batch is None and exhausted and not self._complete()
 
     def _deliver(self) -> None:
-        self._batch = self._batch or self._delivery.resume(self._buffer.batch())
+        self._batch = batch = self._batch or self._delivery.resume(self._buffer.batch())
         self._trimming.delivers(self._batch)
         self._delivery.deliver(self._batch)
-        self._reading.start, self._batch = self._batch.end, None
+        self._log.debug("batch.delivered", position=str(batch.end), records=batch.tally.fetched)
+        self._reading.start, self._batch = batch.end, None
         self.trouble.has_delivered()
         self._world.metrics.progressed(self.shard_id)
         self._buffer.close()
@@ -206,6 +207,8 @@ class ShardConsumer:
         if fetched is None:
             self._trimming.gone()
             return 0.0
+        behind = fetched.millis_behind
+        self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
         self._trimming.answered(fetched, reading.read_to)
         self.tenure.throughput.add(fetched.size)
         if fetched.millis_behind is not None:
@@ -217,6 +220,7 @@ class ShardConsumer:
     def _decode(self, now: float) -> None:
         """Decode fetched records until the batch is full."""
         self._intake.take(self._buffer, self._undecoded(), now, self._reading.start)
+        self._log.debug("shard.decoded", buffered=self._buffer.size, backlog=len(self._reading.backlog))
         self._settle()
 
     def _undecoded(self) -> Iterator[tuple[Record, Processed]]:

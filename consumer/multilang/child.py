@@ -62,6 +62,7 @@ class ShardChild:
         except ProtocolError as error:
             self._log.error("daemon.refused", error=str(error))
             return Exit.UNEXPECTED
+        self._outlets.tell()
         self._log.info("child.ended", undelivered=not self._buffer.empty, **self._outlets.metrics.summary())
         return Exit.DONE if self._buffer.empty else Exit.NOT_DRAINED
 
