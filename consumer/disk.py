@@ -64,7 +64,8 @@ def try_block(folder: Path) -> None:
     path = folder / f".probe.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(descriptor, bytes(PROBE))
+        if os.write(descriptor, os.urandom(PROBE)) < PROBE:  # of zeros some file systems store nothing
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -24,7 +24,7 @@ from consumer.sinks.unfinished import SUFFIX, Leftovers, created
 
 SCHEMES = ("jsonl",)
 ROWS, DEAD_LETTERS = ".jsonl", ".dead-letters"
-OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # what releases before 1.0 called them
+OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # their name in earlier releases
 LINES_A_WRITE = 200  # a file's own buffer of 8 KiB would make it a system call every five lines
 
 

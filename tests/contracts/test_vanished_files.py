@@ -106,6 +106,31 @@ def test_a_replaced_file_is_said_and_then_written(sink: Sink, file: Path, tmp_pa
     assert rows(tmp_path / "old.db") == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"no database " * 100, "not a database"), (None, "table things has other columns")]
+)
+def test_a_file_of_somebody_elses_in_the_place_of_ours_is_left_alone(
+    sink: Sink, file: Path, tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    """While running it is no reason to end: the file may be put back."""
+    move(file, tmp_path / "old.db")
+    if content is not None:
+        file.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("CREATE TABLE things (a, b, c)")
+    with pytest.raises(SinkUnavailable, match="replaced"):
+        sink.write(chunk([3]))
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=says):
+            sink.write(chunk([3]))
+    file.unlink()
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.execute("VACUUM INTO ?", [str(file)])
+    sink.write(chunk([3]))
+    assert rows(file) == [1, 2, 3]
+
+
 def test_a_deleted_write_ahead_log_counts_and_its_rows_are_saved(sink: Sink, file: Path) -> None:
     """They are still in the file that SQLite has open: closing copies them into the database."""
     Path(f"{file}-wal").unlink()
