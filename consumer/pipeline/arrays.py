@@ -5,11 +5,15 @@ the parser decides what is JSON; in here it is only found where elements end.
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from consumer.pipeline.oddities import Oddities
-from consumer.pipeline.parsing import BOM, STRING, TooLarge, parse, too_large
+from consumer.pipeline.parsing import BOM, STRING, TooLarge, check_json, parse, too_large, with_harmless_surrogates
 from consumer.pipeline.refusal import Refused
 from consumer.records import Reason
 
@@ -27,8 +31,7 @@ def _inside(depth: int) -> bytes:
 
 _ELEMENT = rb"(?:[^][{}\",]++|%b|[{[]%b[]}])*+" % (STRING, _inside(_DEPTH))
 _ELEMENTS = re.compile(rb"(?:%b,)++" % _ELEMENT, re.DOTALL)
-_ONE_ELEMENT = re.compile(_ELEMENT, re.DOTALL)
-_NEXT_DELIMITER = re.compile(rb"(?:[^][{}\",]++|%b)*+([][{},])" % STRING, re.DOTALL)
+_TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")  # how msgspec says where a value ended
 
 
 def events(data: bytes, odd: Oddities) -> Iterable[Any]:
@@ -49,21 +52,23 @@ def events(data: bytes, odd: Oddities) -> Iterable[Any]:
     if not isinstance(document, list):
         return [document]
     if not document:
-        raise _empty()
+        raise _no_events()
     return document
 
 
 def _elements(data: bytes, start: int, odd: Oddities) -> Iterator[Any]:
     """Parse all pieces, and then each again when its elements are wanted."""
-    lengths = [len(_parsed(piece, odd)) for piece in _pieces(data, start)]
-    if lengths == [0]:
-        raise _empty()
-    if 0 in lengths:
-        raise Refused(Reason.NOT_JSON, "it does not parse")  # nothing between two commas
-    return (element for piece in _pieces(data, start) for element in _parsed(piece, Oddities()))
+    cuts, empty = array("L", [start]), 0
+    for stop in _cuts(data, start):
+        empty += not _parsed(data, cuts[-1], stop, odd)
+        cuts.append(stop + 1)
+    if empty:
+        raise _no_events() if len(cuts) == 2 else _malformed()  # nothing at all, or nothing between two commas
+    return (element for start, after in pairwise(cuts) for element in _parsed(data, start, after - 1, Oddities()))
 
 
-def _parsed(piece: bytes, odd: Oddities) -> list[Any]:
+def _parsed(data: bytes, start: int, stop: int, odd: Oddities) -> list[Any]:
+    piece = b"".join((b"[", memoryview(data)[start:stop], b"]"))
     try:
         parsed: list[Any] = parse(piece, odd)
         return parsed
@@ -71,31 +76,37 @@ def _parsed(piece: bytes, odd: Oddities) -> list[Any]:
         return [too_large(piece[1:-1])]
 
 
-def _pieces(data: bytes, start: int) -> Iterator[bytes]:
-    """Cut the array at commas between its elements and yield each piece in brackets."""
-    view, end = memoryview(data), len(data.rstrip(_SPACE)) - 1
-    if end < start or data[end : end + 1] != b"]":
-        raise Refused(Reason.NOT_JSON, "it does not parse")
+def _cuts(data: bytes, start: int) -> Iterator[int]:
+    """Yield where the array is cut, at commas between its elements, and where it ends."""
+    end = len(data.rstrip(_SPACE)) - 1
+    if end < start or data[end] != ord("]"):
+        raise _malformed()
+    harmless = memoryview(with_harmless_surrogates(data))
     while start <= end:
-        several = _ELEMENTS.match(data, start, min(start + PIECE, end))
-        stop = several.end() - 1 if several else _end_of_element(data, start, end)
-        yield b"".join((b"[", view[start:stop], b"]"))
+        found = _ELEMENTS.match(data, start, min(start + PIECE, end))
+        stop = found.end() - 1 if found else start + _length_of_value(harmless[start:end])
+        yield stop
         start = stop + 1
 
 
-def _end_of_element(data: bytes, start: int, end: int) -> int:
-    """Return where one element ends that is long, deep, the last, or none at all."""
-    found = _ONE_ELEMENT.match(data, start, end)
-    if found and (found.end() == end or data[found.end()] == ord(",")):
-        return found.end()
-    depth, position = 0, start
-    while found := _NEXT_DELIMITER.match(data, position, end):
-        if found[1] == b"," and depth == 0:
-            return found.start(1)
-        depth += (found[1] in b"[{") - (found[1] in b"]}")
-        position = found.end()
-    return end
+def _length_of_value(text: memoryview) -> int:
+    """Return how long the first JSON value in a text is, with what follows up to a comma.
+
+    That is for an element that is long, deep, or the last. If there is none, or more than a comma follows, all of the
+    text is one piece, and the parser says what is wrong with it.
+    """
+    try:
+        check_json(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if found := _TRAILING.search(str(error)):
+            length = int(found[1]) - 1
+            return length if text[length] == ord(",") else len(text)
+    return len(text)
 
 
-def _empty() -> Refused:
+def _no_events() -> Refused:
     return Refused(Reason.NOT_CLOUDEVENT, "an empty array")
+
+
+def _malformed() -> Refused:
+    return Refused(Reason.NOT_JSON, "it does not parse")

@@ -18,6 +18,7 @@ from schemas.call_request import Oddity
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
 LONGEST_HEADER = 256  # characters of a content type that are looked at, and kept
+LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio takes 64 KB
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 # Python knows more codecs than there are charsets: some are no text, some take quadratic time.
@@ -114,10 +115,12 @@ def _read_json(text: str, content: Content, odd: Oddities) -> Body:
 
 def _read_xml(text: str, content: Content, odd: Oddities) -> Body:
     try:
-        return Body(text, "twiml", {}, twiml_verbs(text))
+        if len(text) <= LONGEST_XML:
+            return Body(text, "twiml", {}, twiml_verbs(text))
     except OtherXml:
-        pass
+        return Body(text, "text")
     except expat.ExpatError:
-        if content.xml:
-            odd.note(Oddity.XML)
+        pass
+    if content.xml:
+        odd.note(Oddity.XML)
     return Body(text, "text")

@@ -66,10 +66,11 @@ class Decoder:
         last = Position.of(record.sequence, count - 1)
         if after.rank is Rank.SEQUENCE and record.sequence <= after.sequence:
             user_records = [] if last <= after else islice(user_records, after.sub_sequence + 1, None)
-        if count > 1:
-            outcomes: Iterable[Outcome] = self._decode_all(user_records, record.data)
+        if count == 1 and user_records:
+            [only] = user_records
+            outcomes = self.decode(only)
         else:
-            outcomes = [outcome for one in user_records for outcome in self.decode(one)]
+            outcomes = self._decode_all(user_records, record.data)
         return Processed(outcomes, count, outside, last)
 
     def decode(self, user_record: UserRecord) -> Iterable[Outcome]:

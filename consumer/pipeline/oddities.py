@@ -10,4 +10,6 @@ class Oddities(list[Oddity]):
 
     def note(self, *oddities: Oddity) -> None:
         """Add what is not there yet."""
-        self.extend(oddity for oddity in dict.fromkeys(oddities) if oddity not in self)
+        for oddity in oddities:
+            if oddity not in self:
+                self.append(oddity)

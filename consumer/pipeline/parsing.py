@@ -38,7 +38,7 @@ class _Typed(msgspec.Struct):
 
 
 _decode_type = msgspec.json.Decoder(_Typed).decode
-_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class TooLarge(Refused):
@@ -99,7 +99,7 @@ def too_large(data: bytes) -> Refused:
     try:
         if not data.isascii():
             data.decode()  # what is skipped is not held against UTF-8
-        return _judged(_with_harmless_surrogates(data.removeprefix(BOM)))
+        return _judged(with_harmless_surrogates(data.removeprefix(BOM)))
     except RecursionError:
         return _too_deep()
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def too_large(data: bytes) -> Refused:
 
 def _judged(data: bytes) -> TooLarge:
     if not data.lstrip().startswith(b"{"):
-        _check_json(data)
+        check_json(data)
         return TooLarge(Reason.NOT_CLOUDEVENT, "it is no JSON object")
     event_type = bytes(_decode_type(data).type)
     known = _decode(event_type) if event_type.startswith(b'"') and len(event_type) <= LONGEST_TYPE else ""
@@ -118,8 +118,8 @@ def _judged(data: bytes) -> TooLarge:
     return TooLarge(reason, f"it holds {MOST_VALUES} values or more", known)
 
 
-def _with_harmless_surrogates(data: bytes) -> bytes:
-    """Return the same structure with no escaped surrogate, which msgspec refuses alone."""
+def with_harmless_surrogates(data: bytes) -> bytes:
+    """Return the same structure, as long, with no escaped surrogate, which msgspec refuses alone."""
     return data.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0")
 
 

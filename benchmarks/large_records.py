@@ -1,0 +1,105 @@
+"""`python -m benchmarks.large_records [--raw] [WORD…]`: what a record of 10 MiB costs, by its shape.
+
+Prints the MiB that it adds at its peak and the CPU seconds that it takes, each in a process of its own, from the bytes
+of the record to rows and dead letters in files; only shapes whose names hold one of the words.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.shapes import SHAPES, SMALLEST, event, member
+from consumer.app import outlets
+from consumer.engine.outlets import Outlets
+from consumer.leases import Pending
+from consumer.pipeline.decoding import Decoder
+from consumer.records import TRIM_HORIZON, Position, Record, Shard
+from consumer.settings import load
+
+HALF = (0, 2**127 - 1)  # a shard of two, so that each user record's place among the hashes is looked at
+
+
+class Cost(NamedTuple):
+    """What became of one record, and what that took: MiB at the peak, and CPU seconds."""
+
+    rows: int
+    letters: int
+    skipped: int
+    added: float
+    seconds: float
+
+
+class Alone:
+    """The fence of a shard that nobody else reads."""
+
+    pending = None
+
+    def still_mine(self) -> None:
+        """It is."""
+
+    def prepare(self, pending: Pending) -> None:
+        """Nothing goes on after this process."""
+
+    def checkpoint(self, position: Position) -> None:
+        """Nor does this."""
+
+
+def measure(data: bytes, *flags: str) -> Cost:
+    """Return what a record costs a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "record").write_bytes(data)
+        command = [sys.executable, "-m", "benchmarks.large_records", "--child", folder, *flags]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return Cost(*json.loads(done.stdout))
+
+
+def child(folder: Path, raw: bool, sink: str) -> Cost:
+    """Deliver the record in a folder, after a few small ones."""
+    places = {"sink": f"{sink}:{folder}/rows", "dead_letters": f"{sink}:{folder}/letters"}
+    out = outlets(load({**places, "raw": raw}))
+    out.check()
+    for number, small in enumerate((SMALLEST, member(b"[1e999]"), b"", event(response={"responseCode": []}))):
+        _deliver(out, number, small, raw)  # imports, and what is made at the first use
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    before, began, counts = _memory("VmRSS"), time.process_time(), out.metrics.snapshot()
+    _deliver(out, 9, (folder / "record").read_bytes(), raw)
+    added, seconds, after = _memory("VmHWM") - before, time.process_time() - began, out.metrics.snapshot()
+    rows = after.rows_written + after.repeated - counts.rows_written - counts.repeated
+    letters = after.dead_letters.total() - counts.dead_letters.total()
+    return Cost(rows, letters, after.skipped.total() - counts.skipped.total(), added, seconds)
+
+
+def _deliver(out: Outlets, number: int, data: bytes, raw: bool) -> None:
+    decoder, record = Decoder("stream", Shard("shard", hash_range=HALF), raw), Record(number, "key", 0.0, data)
+    buffer = out.buffer("shard")
+    out.intake().take(buffer, [(record, decoder(record, TRIM_HORIZON))], 0.0)
+    out.delivery(Alone()).deliver(buffer.batch())
+    buffer.close()
+
+
+def _memory(which: str) -> float:
+    """Return MiB in memory now (VmRSS), or at the peak since it was last forgotten (VmHWM). Linux only."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which)]
+    return int(line.split()[1]) / 1024
+
+
+def main(*arguments: str) -> None:
+    """Print a line for each shape, or be the process that is measured."""
+    words = [word for word in arguments if not word.startswith("-")]
+    flags = [word for word in arguments if word.startswith("-")]
+    if "--child" in flags:
+        print(json.dumps(child(Path(words[0]), "--raw" in flags, "jsonl" if "--jsonl" in flags else "sqlite")))
+        return
+    print(f"{'':<42} {'MiB':>6} {'s':>6} {'rows':>8} {'letters':>8} {'skipped':>8}")
+    for name, made in SHAPES.items():
+        if any(word in name for word in words or [""]):
+            cost = measure(made(), *flags)
+            print(f"{name:<42} {cost.added:6.0f} {cost.seconds:6.2f} {cost.rows:8} {cost.letters:8} {cost.skipped:8}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
