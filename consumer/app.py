@@ -48,6 +48,7 @@ from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_cli
 from consumer.streams.measured import MeasuredStream
 from consumer.telemetry.dead_letter_log import DeadLetterLog
 from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.outages import Outages
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
 
@@ -174,9 +175,10 @@ def build(settings: Settings) -> Process:
     metrics = Metrics(clock=boottime)
     made = _measured(parts(settings), metrics)
     budget = Budget(settings.memory)
+    outages = Outages(structlog.get_logger(), boottime)
     clock, told = ServerClock(made.stream.summary), DeadLetterLog(structlog.get_logger(), boottime)
     return Process(
-        coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, told, scheduler),
+        coordinator=lambda scheduler: _coordinator(settings, made, metrics, budget, clock, told, outages, scheduler),
         checks={
             **{found.asking: found.ready for found in made.credentials},
             "the stream": clock.start,
@@ -187,7 +189,7 @@ def build(settings: Settings) -> Process:
         },
         closes=[told.tell, made.rows.close, made.dead_letters.close, made.leases.close, made.stream.close],
         metrics=metrics,
-        credentials=[Renewal(credentials, structlog.get_logger()) for credentials in made.credentials],
+        credentials=[Renewal(credentials, outages) for credentials in made.credentials],
         probes=_probes(settings.http_address, metrics, budget),
         threads=settings.threads,
         shutdown_timeout=settings.shutdown_timeout,
@@ -225,6 +227,7 @@ def _coordinator(
     budget: Budget,
     clock: ServerClock,
     told: DeadLetterLog,
+    outages: Outages,
     scheduler: ThreadScheduler,
 ) -> Coordinator:
     retention = Retention(made.stream.summary, clock.summary.retention)
@@ -243,6 +246,7 @@ def _coordinator(
         rng=random.Random(),
         log=log,
         retention=retention,
+        shared_outages=outages,
     )
     fleet = Fleet(
         me,

@@ -7,9 +7,9 @@ until they have really expired, and is then the reason that each request gives.
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError
@@ -171,12 +171,20 @@ class SharedCredentials(Credentials):
         return self.get_frozen_credentials().account_id
 
 
+class Outages(Protocol):
+    """Who tells failures that repeat: `telemetry.outages`."""
+
+    def failed(self, event: str, who: Hashable, error: Exception, /, *, good_for: float | None) -> None: ...
+
+    def worked(self, who: Hashable, /) -> None: ...
+
+
 class Renewal:
     """The task that loads credentials ahead of need, on a lane where it may hang."""
 
-    def __init__(self, credentials: SharedCredentials, log: Any) -> None:
-        self._credentials, self._log = credentials, log
-        self._failures, self._failing_since = 0, 0.0
+    def __init__(self, credentials: SharedCredentials, outages: Outages) -> None:
+        self._credentials, self._outages = credentials, outages
+        self._failures = 0
         self._held_before = False  # the first credentials are the check's to speak of
         self._doubt_from = float("-inf")
         credentials.renewed_apart = True
@@ -193,19 +201,17 @@ class Renewal:
         return self._failed(mine.trouble, now)
 
     def _worked(self, now: float) -> float:
-        if self._failures and self._held_before:
-            self._log.info("credentials.renewed", after=round(now - self._failing_since, 1))
+        self._outages.worked(self)
         self._failures, self._held_before = 0, True
         return FIRST_TRIES
 
     def _failed(self, trouble: ConsumerError, now: float) -> float:
         """Try again: often at the start and when the end is near, seldom while there is time."""
-        self._failing_since = now if not self._failures else self._failing_since
         self._failures += 1
         left = max(0.0, self._credentials.seconds_left)
-        if self._held_before and self._failures & (self._failures - 1) == 0:  # the first, second, fourth, eighth …
+        if self._held_before:
             good_for = None if left == float("inf") else round(left)
-            self._log.warning("credentials.not_renewed", error=str(trouble), tries=self._failures, good_for=good_for)
+            self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
         wait = min(LAST_TRIES, left / 10 if left else LOOK_AGAIN, FIRST_TRIES * 2**self._failures)
         return float(max(FIRST_TRIES, wait * random.uniform(0.5, 1.0)))
 

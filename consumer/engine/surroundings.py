@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,9 +47,10 @@ class Surroundings:
     retention: Callable[[], float] = lambda: 86_400.0  # seconds for which the stream keeps records
 
     outages: Outages = field(init=False)
+    shared_outages: InitVar[Outages | None] = None  # of the process, where others tell failures, too
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "outages", Outages(self.log, self.clock))
+    def __post_init__(self, shared_outages: Outages | None) -> None:
+        object.__setattr__(self, "outages", shared_outages or Outages(self.log, self.clock))
 
     def horizon(self) -> datetime:
         """Return the instant at which the retention begins: the stream trims what arrived before."""

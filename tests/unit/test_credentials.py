@@ -18,6 +18,7 @@ from consumer.aws.access import Access
 from consumer.aws.credentials import Renewal, SharedCredentials
 from consumer.aws.providers import Chain, Loaded
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+from consumer.telemetry.outages import Outages
 
 SECRET = "s.HUSH12345"
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -43,6 +44,9 @@ class Giver:
     def clock(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        return (self.now - START).total_seconds()
+
 
 class Running:
     """Credentials whose renewal is stepped by a test in the giver's time."""
@@ -50,7 +54,7 @@ class Running:
     def __init__(self, giver: Giver) -> None:
         self.giver, self.log = giver, CapturingLogger()
         self.credentials = SharedCredentials(giver, giver.clock)
-        self.renewal = Renewal(self.credentials, self.log)
+        self.renewal = Renewal(self.credentials, Outages(self.log, giver.seconds))
         self._due = 0.0
 
     def run(self, seconds: float) -> None:
@@ -108,11 +112,11 @@ def test_while_their_source_fails_what_is_valid_is_signed_with(error: Exception)
     running.giver.error = None
     running.run(60)
     assert running.key.startswith("A")
-    assert running.events[-1] == "credentials.renewed"
+    assert running.events[-1] == "credentials.resumed"
 
 
 def test_failures_are_logged_seldom_and_with_a_reason() -> None:
-    """The first, the second, the fourth …; then one line says that it works again."""
+    """At growing intervals; then one line says that it works again."""
     running = Running(Giver())
     running.run(1)
     running.giver.error = CredentialsUnavailable("hangs")
@@ -120,18 +124,17 @@ def test_failures_are_logged_seldom_and_with_a_reason() -> None:
     running.giver.error = None
     running.run(120)
     warnings = [call for call in running.log.calls if call.args[0] == "credentials.not_renewed"]
-    assert [call.kwargs["tries"] for call in warnings] == [2**power for power in range(len(warnings))]
     assert 3 <= len(warnings) <= 6
     assert warnings[0].kwargs["error"] == "AWS credentials: hangs"
     assert warnings[0].kwargs["good_for"] == pytest.approx(900, abs=15)
-    assert running.events.count("credentials.renewed") == 1
+    assert running.events.count("credentials.resumed") == 1
 
 
 def test_a_source_that_hangs_holds_up_nobody() -> None:
     """Its thread is its own: others go on with what is valid."""
     giver = Giver()
     credentials = SharedCredentials(giver, giver.clock)
-    renewal = Renewal(credentials, CapturingLogger())
+    renewal = Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
     renewal.step(0.0)
     giver.now += timedelta(seconds=3000)
     hung, reached = threading.Event(), threading.Event()
@@ -156,7 +159,7 @@ def test_a_source_that_hangs_holds_up_nobody() -> None:
 def test_the_first_ones_are_waited_for_with_the_name_of_who_gives_them_out() -> None:
     """Nothing is signed without."""
     credentials = SharedCredentials(Giver())
-    Renewal(credentials, CapturingLogger())
+    Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
     with pytest.raises(CredentialsUnavailable, match="still waiting for the giver"):
         credentials.get_frozen_credentials()
 
@@ -188,7 +191,7 @@ def test_those_of_the_environment_need_no_task() -> None:
     """They cannot change."""
     giver = Giver(lifetime=None)
     giver.fixed = True
-    renewal = Renewal(SharedCredentials(giver), CapturingLogger())
+    renewal = Renewal(SharedCredentials(giver), Outages(CapturingLogger(), lambda: 0.0))
     assert renewal.step(0.0) is not None
     assert renewal.step(1.0) is None
 
