@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from consumer.doctor.questions import Finding, Level, Question, failed, ok, warning
-from consumer.engine.trimming import unread
+from consumer.engine.trimming import Span, unread
 from consumer.errors import ConsumerError, PositionUnknown, Throttled
 from consumer.leases import Lease
 from consumer.records import TRIM_HORIZON, Fetched, Position, Rank, Shard, StreamSummary
@@ -16,6 +16,8 @@ MOST_SHARDS = 20
 # One read a second, a fifth of what AWS lets all readers of a shard do. A single refusal is no trouble for a worker.
 TRIES, BETWEEN_TRIES = 3, 1.0
 MOST_SKEW = 60.0  # seconds; AWS refuses requests that are five minutes off, and leases of others look dead before
+TELL_FOR = timedelta(days=7)  # how long a loss is told of after it was found out
+TRIMMED = "a worker found it trimmed unread; it may still be in an archive, or at the producer's"
 NEARLY = 0.2  # of the retention: when unread records are to be trimmed so soon, somebody should know
 REMEDIES = {
     "KMSAccessDeniedException": "allow kms:Decrypt on the stream's key, in the key's policy too",
@@ -113,9 +115,15 @@ class ShardExam:
         return f"read by {owner}" if owner is not None else "owned by nobody"
 
     def _unread(self, what: str, fetched: Fetched) -> Iterator[Finding]:
-        """Tell what was trimmed unread, and what will be soon."""
+        """Tell what was trimmed unread, lately or since it was read last, and what will be soon."""
         if self._row is None:
             return
+        told_until = timedelta(seconds=self._summary.retention) + TELL_FOR
+        if self._row.lost_to is not None and self._summary.server_time - self._row.lost_to < told_until:
+            start = f"from {self._row.lost_from:%F %T} " if self._row.lost_from is not None else ""
+            span = Span(self._row.lost_from, self._row.lost_to)
+            length = f" ({_span(span.seconds)})" if span.start is not None else ""
+            yield warning(what, f"what arrived {start}to {span.end:%F %T} UTC{length} may be lost: {TRIMMED}")
         horizon = self._summary.server_time - timedelta(seconds=self._summary.retention)
         lost = unread(self._row, horizon)
         at = self._row.checkpoint

@@ -13,7 +13,7 @@ from consumer.engine.scheduler import Clock
 from consumer.engine.throughput import Throughput
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
 from consumer.leases import Change, Heir, Lease, LeaseTable, Pending, Worker, Written
-from consumer.leases.lease import checkpointed, departing, handed_on, later, prepared, renewed
+from consumer.leases.lease import checkpointed, departing, handed_on, later, prepared, renewed, trimmed_unread
 from consumer.records import Position
 
 # How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
@@ -37,6 +37,7 @@ class Tenure:
         self.read_to: datetime | None = lease.read_to
         self._arrived: datetime | None = None
         self._doubt_until = float("-inf")
+        self._trimmed: tuple[datetime | None, datetime] | None = None
         self._leaving = False
         self._promised: str | None = None
         self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
@@ -98,6 +99,10 @@ class Tenure:
         """What the row may say of `read_to`."""
         return self.read_to if self._clock() >= self._doubt_until else None
 
+    def trimmed(self, start: datetime | None, end: datetime) -> None:
+        """Let each write from now on say what may have been trimmed unread, so that `doctor` can tell it later."""
+        self._trimmed = (start, end)
+
     def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
         """Everything up to `position` is delivered. May be called again after a failure."""
         read_to = later(self._sure, self._arrived)
@@ -106,7 +111,7 @@ class Tenure:
 
     def hand_on(self, heir: Heir | None) -> None:
         """Hand the lease to `heir`, or release it; the tenure is over."""
-        self._write(lambda lease: handed_on(lease, self._worker, heir, self._sure))
+        self._write(lambda lease: self._with_loss(handed_on(lease, self._worker, heir, self._sure)))
         self._lost = True
 
     def begin_renewal(self) -> Change | None:
@@ -126,7 +131,11 @@ class Tenure:
             self._writing.release()
 
     def _told(self, after: Lease) -> Lease:
+        after = self._with_loss(after)
         return departing(after, self._promised) if self._leaving and not after.ended else after
+
+    def _with_loss(self, after: Lease) -> Lease:
+        return after if self._trimmed is None else trimmed_unread(after, *self._trimmed)
 
     def _write(self, step: Callable[[Lease], Lease]) -> None:
         self.still_mine()

@@ -136,6 +136,7 @@ class TrimWatch:
 
     def _tell(self, span: Span) -> None:
         self._world.metrics.trimmed(span.seconds)
+        self._tenure.trimmed(span.start, span.end)
         self._log.error(
             "shard.trimmed",
             note="what arrived in this time and was not read may be lost: it is older than the retention",

@@ -72,6 +72,8 @@ def lease_of(item: Item) -> Lease:
         throughput=float(_value(item, "throughputKBps", "N")) if "throughputKBps" in item else None,
         wanted_by=_string(item, "cc_wantedBy") if "cc_wantedBy" in item else None,
         draining="cc_draining" in item,
+        lost_from=_instant(item, "cc_lostFrom"),
+        lost_to=_instant(item, "cc_lostTo"),
     )
 
 
@@ -243,5 +245,7 @@ _WRITERS: dict[str, Callable[[Any], Written]] = {
     "throughput": _as("throughputKBps", _kilobytes),
     "wanted_by": _as("cc_wantedBy", _text),
     "draining": _as("cc_draining", _flag),
+    "lost_from": _as("cc_lostFrom", _time),
+    "lost_to": _as("cc_lostTo", _time),
 }
 FIELDS = tuple(_WRITERS)

@@ -3,7 +3,7 @@
 The lease row *is* the checkpoint row: one row, one condition, nothing to disagree with. Each step returns the row as it
 should stand next, always with the counter one higher; `LeaseTable.write` makes it so only if the row still stands as it
 was seen. Fields carry KCL's names where KCL has them; `token`, `started_at`, `stream_created_at`, `wanted_by`,
-`draining` and `read_to` are ours alone, and a KCL leaves them as they are.
+`draining`, `read_to`, `lost_from` and `lost_to` are ours alone, and a KCL leaves them as they are.
 """
 
 from dataclasses import dataclass, replace
@@ -66,6 +66,7 @@ class Lease:
 
     `read_to`: all that arrived before is delivered. `throughput` is in KB/s, smoothed. `checkpoint_owner` is set by the
     leader of a KCL 3.x fleet while it moves a lease: the old owner, who may still checkpoint; `owner` is the new one.
+    `lost_from`, `lost_to`: what arrived between may have been trimmed unread, the last time that this happened.
     """
 
     shard_id: str
@@ -85,6 +86,8 @@ class Lease:
     throughput: float | None = None
     wanted_by: str | None = None
     draining: bool = False
+    lost_from: datetime | None = None
+    lost_to: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -165,6 +168,11 @@ def renewed(lease: Lease, worker: Worker, read_to: datetime | None, throughput: 
 def departing(lease: Lease, heir: str | None) -> Lease:
     """The row of an owner that is about to leave: nobody offers it anything, and `heir` may expect the lease."""
     return replace(lease, draining=True, wanted_by=heir or lease.wanted_by)
+
+
+def trimmed_unread(lease: Lease, start: datetime | None, end: datetime) -> Lease:
+    """The row of a shard of which records may have been trimmed unread: those that arrived from `start` to `end`."""
+    return replace(lease, lost_from=start, lost_to=end)
 
 
 def withdrawn(lease: Lease) -> Lease:

@@ -23,6 +23,7 @@ from consumer.sqlite_file import SqliteFile, require_sqlite
 SCHEMES = ("sqlite",)
 PAUSE = 0.002  # seconds between a process's write transactions
 SHARD_ID = FIELDS.index("shard_id")
+ADDED = {"lost_from", "lost_to"}  # by a later release than the table; an earlier one does not look at them
 HEARTBEAT = {"counter", "token", "read_to", "throughput"}
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
@@ -198,6 +199,9 @@ class SqliteLeaseTable:
                 " delivered: put the lease table back, or restart this worker to begin a new one"
             )
         found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
+        for name in ADDED - found if "shard_id" in found else ():
+            connection.execute(f"ALTER TABLE leases ADD COLUMN {name}")
+            found.add(name)
         if missing := [name for name in FIELDS if name not in found]:
             raise ConfigurationError(f"{self._named}: made by another version; it has no {missing[0]}")
 

@@ -131,4 +131,6 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "throughput": _or_none(_number),
     "wanted_by": _or_none(_text),
     "draining": lambda column: bool(_whole(column)),
+    "lost_from": _or_none(_instant),
+    "lost_to": _or_none(_instant),
 }

@@ -34,6 +34,8 @@ FULL = Lease(
     throughput=12.345678,
     wanted_by="peer",
     draining=True,
+    lost_from=NOW - timedelta(days=2),
+    lost_to=NOW - timedelta(days=1),
 )
 
 

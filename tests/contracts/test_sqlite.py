@@ -15,6 +15,7 @@ from consumer.leases import lease as steps
 from consumer.leases import sqlite as leases
 from consumer.leases.lease import Worker
 from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.leases.sqlite_row import FIELDS, stored
 from consumer.places import parse
 from consumer.sinks import sqlite
 from tests.contracts.places import CONTENTS, OPEN, PRIVATE, chunk, connect
@@ -98,6 +99,22 @@ def test_a_damaged_row_is_left_alone_and_named(
     assert [answer.done for answer in answers] == [True, False]
     assert answers[1].row is None
     assert raw(tmp_path) == before
+
+
+def test_a_table_of_an_earlier_release_gets_what_it_lacks(tmp_path: Path) -> None:
+    """Its rows go on, and the earlier release does not look at the columns that are new."""
+    names = [name for name in FIELDS if name not in leases.ADDED]
+    row = {**stored(ROW, names), "application": SCOPE.application, "stream": SCOPE.stream}
+    with closing(sqlite3.connect(tmp_path / "leases.db")) as earlier:
+        columns = ", ".join(["application", "stream", *names, "updated_at"])
+        earlier.execute(f"CREATE TABLE leases ({columns}, PRIMARY KEY (application, stream, shard_id))")
+        earlier.execute(f"INSERT INTO leases ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+        earlier.commit()
+    for _ in range(2):
+        table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
+        table.check()
+        assert list(table.scan()) == [ROW]
+        table.close()
 
 
 def test_a_row_that_was_mended_is_read_again(table: SqliteLeaseTable, tmp_path: Path) -> None:

@@ -191,6 +191,15 @@ def test_what_was_trimmed_unread_is_told_with_its_time(bench: Bench) -> None:
     assert "(6 h) may be lost" in warning.text
 
 
+@pytest.mark.parametrize(("days", "told"), [(2, True), (30, False)])
+def test_a_loss_that_a_worker_found_is_told_for_a_week(bench: Bench, days: int, told: bool) -> None:
+    """The row keeps it: the worker has read on since."""
+    found = NOW - timedelta(days=days)
+    bench.keep(Lease(FIRST, Position.of(1), read_to=NOW, lost_from=found - timedelta(hours=3), lost_to=found))
+    warnings = [finding.text for finding in bench.findings() if finding.level is Level.WARNING]
+    assert [("(3 h) may be lost" in text) for text in warnings] == [True] * told
+
+
 @pytest.mark.parametrize(("seconds", "level"), [(0, Level.OK), (59, Level.OK), (61, Level.FAILED), (-61, Level.FAILED)])
 def test_a_clock_that_is_off_by_more_than_a_minute_is_told(seconds: int, level: Level) -> None:
     """Ahead or behind."""

@@ -117,6 +117,8 @@ SHARDS = st.from_regex(r"shardId-[0-9]{12}", fullmatch=True)
 SETS = st.sets(SHARDS, max_size=3).map(lambda names: tuple(sorted(names)))
 SEQUENCES = st.builds(Position.of, st.integers(1, 10**60 - 1), st.integers(0, 2**31))
 POSITIONS = st.sampled_from([TRIM_HORIZON, LATEST, SHARD_END, Position(Rank.AT_TIMESTAMP)]) | SEQUENCES
+FILE_NAMES = st.text(st.characters(exclude_characters=" "), min_size=1, max_size=30)  # as batches are named
+INSTANT_FIELDS = ("started_at", "stream_created_at", "read_to", "lost_from", "lost_to")
 INSTANTS = st.none() | st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 COUNTERS = st.integers(0, 2**53)
 KEYS = st.integers(0, 2**128 - 1)
@@ -132,13 +134,15 @@ LEASES = st.builds(
     counter=COUNTERS,
     switches=COUNTERS,
     token=st.none() | st.builds(Token, NAMES, st.uuids().map(lambda start: start.hex), COUNTERS),
-    pending=st.none() | st.builds(Pending, SEQUENCES, st.text(min_size=1, max_size=30)),
+    pending=st.none() | st.builds(Pending, SEQUENCES, FILE_NAMES),
     started_at=INSTANTS,
     stream_created_at=INSTANTS,
     read_to=INSTANTS,
     throughput=st.none() | st.integers(0, 10**12).map(lambda millionths: millionths / 10**6),
     wanted_by=st.none() | NAMES,
     draining=st.booleans(),
+    lost_from=INSTANTS,
+    lost_to=INSTANTS,
 )
 
 
@@ -185,7 +189,7 @@ def test_the_codec_knows_every_field_of_a_lease() -> None:
     full = Lease("shardId-000000000000")
     for field in fields(Lease):
         other = {"checkpoint": LATEST, "hash_range": (0, 1), "counter": 1, "switches": 1, "draining": True}
-        instant = {name: datetime(2026, 1, 1, tzinfo=UTC) for name in ("started_at", "stream_created_at", "read_to")}
+        instant = {name: datetime(2026, 1, 1, tzinfo=UTC) for name in INSTANT_FIELDS}
         rest = {"token": Token("w", "s", 1), "pending": Pending(Position.of(1), "n"), "throughput": 1.5}
         sets = {"parents": ("a",), "children": ("b",)}
         value: Any = (other | instant | rest | sets).get(field.name, "text")

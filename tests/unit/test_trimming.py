@@ -106,6 +106,20 @@ def test_the_time_that_may_be_lost_is_named() -> None:
     assert (event["since"], event["until"]) == ("2026-01-08T18:00:00.000Z", "2026-01-09T00:00:00.000Z")
 
 
+@pytest.mark.parametrize("how", ["checkpoint", "renewal", "hand-over"])
+def test_the_row_keeps_the_time_that_may_be_lost(how: str) -> None:
+    """So that `doctor` can tell of it after the worker has read on."""
+    bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
+    bench.answer(response(200))
+    if how == "checkpoint":
+        bench.tenure.checkpoint(Position.of(200))
+    elif how == "hand-over":
+        bench.tenure.hand_on(None)
+    elif (change := bench.tenure.begin_renewal()) is not None:
+        bench.tenure.end_renewal(bench.table.write([change])[0], bench.clock())
+    assert (bench.tenure.lease.lost_from, bench.tenure.lease.lost_to) == (ago(30), ago(24))
+
+
 def test_empty_pages_on_the_way_are_no_evidence() -> None:
     """A stream may answer with nothing for minutes before the next record."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
