@@ -213,6 +213,8 @@ def test_the_page_names_metrics_that_there_are() -> None:
     metrics.read(1, 1, 0, ["com.example.type"])
     metrics.held("shard")
     metrics.behind("shard", 0.0)
+    metrics.unread_expires("shard", 3600.0)
+    metrics.progressed("shard")
     text = Exposition(metrics, int, "").text().decode()
     names = set(re.findall(r"call_consumer_\w+", PAGE))
     assert names

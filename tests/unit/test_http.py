@@ -178,7 +178,7 @@ def test_a_port_in_use_is_the_operators_mistake(site: Site) -> None:
 def test_an_address_is_checked_before_anything_starts(text: str) -> None:
     """An empty one in the environment is none at all."""
     if text:
-        with pytest.raises(ConfigurationError, match=r"--http: say ADDRESS:PORT"):
+        with pytest.raises(ConfigurationError, match=r"--http '.*': say ADDRESS:PORT"):
             load({"http": text}, environ={})
     else:
         assert load({}, environ={"CALL_CONSUMER_HTTP": text}).http_address is None
