@@ -21,8 +21,8 @@ from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavai
 AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
 LOOK_AGAIN = 2.0  # seconds between two looks whether it is time, or whether the service refuses what we have
 FIRST_TRIES, LAST_TRIES = 0.5, 60.0  # seconds between tries, soon at first
+SOON = 1.0  # at most between tries at the start, which is given up after a few seconds
 WAIT = 1.0  # for the first credentials at a time, so that a signal is heeded between
-SAID_AFTER = 2.0
 MOST_DOUBTS = 30.0  # seconds between two loads because the service refused what we have
 
 # It logs failures with a traceback, which may hold what a helper printed. We say them ourselves, in one line.
@@ -212,7 +212,8 @@ class Renewal:
         if self._held_before:
             good_for = None if left == float("inf") else round(left)
             self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
-        wait = min(LAST_TRIES, left / 10 if left else LOOK_AGAIN, FIRST_TRIES * 2**self._failures)
+        most = LAST_TRIES if self._held_before else SOON
+        wait = min(most, left / 10 if left else LOOK_AGAIN, FIRST_TRIES * 2**self._failures)
         return float(max(FIRST_TRIES, wait * random.uniform(0.5, 1.0)))
 
 
