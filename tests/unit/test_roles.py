@@ -28,7 +28,8 @@ class Aws(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.signed: list[tuple[str, str, str]] = []  # access key, service, role
-        self.refusal: str | None = None
+        self.refusal: str | None = None  # of STS
+        self.code = "AccessDeniedException"  # of the others
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -45,8 +46,8 @@ class Handler(BaseHTTPRequestHandler):
         role = parse_qs(body).get("RoleArn", [""])[0] if found[2] == "sts" else ""
         self.server.signed.append((found[1], found[2], role))
         if found[2] != "sts" or self.server.refusal is not None:
-            code = self.server.refusal or "AccessDeniedException"
-            self._answer(403, error(code) if found[2] == "sts" else json.dumps({"__type": code}))
+            refused = error(str(self.server.refusal)) if found[2] == "sts" else json.dumps({"__type": self.server.code})
+            self._answer(403, refused)
         else:
             self._answer(200, assumed(role))
 
@@ -143,3 +144,16 @@ def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Pat
     assert [role for _, _, role in aws.signed] == [STREAM_ROLE, LEASES_ROLE]
     for close in worker.closes:
         close()
+
+
+def test_credentials_that_a_service_refuses_are_doubted(aws: Aws, tmp_path: Path) -> None:
+    """The task that renews them asks for others; a permission that is missing casts no doubt."""
+    made = app.parts(settings(aws, tmp_path))
+    [credentials] = made.credentials
+    for code, doubted in (("AccessDeniedException", False), ("ExpiredTokenException", True)):
+        aws.code = code
+        with pytest.raises(ConfigurationError, match=code):
+            made.stream.summary()
+        assert credentials.doubted is doubted
+    made.stream.close()
+    made.leases.close()
