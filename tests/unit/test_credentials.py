@@ -2,6 +2,7 @@
 
 import stat
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,7 +310,9 @@ def test_a_credential_process_that_hangs_is_ended(
     """With what it has started, which holds its output open."""
     monkeypatch.setattr(providers, "HELPER_TIMEOUT", 0.2)
     chain = configured(f"[profile p]\ncredential_process = {helper(tmp_path, 'sleep 60')}\n")
+    began = time.monotonic()
     assert "did not end within" in refusal(chain)
+    assert time.monotonic() - began < 30
 
 
 def test_a_credential_process_gives_credentials(configured: Callable[[str], Chain], tmp_path: Path) -> None:
