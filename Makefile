@@ -10,8 +10,9 @@ IDLE ?= 60
 MINUTES ?= 10
 KCL ?= 3.5.1
 TESTERS ?= 6
+MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate soak interop bench schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate soak interop mutate bench schemas lock up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -65,6 +66,13 @@ soak: install ## storms over real processes, then KCL 2.7.2 beside us: MINUTES=N
 interop: install ## beside Amazon's real KCL: KCL=VERSION (3.5.1, 2.7.2), LONG=1 for what it does among its own
 	KCL=$(KCL) LONG=$(LONG) CI=true $(BIN)/python -m pytest -s --tb=short tests/interop
 
+# A copy is mutated, not this checkout. Of each function its third and eleventh mutant: all of them take hours.
+mutate: install ## break the engine and the lease rules in small ways, count what no fast test notices: MUTANTS=PATTERNS
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/mutate.txt
+	rm -rf build/mutate && mkdir -p build/mutate
+	cp -r consumer schemas tests docs deploy README.md pyproject.toml build/mutate/
+	cd build/mutate && PYTHONPATH=. ../../$(BIN)/mutmut run --max-children 2 $(MUTANTS)
+
 bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each, IDLE=SECONDS
 	@# What pip installs is compiled; a checkout is not where PYTHONDONTWRITEBYTECODE is set, and each start would do it anew.
 	@$(BIN)/python -m compileall -q consumer schemas benchmarks
@@ -77,6 +85,8 @@ lock: ## renew the locked requirements (needs uv)
 		--no-emit-index-url --no-emit-find-links --extra demo --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links -c requirements/dev.txt -o requirements/mutate.txt -
 	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --no-emit-find-links .ci/emulators/localstack/requirements.in \
 		-o .ci/emulators/localstack/requirements.txt
