@@ -1,5 +1,6 @@
 """The life of the process: patience at the start, exit codes, signals."""
 
+import os
 import signal
 import threading
 import time
@@ -375,4 +376,7 @@ def test_a_defect_of_the_scheduler_itself_ends_the_process_with_1(lane: Lane) ->
         def step(self, now: float) -> float:
             return "soon"  # type: ignore[return-value]
 
+    given_up = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGTERM))  # it would run for ever
+    given_up.start()
     assert run(made(FakeCoordinator(lambda fake: fake.scheduler.add(Odd(), lane)))) is Exit.UNEXPECTED
+    given_up.cancel()
