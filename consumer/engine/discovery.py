@@ -11,16 +11,13 @@ from collections.abc import Sequence
 
 from consumer.engine.absence import Absence
 from consumer.engine.backoff import Backoff
-from consumer.engine.holdings import Holdings
-from consumer.engine.lineage import complete, doubtful, tombstones, unfinished
+from consumer.engine.holdings import LOOK_AGAIN, Holdings
+from consumer.engine.lineage import complete, tombstones, unfinished
 from consumer.errors import ConfigurationError, IncompleteResponse, Retryable, StreamAbsent
 from consumer.leases import Lease
-from consumer.records import Shard
 
 # How long a listing is good for when the rows leave no hole, seconds.
 LISTING_INTERVAL = 3600.0
-# Seconds from a listing that may lack shards to the next, which has to agree with it.
-LOOK_AGAIN = 1.0
 MOST_BACKOFF = 5.0
 
 
@@ -32,7 +29,6 @@ class Discovery:
         self._backoff = Backoff(0.5, MOST_BACKOFF, holdings.world.rng)
         self._absence = Absence()
         self._listed_at = float("-inf")
-        self._doubted: frozenset[str] | None = None
         self._told: dict[str, str] = {}
         self._told_at = float("-inf")
 
@@ -82,18 +78,13 @@ class Discovery:
             raise IncompleteResponse(
                 f"ListShards: {len(shards)} shards, which do not cover all hash keys; looking again"
             )
-        if doubtful(shards) and not self._agrees(shards):
+        if not self._holdings.believes(shards):
             return False
         rows = self._holdings.add_rows(shards)
         for row in tombstones(rows, {shard.shard_id for shard in shards}):
             self._holdings.table.delete(row)
         self._note(rows)
         return True
-
-    def _agrees(self, shards: Sequence[Shard]) -> bool:
-        """Return whether the last listing had the same shards."""
-        before, self._doubted = self._doubted, frozenset(shard.shard_id for shard in shards)
-        return before == self._doubted
 
     def _note(self, rows: Sequence[Lease]) -> None:
         self._holdings.discovered = True

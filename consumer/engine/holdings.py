@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumer.engine.lineage import Origin, complete, covered, missing, unfinished
+from consumer.engine.lineage import Origin, complete, covered, doubtful, missing, unfinished
 from consumer.engine.scheduler import Lane, Scheduler
 from consumer.engine.shard_consumer import ShardConsumer
 from consumer.engine.surroundings import Surroundings
 from consumer.engine.tenure import Tenure
+from consumer.errors import StreamUnavailable
 from consumer.leases import Heir, Lease, LeaseTable, Worker
 from consumer.records import Shard
 
@@ -35,6 +36,10 @@ class Fleet:
         return min(1.0, self.lease_duration / 10)
 
 
+# Seconds for which a listing that may lack shards has to stay the same.
+LOOK_AGAIN = 1.0
+
+
 class Holdings:
     """The shards this process reads, and the rows they stand for."""
 
@@ -48,6 +53,7 @@ class Holdings:
         self.taking = threading.Lock()  # held while leases are taken: a drain waits for those that are under way
         self._undelivered: list[str] = []
         self.discovered = False  # a listing that can be believed was made, and every shard of it has a row
+        self._doubted: tuple[frozenset[str], float] | None = None  # a listing that may lack shards, and since when
         self.listed_beside: frozenset[str] | None = None  # the unfinished rows to which that listing had to add nothing
         self.log = world.log.bind()
         self._scheduler = scheduler
@@ -81,16 +87,32 @@ class Holdings:
     def register(self, parent: Lease, children: Sequence[Shard]) -> tuple[str, ...]:
         """Make sure that the children of a finished shard have rows; returns their names.
 
-        The stream is asked too: some emulators name no children, or nothing but their names. Of a listing that lacks
-        shards the children alone get rows, as nothing can be said of the others.
+        The stream is asked too: some emulators name no children, or nothing but their names. When the listing may lack
+        shards, the children alone get rows, as nothing can be said of the others.
+
+        Raises:
+            StreamUnavailable: another parent of a child is not known yet. With a row for the child it would look ended.
         """
         shards = list(self.world.stream.shards())
-        named = {child.shard_id for child in children}
+        named, listed = ({shard.shard_id for shard in some} for some in (children, shards))
         family = [shard for shard in shards if shard.shard_id in named or parent.shard_id in shard.parents]
-        listed = {shard.shard_id for shard in shards}
         unlisted = [child for child in children if child.shard_id not in listed]
-        self.add_rows((shards if complete(shards) else family) + unlisted)
+        believed = self.believes(shards)
+        known = {row.shard_id for row in self.table.scan()} | {parent.shard_id} | (listed if believed else set())
+        uncertain = unlisted if believed else family + unlisted
+        if any(other not in known for child in uncertain for other in child.parents):
+            raise StreamUnavailable("the listing lacks a parent of this shard's children; looking again")
+        self.add_rows((shards if believed else family) + unlisted)
         return tuple(sorted(named | {shard.shard_id for shard in family}))
+
+    def believes(self, shards: Sequence[Shard]) -> bool:
+        """Return whether a listing is complete, and when a shard may be missing all the same, has stayed as it is."""
+        if not complete(shards) or not doubtful(shards):
+            return complete(shards)
+        shard_ids, now = frozenset(shard.shard_id for shard in shards), self.world.clock()
+        if self._doubted is None or self._doubted[0] != shard_ids:
+            self._doubted = (shard_ids, now)
+        return now - self._doubted[1] >= LOOK_AGAIN
 
     def add_rows(self, shards: Sequence[Shard]) -> list[Lease]:
         """Make the rows that a listing calls for; returns all rows as they were before."""

@@ -261,6 +261,25 @@ def test_children_get_rows_from_an_incomplete_listing_too() -> None:
     assert {row.hash_range for row in bench.table.scan()} == {child.hash_range for child in children}
 
 
+@pytest.mark.parametrize("shown", ["nothing", "all but the other parent"])
+def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
+    """With a row of its child it would look finished, and what it holds would be lost."""
+    bench = Bench()
+    one, other = bench.names
+    grandchild, _ = bench.stream.split(other)
+    [child] = bench.stream.merge(one, grandchild)
+    for name in (one, other):
+        bench.table.create(Lease(name))
+    [named] = [shard for shard in MemoryStream.shards(bench.stream) if shard.shard_id == child]
+    bench.stream.next = [lambda shards: [s for s in shards if shown != "nothing" and s.shard_id != grandchild]] * 2
+    for _ in range(2):
+        with pytest.raises(StreamUnavailable):
+            bench.holdings.register(Lease(one), [named])
+    assert child not in bench.rows
+    bench.holdings.register(Lease(one), [named])
+    assert {child, grandchild} <= bench.rows
+
+
 def test_a_listing_says_what_a_childs_name_alone_does_not() -> None:
     """Its parents, and its hash keys."""
     bench = Bench()
