@@ -54,7 +54,7 @@ def measure(data: bytes, *flags: str) -> Cost:
         Path(folder, "record").write_bytes(data)
         command = [sys.executable, "-m", "benchmarks.large_records", "--child", folder, *flags]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return Cost(*json.loads(done.stdout))
+        return Cost(*json.loads(done.stdout.splitlines()[-1]))  # behind what is logged
 
 
 def child(folder: Path, raw: bool, sink: str) -> Cost:

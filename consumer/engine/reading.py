@@ -93,6 +93,11 @@ class Reading:
         self.children: Sequence[Shard] = ()
         self.read_to: datetime | None = None
 
+    def go_back_to(self, last: Position | None) -> None:
+        """Forget what was fetched after `last`, the last record that is decoded; None: none is."""
+        self.start_from(self.start)
+        self._fetched = last.sequence if last else None
+
     def reopen(self) -> None:
         """Get a new iterator for the next answer."""
         self._iterator = None

@@ -7,6 +7,7 @@ next owner goes on.
 
 from collections.abc import Callable, Iterator, Sequence
 
+from consumer.engine.budget import SHARE
 from consumer.engine.intake import Processed
 from consumer.engine.leaving import Leaving
 from consumer.engine.reading import Reading
@@ -23,6 +24,8 @@ from consumer.telemetry.metrics import LeaseEvent
 # What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
 WAIT_FOR_BUDGET = 0.1
+# Records of more bytes reserve memory before they are decoded: so many bytes for each of theirs.
+LARGE_RECORD, DECODING = 1024 * 1024, 4
 NOTE = "delivered again by the next owner"
 
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
@@ -123,6 +126,8 @@ class ShardConsumer:
             delay = self.trouble.expired()
         except Retryable as error:
             delay = self.trouble.waits(error, self._batch is not None)  # what is buffered stays
+            if self._batch is not None:
+                self._give_back()
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
             delay = self.trouble.halted(error)
@@ -136,7 +141,7 @@ class ShardConsumer:
         if self._batch is not None or self._due(now):
             self._deliver()
         elif self._reading.backlog:
-            self._decode(now)
+            return self._decode(now)
         elif self._leaving.asked and self._buffer.empty:
             self._hand_on()
             self._finish()
@@ -157,7 +162,15 @@ class ShardConsumer:
             self._complete()
             or self._buffer.ripe_in(now) <= 0
             or self._world.budget.squeezes(self.shard_id)
-            or (not reading.backlog and (reading.ended or self._leaving.asked or (eager and reading.at_tip)))
+            or (
+                not reading.backlog
+                and (
+                    self._world.budget.lends(self.shard_id)
+                    or reading.ended
+                    or self._leaving.asked
+                    or (eager and reading.at_tip)
+                )
+            )
         )
 
     def _complete(self) -> bool:
@@ -217,20 +230,37 @@ class ShardConsumer:
             return 0.0
         return max(0.0, min(pace.poll_interval, self._buffer.ripe_in(now)))
 
-    def _decode(self, now: float) -> None:
-        """Decode fetched records until the batch is full."""
+    def _decode(self, now: float) -> float:
+        """Decode fetched records until the batch is full, or there is no memory for the next one."""
+        backlog = self._reading.backlog
+        before = len(backlog)
         self._intake.take(self._buffer, self._undecoded(), now, self._reading.start)
-        self._log.debug("shard.decoded", buffered=self._buffer.size, backlog=len(self._reading.backlog))
         self._settle()
+        return 0.0 if len(backlog) < before else WAIT_FOR_BUDGET
 
     def _undecoded(self) -> Iterator[tuple[Record, Processed]]:
         start, backlog = self._reading.start, self._reading.backlog
         # Nothing is prepared while records are decoded, so what ends the batch is asked once and not for each record.
         complete = self._buffer.full if self.tenure.lease.pending is None else self._complete
         while backlog and not complete():
+            if len(backlog[0].data) > LARGE_RECORD and not self._may_decode(len(backlog[0].data)):
+                return
             record = backlog.popleft()
             if record.sequence >= start.sequence:  # which is 0 for a position that is no sequence number
                 yield record, self._process(record, start)
+
+    def _may_decode(self, size: int) -> bool:
+        """Reserve the memory for a large record. A prepared batch has to be made again, and lies on disk."""
+        return self._world.budget.reserve(self.shard_id, DECODING * size) or self.tenure.lease.pending is not None
+
+    def _give_back(self) -> None:
+        """A delivery failed, and others need the memory: what is not decoded yet will be fetched again."""
+        budget, lent = self._world.budget, self._world.budget.lends(self.shard_id)
+        if (lent or budget.squeezes(self.shard_id)) and self._reading.backlog:
+            self._reading.go_back_to(self._buffer.last)
+        if lent and self._buffer.size > SHARE:
+            self._buffer.spill()
+        self._settle()
 
     # Endings ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 import structlog
 
-from consumer.engine.budget import Budget
+from consumer.engine.budget import PATIENCE, SHARE, Budget
 from consumer.engine.intake import Processed
 from consumer.engine.outlets import Outlets
 from consumer.engine.reading import LEAST_INTERVAL
@@ -593,3 +593,22 @@ def test_the_time_until_unread_records_are_trimmed_is_told_from_the_first_moment
     """What the row says counts before anything is read."""
     bench = Bench(read_to=NOW)
     assert bench.metrics.shards[SHARD].unread_expires_at is not None
+
+
+def test_a_borrower_whose_sink_is_stuck_keeps_no_more_than_its_share() -> None:
+    """Its rows go to disk, what is not decoded is fetched again, and the next one may borrow."""
+    bench = Bench()
+    bench.rows.answers = [SinkUnavailable("down")]
+    bench.budget.settle("stuck", 10_000_000)
+    assert not any(bench.budget.reserve(SHARD, 1) for _ in range(PATIENCE))
+    bench.stream.answers = [records(1, 2, 3, data=b"x" * 3 * SHARE), records(3)]
+    bench.run(steps=3)
+    assert not bench.budget.lends(SHARD)
+    assert bench.budget.held() <= 10_000_000 + SHARE
+    bench.budget.settle("stuck", 0)
+    for _ in range(3):
+        bench.clock.advance(5.0)
+        bench.tenure.began(bench.clock())
+        bench.run()
+    assert bench.journal.count("open 2.0") == 1
+    assert bench.done == ["rows 1,2", "rows 1,2", "checkpoint 2.0", "rows 3", "checkpoint 3.0"]
