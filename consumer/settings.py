@@ -6,83 +6,21 @@ variable `CALL_CONSUMER_…` and a key of the file given by `--config`; its desc
 
 import difflib
 import os
-import re
 import socket
 import tomllib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
+from consumer.setting_values import ADDRESS, Address, Endpoint, Region, RoleArn, Seconds, Start
 
 LONGEST_SHOWN = 100  # characters of a wrong value
 PREFIX = "CALL_CONSUMER_"
-ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
-AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-# IAM, and the regions' names as botocore lets them into a host's name.
-ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}")
-REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _start(value: object) -> object:
-    """`trim-horizon`, `latest`, an RFC 3339 time, or an age such as `2h`."""
-    if value in ("trim-horizon", "latest"):
-        return value
-    now = datetime.now(UTC)
-    try:
-        age = AGE.fullmatch(str(value))
-        moment = now - timedelta(seconds=float(age[1]) * UNITS[age[2]]) if age else datetime.fromisoformat(str(value))
-    except (ValueError, OverflowError):
-        raise ValueError("say trim-horizon, latest, an RFC 3339 time, or an age such as 2h") from None
-    if moment.tzinfo is None:
-        raise ValueError("a time needs its offset, such as Z or +02:00")
-    if moment > now:
-        raise ValueError("this time is still to come; say latest to start now")
-    return moment
-
-
-def _address(value: str) -> str:
-    """`127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all interfaces."""
-    if value and ((found := ADDRESS.fullmatch(value)) is None or int(found["port"]) > 65_535):
-        raise ValueError("say ADDRESS:PORT, such as 127.0.0.1:8080, or :8080 for all interfaces")
-    return value
-
-
-def _role(value: str) -> str:
-    if value and ROLE.fullmatch(value) is None:
-        raise ValueError("say arn:aws:iam::ACCOUNT:role/NAME")
-    return value
-
-
-def _region(value: str | None) -> str | None:
-    if value is not None and REGION.fullmatch(value) is None:
-        raise ValueError("say a region's name, such as eu-west-1")
-    return value
-
-
-def _endpoint(value: str | None) -> str | None:
-    """A URL of one host. A password in it would show in every message that names it."""
-    try:
-        parts = urlsplit(value or "http://none")
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("say http://HOST:PORT or https://HOST")
-    if "@" in (value or ""):
-        raise ValueError("an endpoint takes no user and no password")
-    return value
-
-
-Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(_start)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Settings(BaseModel):
@@ -124,19 +62,13 @@ class Settings(BaseModel):
     poll_interval: Annotated[float, Field(ge=0.2, le=60)] = Field(
         default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
     )
-    region: Annotated[str | None, AfterValidator(_region)] = Field(
-        default=None, description="AWS region [default: as boto3 finds it]."
-    )
-    endpoint_url: Annotated[str | None, AfterValidator(_endpoint)] = Field(
-        default=None, description="Endpoint of every AWS client, such as LocalStack's."
-    )
-    stream_role_arn: Annotated[str, AfterValidator(_role)] = Field(
+    region: Region = Field(default=None, description="AWS region [default: as boto3 finds it].")
+    endpoint_url: Endpoint = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
+    stream_role_arn: RoleArn = Field(
         default="", description="Role to assume for the stream, such as one of another account."
     )
-    leases_role_arn: Annotated[str, AfterValidator(_role)] = Field(
-        default="", description="Role to assume for a lease table on DynamoDB."
-    )
-    http: Annotated[str, AfterValidator(_address)] = Field(
+    leases_role_arn: RoleArn = Field(default="", description="Role to assume for a lease table on DynamoDB.")
+    http: Address = Field(
         default="",
         description="Where to answer /livez, /readyz and /metrics: ADDRESS:PORT, or :PORT for all interfaces.",
     )
