@@ -19,7 +19,7 @@ from tests.simulation.run import simulate
 
 SEEDS = 500
 # Seeds on which a run once failed, while the engine or the simulation was being built.
-KEPT = [202, 358, 453, 502, 529, 614, 845, 1139, 1141, 1515, 1582, 2157, 2693]
+KEPT = [202, 358, 453, 502, 529, 614, 845, 1006, 1139, 1141, 1515, 1582, 2157, 2693]
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
