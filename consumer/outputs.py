@@ -24,6 +24,11 @@ class Output:
         self.lock = threading.Lock()
         self._torn = torn
 
+    @property
+    def torn(self) -> bool:
+        """Was the last line left without its end?"""
+        return self._torn
+
     def on_a_new_line(self, lines: bytes) -> bytes:
         """Return what to write, so that `lines` begin on a line of their own whatever happened before."""
         return b"\n" + lines if self._torn else lines

@@ -97,20 +97,31 @@ class LineWriter:
             self._send(f"{self._dropped_line(dropped)}\n".encode(), until)
 
     def _send(self, line: bytes, until: float) -> None:
-        """Write a line, apart from rows that go to the same open file."""
+        """Write a line, apart from rows that go to the same open file.
+
+        A descriptor that refuses is left to the others between two tries: they have to find out as well.
+        """
+        rest = line
+        while rest and time.monotonic() < until:
+            output = self._shared()
+            if output.lock.acquire(timeout=-1 if until == FOREVER else max(0.0, until - time.monotonic())):
+                try:
+                    goes_on = len(rest) < len(line) and output.torn
+                    rest = self._send_to(output, rest if goes_on else output.on_a_new_line(line), until)
+                finally:
+                    output.lock.release()
+            if rest and self.failing:
+                time.sleep(min(TRY_AGAIN, max(0.0, until - time.monotonic())))
+
+    def _shared(self) -> Output:
         if self._output is None:
             with contextlib.suppress(OSError):
                 self._output = output_of(self._fd)
-        output = self._output or Output()
-        if output.lock.acquire(timeout=-1 if until == FOREVER else max(0.0, until - time.monotonic())):
-            try:
-                self._send_to(output, line, until)
-            finally:
-                output.lock.release()
+        return self._output or Output()
 
-    def _send_to(self, output: Output, line: bytes, until: float) -> None:
-        """Write a line until all of it is there: what is torn would spoil the next one."""
-        rest = memoryview(output.on_a_new_line(line))
+    def _send_to(self, output: Output, line: bytes, until: float) -> bytes:
+        """Write until all of it is there, or the descriptor refuses; returns the rest."""
+        rest = memoryview(line)
         while rest and time.monotonic() < until:
             try:
                 if self._takes_any():
@@ -122,7 +133,8 @@ class LineWriter:
                 time.sleep(_LOOK_AGAIN)
             except OSError:
                 self.failing = True
-                time.sleep(min(TRY_AGAIN, max(0.0, until - time.monotonic())))
+                break
+        return bytes(rest)
 
     def _takes_any(self) -> bool:
         """Wait for a while until the descriptor can be written, or says why not."""

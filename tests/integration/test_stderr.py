@@ -280,3 +280,21 @@ def test_lines_that_were_dropped_are_counted_once_somebody_reads(tmp_path: Path)
     dropped = sum(line.get("dropped", 0) for line in said)
     assert dropped > 10_000
     assert dropped + sum("number" in line for line in said) == 20_000
+
+
+def test_a_reader_of_rows_and_log_that_goes_away_ends_the_run(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """As with `2>&1 | head`: the log, which finds out first, must not keep the rows from finding out."""
+    put(kinesis, range(20))
+    command = worker(tmp_path, endpoint, "--log-level", "debug", "--batch-age", "0.2")
+    reading, writing = os.pipe()
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=writing, stderr=writing)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        assert pipe.readline()
+    time.sleep(2)
+    put(kinesis, range(20, 40))
+    try:
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
