@@ -203,10 +203,12 @@ class PrintedText(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if self._stderr.as_json:
-            if text.strip():
+            self._begun = (self._begun + text)[-ATOMIC:]
+            if "\n" in text and self._begun.strip():
                 caller = sys._getframe(1)
                 place = f"{caller.f_code.co_filename.rpartition('/')[2]}:{caller.f_lineno}"
                 self._stderr.say("stderr.printed", "warning", {"where": place})
+                self._begun = ""
             return len(text)
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
