@@ -1,6 +1,6 @@
 """`python -m benchmarks.balance`: how fast a fleet becomes even, how many leases move, and what that costs in DynamoDB.
 
-The real `plan`, `Watch` and steps of a row, over a lease table in memory. Each worker scans once a round, the order is
+The real `plan`, `Liveness` and lease steps, over a lease table in memory. Each worker scans once a round, the order is
 drawn anew each time; shards are not read, and an owner grants each wish within the round. Three stories a fleet size:
 all workers start at once on a new table; one worker more joins; one worker dies.
 """
@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from consumer.engine.assignment import View, plan
-from consumer.engine.balance import FIRST_MOVES, scan_interval
-from consumer.engine.holdings import Fleet as Terms
-from consumer.engine.watch import Watch
-from consumer.leases import Change, Lease, Worker
+from consumer.fleet.assignment import View, plan
+from consumer.fleet.balancer import FIRST_MOVES, scan_interval
+from consumer.fleet.liveness import Liveness
+from consumer.fleet.running_shards import Fleet as Terms
+from consumer.leases import Change, Lease, WorkerIdentity
 from consumer.leases.lease import handed_on, renewed, taken
 from consumer.leases.memory import MemoryLeaseTable
 
@@ -33,8 +33,8 @@ ITEM = 700
 class SimWorker:
     """One worker's memory: what it has seen, and in which of its rounds it is."""
 
-    me: Worker
-    watch: Watch
+    me: WorkerIdentity
+    watch: Liveness
     steps: int = 0
 
 
@@ -52,7 +52,7 @@ class Fleet:
         self.moves = 0
 
     def _worker(self, number: int) -> SimWorker:
-        return SimWorker(Worker(f"w{number:03}", "start"), Watch(LEASE))
+        return SimWorker(WorkerIdentity(f"w{number:03}", "start"), Liveness(LEASE))
 
     def join(self) -> None:
         self.workers.append(self._worker(len(self.workers)))
@@ -91,8 +91,8 @@ class Fleet:
             self._write(Change(row, taken(row, worker.me)) for row in decided.take)
             for row in decided.want:
                 self.table.want(row, worker.me.worker_id)
-            granted = [row for row in rows if row.shard_id in running and row.heir]
-            self._write(Change(row, handed_on(row, worker.me, row.heir)) for row in granted)
+            granted = [row for row in rows if row.shard_id in running and row.next_owner]
+            self._write(Change(row, handed_on(row, worker.me, row.next_owner)) for row in granted)
             if number % round(LEASE / 3) == 0:
                 mine = [row for row in self.table.scan() if row.owner == name and row.held_by(worker.me)]
                 self.table.write([Change(row, renewed(row, worker.me, None, row.throughput)) for row in mine])
@@ -111,7 +111,7 @@ class Fleet:
 
 def interval(workers: int, rows: Sequence[Lease]) -> float:
     """Seconds between a worker's scans at the default lease."""
-    return scan_interval(Terms(Worker("any", ""), LEASE), rows, workers)
+    return scan_interval(Terms(WorkerIdentity("any", ""), LEASE), rows, workers)
 
 
 def hourly(workers: int, rows: Sequence[Lease]) -> tuple[int, int]:

@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from consumer.pipeline.deaggregation import aggregate, deaggregate
-from consumer.pipeline.decoding import FAMILY, Decoder
-from consumer.pipeline.flattening import flatten
-from consumer.pipeline.oddities import Oddities
-from consumer.pipeline.ordinary import ordinary, validated
-from consumer.pipeline.parsing import parse
-from consumer.pipeline.validation import validate
-from consumer.records import TRIM_HORIZON, Place, Record, Shard
+from consumer.decoding.deaggregation import aggregate, deaggregate
+from consumer.decoding.decoder import FAMILY, Decoder
+from consumer.decoding.fast_path import ordinary, validated
+from consumer.decoding.flattening import flatten
+from consumer.decoding.json_document import parse
+from consumer.decoding.validation import validate
+from consumer.decoding.warnings import Warnings
+from consumer.records import TRIM_HORIZON, EventLocation, Record, Shard
 from schemas import examples
 
 EVENTS = 100  # few, so that a round fits between two interruptions on a busy machine
@@ -68,17 +68,17 @@ def steps(events: list[bytes]) -> dict[str, float]:
 
     In brackets what replaces `ordinary` for an event that is not.
     """
-    place = Place("stream", "shard", 1, 0, 0, "key", 1.7e9)
-    documents = [parse(event, Oddities()) for event in events]
-    read = [validated(validate(document, Oddities())) for document in documents]
-    rows = [flatten(event, FAMILY[event.type], place, Oddities()) for event in read]
+    place = EventLocation("stream", "shard", 1, 0, 0, "key", 1.7e9)
+    documents = [parse(event, Warnings()) for event in events]
+    read = [validated(validate(document, Warnings())) for document in documents]
+    rows = [flatten(event, FAMILY[event.type], place, Warnings()) for event in read]
     decoder = Decoder("stream", Shard("shard"))
     records = [Record(number, "key", 1.7e9 + number / 100, event) for number, event in enumerate(events)]
     return {
-        "(parse)": cost(lambda event: parse(event, Oddities()), events),
-        "(validate)": cost(lambda document: validated(validate(document, Oddities())), documents),
+        "(parse)": cost(lambda event: parse(event, Warnings()), events),
+        "(validate)": cost(lambda document: validated(validate(document, Warnings())), documents),
         "ordinary": cost(ordinary, events),
-        "flatten": cost(lambda event: flatten(event, FAMILY[event.type], place, Oddities()), read),
+        "flatten": cost(lambda event: flatten(event, FAMILY[event.type], place, Warnings()), read),
         "encode": cost(msgspec.json.Encoder().encode, rows),
         "whole": cost(lambda record: decoder(record, TRIM_HORIZON), records),
     }

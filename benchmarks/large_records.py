@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from benchmarks.shapes import SHAPES, SMALLEST, event, member
 from consumer.app import outlets
-from consumer.engine.outlets import Outlets
+from consumer.decoding.decoder import Decoder
 from consumer.leases import Pending
-from consumer.pipeline.decoding import Decoder
+from consumer.pipeline.pipeline import Pipeline
 from consumer.records import TRIM_HORIZON, Position, Record, Shard
 from consumer.settings import load
 
@@ -73,7 +73,7 @@ def child(folder: Path, raw: bool, sink: str) -> Cost:
     return Cost(rows, letters, after.skipped.total() - counts.skipped.total(), added, seconds)
 
 
-def _deliver(out: Outlets, number: int, data: bytes, raw: bool) -> None:
+def _deliver(out: Pipeline, number: int, data: bytes, raw: bool) -> None:
     decoder, record = Decoder("stream", Shard("shard", hash_range=HALF), raw), Record(number, "key", 0.0, data)
     buffer = out.buffer("shard")
     out.intake().take(buffer, [(record, decoder(record, TRIM_HORIZON))], 0.0)

@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consumer.engine.balance import scan_interval
-from consumer.engine.holdings import Fleet
-from consumer.leases import Change, Lease, Scope, Token, Worker
+from consumer.fleet.balancer import scan_interval
+from consumer.fleet.running_shards import Fleet
+from consumer.leases import Change, Lease, Scope, Token, WorkerIdentity
 from consumer.leases import lease as steps
-from consumer.leases.dynamodb import DynamoDbLeaseTable
-from consumer.leases.dynamodb_access import dynamodb_client
-from consumer.leases.dynamodb_table import Options
-from consumer.leases.kcl_item import KEY, item_of
+from consumer.leases.dynamodb.client import dynamodb_client
+from consumer.leases.dynamodb.item import KEY, item_of
+from consumer.leases.dynamodb.provisioning import Options
+from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import Position
 from tests.servers_dynamodb import dynamodb_local
 
-ME = Worker("worker-7d9f8b6c5d-x2x4p", "0123456789abcdef0123456789abcdef")
+ME = WorkerIdentity("worker-7d9f8b6c5d-x2x4p", "0123456789abcdef0123456789abcdef")
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 SHARDS, WORKERS = (4, 100, 1000), (1, 3)
 CHECKPOINT_INTERVAL = 1.0  # seconds; a busy shard delivers a batch each second

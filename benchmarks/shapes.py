@@ -5,8 +5,8 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from consumer.pipeline.aggregates import MAGIC
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.aggregates import MAGIC
+from consumer.decoding.deaggregation import aggregate
 
 SIZE = 10 * 1024 * 1024
 FAMILY = "com.twilio.voice.api-request.call.created"

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from benchmarks.events import STREAM, Event, events
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.deaggregation import aggregate
 
 FIRST_SEQUENCE = 49 * 10**54
 HISTORY = 3600.0  # seconds from the first event to the last, which arrives as the stub starts
@@ -104,7 +104,7 @@ def _records(made: Iterable[Event], per_record: int) -> Iterator[Event]:
             yield Event(part[-1].at, "a", aggregate([(event.partition_key, event.data) for event in part]))
 
 
-class Refused(Exception):
+class RecordRejected(Exception):
     """An error answer; its argument is AWS's name for it."""
 
 
@@ -122,7 +122,7 @@ class Stub(ThreadingHTTPServer):
         """The body of an answer, in pieces.
 
         Raises:
-            Refused: the request is wrong.
+            RecordRejected: the request is wrong.
         """
         if action == "GetRecords":
             return self._get_records(asked)
@@ -132,13 +132,13 @@ class Stub(ThreadingHTTPServer):
             return [json.dumps({"Shards": [shard.listed() for shard in self.shards]}).encode()]
         if action == "DescribeStreamSummary":
             return [json.dumps({"StreamDescriptionSummary": self._summary()}).encode()]
-        raise Refused("UnknownOperationException")
+        raise RecordRejected("UnknownOperationException")
 
     def _get_records(self, asked: dict[str, Any]) -> Iterable[bytes | memoryview]:
         try:
             shard, index = _iterator(asked["ShardIterator"])
         except (KeyError, ValueError):
-            raise Refused("InvalidArgumentException") from None
+            raise RecordRejected("InvalidArgumentException") from None
         return self.shards[shard].answer(index, min(self.most, asked.get("Limit", self.most)))
 
     def _open(self, asked: dict[str, Any]) -> str:
@@ -147,8 +147,8 @@ class Stub(ThreadingHTTPServer):
                 try:
                     return iterator_to(number, shard.find(asked))
                 except (KeyError, ValueError):
-                    raise Refused("InvalidArgumentException") from None
-        raise Refused("ResourceNotFoundException")
+                    raise RecordRejected("InvalidArgumentException") from None
+        raise RecordRejected("ResourceNotFoundException")
 
     def _summary(self) -> dict[str, Any]:
         return {
@@ -171,7 +171,7 @@ class _Request(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
             status, pieces = 200, list(self.server.answer(self.headers["X-Amz-Target"].rpartition(".")[2], asked))
-        except Refused as error:
+        except RecordRejected as error:
             status, pieces = 400, [json.dumps({"__type": str(error), "message": str(error)}).encode()]
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.1")

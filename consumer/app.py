@@ -13,42 +13,43 @@ import structlog
 
 from consumer.aws.access import Access
 from consumer.aws.credentials import Renewal, SharedCredentials
+from consumer.decoding.decoder import Decoder
+from consumer.decoding.decoder_version import decoder_version
 from consumer.doctor.examination import Examination
 from consumer.doctor.places import folder_of
 from consumer.doctor.values import about
-from consumer.engine.budget import Budget
-from consumer.engine.checks import ServerClock, look_at_checkpoints
-from consumer.engine.coordinator import Coordinator
-from consumer.engine.holdings import Fleet, Holdings
-from consumer.engine.lineage import LATEST_MARGIN, Origin
-from consumer.engine.outlets import Outlets
-from consumer.engine.scheduler import Lane, ThreadScheduler, boottime
-from consumer.engine.surroundings import Pace, Surroundings
-from consumer.engine.trimming import Retention
-from consumer.engine.worker import Health, Probes
-from consumer.engine.worker import Worker as Process
 from consumer.errors import ConfigurationError
+from consumer.fleet.coordinator import Coordinator
+from consumer.fleet.lineage import LATEST_MARGIN, InitialPosition
+from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import LeaseTable, Scope
-from consumer.leases import Worker as Identity
-from consumer.leases.measured import MeasuredLeaseTable
-from consumer.multilang.child import ShardChild
+from consumer.leases import WorkerIdentity as Identity
+from consumer.measured.lease_table import MeasuredLeaseTable
+from consumer.measured.sink import MeasuredSink
+from consumer.measured.stream import MeasuredStream
+from consumer.multilang.child import RecordProcessor
 from consumer.multilang.wire import Wire
-from consumer.pipeline.dead_letters import WORKER_VERSION, seal
-from consumer.pipeline.decoder_version import decoder_version
-from consumer.pipeline.decoding import Decoder
-from consumer.pipeline.spool import Letter
-from consumer.places import module_of, options_of, parse
+from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
+from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import LATEST, TRIM_HORIZON, Position, StreamSummary
 from consumer.records import DeadLetter as DeadLetterValue
+from consumer.runtime.clock import boottime
+from consumer.runtime.memory_budget import MemoryBudget
+from consumer.runtime.scheduler import Lane, ThreadScheduler
 from consumer.settings import Settings
-from consumer.sinks import Contents, Sink
-from consumer.sinks.measured import MeasuredSink
+from consumer.shard.context import PollingPolicy, ShardContext
+from consumer.shard.trimming import Retention
+from consumer.sinks import Sink, SinkSchema
+from consumer.startup_checks import ServerClock, look_at_checkpoints
 from consumer.streams import Stream
 from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
-from consumer.streams.measured import MeasuredStream
 from consumer.telemetry.dead_letter_log import DeadLetterLog
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.outages import Outages
+from consumer.urls import module_of, options_of, parse
+from consumer.worker import Health, Probes
+from consumer.worker import Worker as Process
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
 
@@ -56,7 +57,7 @@ SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sq
 LEASES = {
     "memory": "consumer.leases.memory",
     "sqlite": "consumer.leases.sqlite",
-    "dynamodb": "consumer.leases.dynamodb",
+    "dynamodb": "consumer.leases.dynamodb.table",
 }
 ROW_KEY = ("event_source", "event_id", "event_type")
 LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
@@ -115,7 +116,7 @@ def examination(settings: Settings) -> Examination:
     return Examination(made.stream, made.leases, made.rows, made.dead_letters, made.credentials, folders, start)
 
 
-def outlets(settings: Settings) -> Outlets:
+def outlets(settings: Settings) -> Pipeline:
     """What a driver of the pipeline other than the worker needs; connects to nothing yet.
 
     Raises:
@@ -132,19 +133,19 @@ def _outlets(
     clock: Callable[[], float],
     metrics: Metrics,
     told: DeadLetterLog,
-) -> Outlets:
+) -> Pipeline:
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     version = decoder_version(raw=settings.raw)
 
-    def sealed(letter: DeadLetterValue) -> Letter:
+    def sealed(letter: DeadLetterValue) -> EncodedDeadLetter:
         told.note(letter)
-        return seal(letter, clock())
+        return encode_dead_letter(letter, clock())
 
-    return Outlets(rows, dead_letters, limits, sealed, metrics, version, told.tell)
+    return Pipeline(rows, dead_letters, limits, sealed, metrics, version, told.tell)
 
 
-def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChild:
+def multilang_child(settings: Settings, reading: int, writing: int) -> RecordProcessor:
     """The record processor of one shard, which talks to KCL's daemon over two file descriptors.
 
     Raises:
@@ -156,7 +157,7 @@ def multilang_child(settings: Settings, reading: int, writing: int) -> ShardChil
         if parse(label, text, SINKS).scheme == "stdout":
             raise ConfigurationError(f"{label} stdout: the daemon talks over standard output here; name another place")
     stream_name = settings.stream.rpartition("/")[2]
-    return ShardChild(
+    return RecordProcessor(
         Wire(reading, writing),
         outlets(settings),
         lambda shard: Decoder(stream_name, shard, settings.raw),
@@ -174,7 +175,7 @@ def build(settings: Settings) -> Process:
     """
     metrics = Metrics(clock=boottime)
     made = _measured(parts(settings), metrics)
-    budget = Budget(settings.memory)
+    budget = MemoryBudget(settings.memory)
     outages = Outages(structlog.get_logger(), boottime)
     clock, told = ServerClock(made.stream.summary), DeadLetterLog(structlog.get_logger(), boottime)
     return Process(
@@ -208,7 +209,9 @@ def _measured(made: Parts, metrics: Metrics) -> Parts:
     )
 
 
-def _probes(address: tuple[str, int] | None, metrics: Metrics, budget: Budget) -> Callable[[Health], Probes] | None:
+def _probes(
+    address: tuple[str, int] | None, metrics: Metrics, budget: MemoryBudget
+) -> Callable[[Health], Probes] | None:
     """The web server, when it is asked for; else nothing of it is loaded."""
     if address is None:
         return None
@@ -224,7 +227,7 @@ def _coordinator(
     settings: Settings,
     made: Parts,
     metrics: Metrics,
-    budget: Budget,
+    budget: MemoryBudget,
     clock: ServerClock,
     told: DeadLetterLog,
     outages: Outages,
@@ -235,11 +238,11 @@ def _coordinator(
     scheduler.add(told, Lane.COORDINATOR)
     me = Identity(settings.worker, uuid.uuid4().hex)
     log = structlog.get_logger().bind(worker=me.worker_id)
-    world = Surroundings(
+    world = ShardContext(
         stream=made.stream,
         outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics, told),
         budget=budget,
-        pace=Pace(settings.poll_interval, eager=settings.until_caught_up),
+        pace=PollingPolicy(settings.poll_interval, eager=settings.until_caught_up),
         clock=boottime,
         server_time=clock,
         processor=lambda shard: Decoder(clock.summary.name, shard, settings.raw),
@@ -255,27 +258,27 @@ def _coordinator(
         until=clock.summary.server_time if settings.until_caught_up else None,
     )
     log.info("worker.started", stream=clock.summary.name, **about(settings))
-    holdings = Holdings(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
+    holdings = RunningShards(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
     return Coordinator(holdings, scheduler)
 
 
-def _origin(settings: Settings, summary: StreamSummary) -> Origin:
+def _origin(settings: Settings, summary: StreamSummary) -> InitialPosition:
     if settings.from_ == "latest":
-        return Origin(LATEST, summary.server_time - LATEST_MARGIN, summary.created_at)
+        return InitialPosition(LATEST, summary.server_time - LATEST_MARGIN, summary.created_at)
     if isinstance(settings.from_, datetime):
-        return Origin(TRIM_HORIZON, settings.from_, summary.created_at)
-    return Origin(TRIM_HORIZON, None, summary.created_at)
+        return InitialPosition(TRIM_HORIZON, settings.from_, summary.created_at)
+    return InitialPosition(TRIM_HORIZON, None, summary.created_at)
 
 
 def _sinks(settings: Settings) -> tuple[Sink, Sink]:
     """Where rows go, and where dead letters go."""
     raw = ("event",) if settings.raw else ()
-    rows = Contents("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
-    letters = Contents("dead_letters", tuple(DeadLetter.__annotations__), LETTER_KEY, private=True)
+    rows = SinkSchema("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
+    letters = SinkSchema("dead_letters", tuple(DeadLetter.__annotations__), LETTER_KEY, private=True)
     return _sink("--sink", settings.sink, rows), _sink("--dead-letters", settings.dead_letters, letters)
 
 
-def _sink(label: str, text: str, contents: Contents) -> Sink:
+def _sink(label: str, text: str, contents: SinkSchema) -> Sink:
     url = parse(label, text, SINKS)
     module = module_of(url, SINKS, "call_consumer.sinks")
     sink: Sink = module.connect(url, options_of(url, module.Options), contents)

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import structlog
 
 from consumer.app import outlets
-from consumer.engine.outlets import Outlets
+from consumer.decoding.decoder import Decoder, Processed
 from consumer.errors import ConsumerError, LeaseStale, Retryable, where
 from consumer.leases import Pending
 from consumer.pipeline.batching import Buffer
-from consumer.pipeline.decoding import Decoder, Processed
+from consumer.pipeline.pipeline import Pipeline
 from consumer.records import TRIM_HORIZON, Position, Record, Shard
 from consumer.settings import Settings, load
 from consumer.telemetry import logs
@@ -92,7 +92,7 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
 
 
 @cache
-def _process() -> tuple[Settings, Outlets]:
+def _process() -> tuple[Settings, Pipeline]:
     """Made at the first event and kept, connections too, for as long as Lambda keeps the process."""
     settings = load({})
     logs.configure(settings.log_level, settings.log_format)

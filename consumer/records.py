@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class Rank(IntEnum):
+class PositionKind(IntEnum):
     """The kinds of position in the order KCL gives them (ExtendedSequenceNumber): sentinels around the numbers."""
 
     AT_TIMESTAMP = 0
@@ -27,7 +27,7 @@ class Rank(IntEnum):
     SHARD_END = 4
 
 
-_SEQUENCE = Rank.SEQUENCE  # a member of an enumeration is looked up slowly
+_SEQUENCE = PositionKind.SEQUENCE  # a member of an enumeration is looked up slowly
 
 
 class Position(NamedTuple):
@@ -36,7 +36,7 @@ class Position(NamedTuple):
     Positions are ordered as tuples are; `at` belongs to AT_TIMESTAMP alone.
     """
 
-    rank: Rank
+    rank: PositionKind
     sequence: int = 0
     sub_sequence: int = 0
     at: datetime | None = None
@@ -49,17 +49,17 @@ class Position(NamedTuple):
     @classmethod
     def at_timestamp(cls, at: datetime) -> "Position":
         """The first record that arrived at or after `at`."""
-        return cls(Rank.AT_TIMESTAMP, at=at)
+        return cls(PositionKind.AT_TIMESTAMP, at=at)
 
     def __str__(self) -> str:
-        if self.rank is Rank.SEQUENCE:
+        if self.rank is PositionKind.SEQUENCE:
             return f"{self.sequence}.{self.sub_sequence}"
         return f"{self.rank.name}({rfc3339(self.at)})" if self.at else self.rank.name
 
 
-TRIM_HORIZON = Position(Rank.TRIM_HORIZON)
-LATEST = Position(Rank.LATEST)
-SHARD_END = Position(Rank.SHARD_END)
+TRIM_HORIZON = Position(PositionKind.TRIM_HORIZON)
+LATEST = Position(PositionKind.LATEST)
+SHARD_END = Position(PositionKind.SHARD_END)
 
 FULL_HASH_RANGE = (0, 2**128 - 1)
 
@@ -94,7 +94,7 @@ class UserRecord(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class EventLocation(msgspec.Struct, frozen=True, gc=False):
     """Where an event stands on the stream. `event_index` counts within a record that holds a JSON array."""
 
     stream_name: str
@@ -114,7 +114,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """
 
     line: bytes
-    place: Place
+    place: EventLocation
     data: bytes
 
 
@@ -134,7 +134,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
     reason: Reason
     message: str
-    place: Place
+    place: EventLocation
     data: bytes
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-from schemas.place import Place
+from schemas.place import EventLocation
 
 CALL_REQUEST_VERSION = 1
 
@@ -18,15 +18,15 @@ Resource = Literal["call", "conference", "conference_participant"]
 Action = Literal["created", "modified", "deleted"]
 
 
-class Oddity(StrEnum):
+class WarningCode(StrEnum):
     """What was odd about an event that became a row all the same. The list is closed; codes do not change."""
 
     meaning: str
 
-    def __new__(cls, code: str, meaning: str) -> "Oddity":
-        oddity = str.__new__(cls, code)
-        oddity._value_, oddity.meaning = code, meaning
-        return oddity
+    def __new__(cls, code: str, meaning: str) -> "WarningCode":
+        warning_code = str.__new__(cls, code)
+        warning_code._value_, warning_code.meaning = code, meaning
+        return warning_code
 
     SPECVERSION = "odd-specversion", "specversion is missing or not 1.0"
     TIME = "odd-time", "the envelope's time is missing or not RFC 3339"
@@ -46,7 +46,7 @@ class Oddity(StrEnum):
     )
 
 
-MEANINGS = " ".join(f"{oddity.value}: {oddity.meaning}." for oddity in Oddity)
+MEANINGS = " ".join(f"{warning_code.value}: {warning_code.meaning}." for warning_code in WarningCode)
 
 
 class Facts(TypedDict):
@@ -97,8 +97,8 @@ class Facts(TypedDict):
 class Judged(Facts):
     """What the event says, and how odd it was."""
 
-    warnings: Annotated[list[Oddity], Field(description="What was odd. " + MEANINGS)]
+    warnings: Annotated[list[WarningCode], Field(description="What was odd. " + MEANINGS)]
 
 
-class CallRequest(Judged, Place):
+class CallRequest(Judged, EventLocation):
     """One call request: what the event says, how odd it was, and its place on the stream."""

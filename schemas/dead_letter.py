@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-from schemas.place import Place
+from schemas.place import EventLocation
 
 
 class Refusal(TypedDict):
@@ -18,7 +18,7 @@ class Refusal(TypedDict):
     message: Annotated[str, Field(description="The same in words, without values of the event.")]
 
 
-class DeadLetter(Refusal, Place):
+class DeadLetter(Refusal, EventLocation):
     """One dead letter."""
 
     data: Annotated[str, Field(description="Base64 of the user record; of the whole record for corrupt-aggregate.")]

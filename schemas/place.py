@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
 
-class Place(TypedDict):
+class EventLocation(TypedDict):
     """The place of one event."""
 
     stream_name: Annotated[str, Field(description="The stream on which it stood.")]

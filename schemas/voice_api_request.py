@@ -1,7 +1,7 @@
 """The voice api-request family: an envelope around Voice.WebhookEvent, versions 1 and 2 (they differ in metadata only).
 
 What was asked of Twilio's API, and the answer: https://www.twilio.com/docs/events/event-types/voice/call-api-request.
-Only `sid` is required. The shapes say what a field should be; `consumer.pipeline.validation` nulls one that is not.
+Only `sid` is required. The shapes say what a field should be; `consumer.decoding.validation` nulls one that is not.
 """
 
 from typing import Annotated, Any, Required

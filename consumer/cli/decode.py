@@ -11,12 +11,12 @@ from typing import Annotated
 
 import typer
 
+from consumer.decoding.deaggregation import is_aggregate
+from consumer.decoding.decoder import Decoder
+from consumer.decoding.json_document import parse
+from consumer.decoding.rejection import RecordRejected
+from consumer.decoding.warnings import Warnings
 from consumer.errors import ConfigurationError
-from consumer.pipeline.deaggregation import is_aggregate
-from consumer.pipeline.decoding import Decoder
-from consumer.pipeline.oddities import Oddities
-from consumer.pipeline.parsing import parse
-from consumer.pipeline.refusal import Refused
 from consumer.records import TRIM_HORIZON, DeadLetter, Record, Row, Shard
 
 File = Annotated[Path, typer.Argument(help="A file, or - for standard input.", allow_dash=True)]
@@ -76,8 +76,8 @@ def _is_record(data: bytes) -> bool:
     if is_aggregate(data):
         return True
     try:
-        return isinstance(parse(data, Oddities()), dict | list)
-    except Refused:
+        return isinstance(parse(data, Warnings()), dict | list)
+    except RecordRejected:
         return False
 
 

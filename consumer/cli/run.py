@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from consumer.cli.options import with_settings
-from consumer.engine.scheduler import share_one_heap
 from consumer.process import signals
+from consumer.runtime.scheduler import share_one_heap
 from consumer.settings import load
 from consumer.telemetry import logs
 

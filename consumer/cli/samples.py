@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from consumer.decoding.deaggregation import aggregate
 from consumer.errors import ConfigurationError
-from consumer.pipeline.deaggregation import aggregate
 from schemas import examples
 
 # AWS PutRecords: at most 500 records and 5 MiB a call.

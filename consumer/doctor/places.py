@@ -10,14 +10,14 @@ from pathlib import Path
 from consumer.doctor.questions import Finding, failed, ok
 from consumer.errors import ConsumerError
 from consumer.leases import Lease, LeaseTable
-from consumer.places import parse
-from consumer.sinks import Repeats, Sink
+from consumer.sinks import Deduplication, Sink
+from consumer.urls import parse
 
 BLOCK = 1024 * 1024  # bytes; a full file system may still take an empty file, or a small one
 REPEATED = {
-    Repeats.BY_ROW: "absorbed row by row",
-    Repeats.BY_BATCH: "absorbed batch by batch",
-    Repeats.APPENDS: "there twice",
+    Deduplication.BY_ROW: "absorbed row by row",
+    Deduplication.BY_BATCH: "absorbed batch by batch",
+    Deduplication.APPENDS: "there twice",
 }
 REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space, or name another place",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from consumer.engine.scheduler import Lane, ThreadScheduler
 from consumer.errors import ConsumerError, where
+from consumer.runtime.scheduler import Lane, ThreadScheduler
 
 
 class Level(Enum):

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from consumer.doctor.questions import Finding, Level, Question, failed, ok, warning
-from consumer.engine.trimming import Span, unread
 from consumer.errors import ConsumerError, PositionUnknown, Throttled
 from consumer.leases import Lease
-from consumer.records import TRIM_HORIZON, Fetched, Position, Rank, Shard, StreamSummary
+from consumer.records import TRIM_HORIZON, Fetched, Position, PositionKind, Shard, StreamSummary
+from consumer.shard.trimming import Span, unread
 from consumer.streams import Stream
 
 MOST_SHARDS = 20
@@ -128,7 +128,11 @@ class ShardExam:
         lost = unread(self._row, horizon)
         at = self._row.checkpoint
         first = fetched.records[0].sequence if fetched.records else None
-        if lost is not None and lost.start is not None and not (at.rank is Rank.SEQUENCE and first == at.sequence):
+        if (
+            lost is not None
+            and lost.start is not None
+            and not (at.rank is PositionKind.SEQUENCE and first == at.sequence)
+        ):
             yield warning(
                 what,
                 f"what arrived from {lost.start:%F %T} to {lost.end:%F %T} UTC ({_span(lost.seconds)}) may be lost: it"

@@ -1,4 +1,4 @@
-"""The lease table port. `lease.py` and `engine.tenure` decide what may be written; an adapter compares and swaps.
+"""The lease table port. `lease.py` and `shard.held_lease` decide what may be written; an adapter compares and swaps.
 
 An adapter keeps one row a shard and answers a few questions; the same contract suite runs over all of them
 (tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from consumer.errors import LeaseTableUnavailable
-from consumer.leases.lease import Heir, Lease, Pending, Token, Worker
+from consumer.leases.lease import Lease, NextOwner, Pending, Token, WorkerIdentity
 
 __all__ = [
     "Change",
-    "Heir",
     "Lease",
     "LeaseTable",
+    "NextOwner",
     "PartlyWritten",
     "Pending",
     "Scope",
     "Token",
-    "Worker",
+    "WorkerIdentity",
     "Written",
 ]
 

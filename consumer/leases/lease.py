@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position, Rank
+from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position, PositionKind
 
 
-class Worker(NamedTuple):
+class WorkerIdentity(NamedTuple):
     """One life of one worker: its id, which may be used again, and the random `start` of this process."""
 
     worker_id: str
@@ -23,7 +23,7 @@ class Worker(NamedTuple):
 class Token(NamedTuple):
     """Who wrote the row last, if it was one of ours: a worker, its start, and the counter that it wrote.
 
-    When `counter` is not the row's, somebody else (a KCL) has written since, and the tenure is over.
+    When `counter` is not the row's, somebody else (a KCL) has written since, and the held_lease is over.
     """
 
     worker_id: str
@@ -53,7 +53,7 @@ class Pending(NamedTuple):
         return f"{self.name} {self.version}" if self.version else self.name
 
 
-class Heir(NamedTuple):
+class NextOwner(NamedTuple):
     """Who is to have a lease next: one of ours, which accepts an offer, or a worker of a KCL 3.x."""
 
     worker_id: str
@@ -108,25 +108,25 @@ class Lease:
         return token.counter == self.counter and token.worker_id != self.owner
 
     @property
-    def heir(self) -> Heir | None:
+    def next_owner(self) -> NextOwner | None:
         """Whom the lease is called for: whom a KCL's leader has named, or a peer of ours that wishes for it."""
         if self.checkpoint_owner is not None:
-            return Heir(str(self.owner), ours=False)
-        return Heir(self.wanted_by) if self.wanted_by is not None else None
+            return NextOwner(str(self.owner), ours=False)
+        return NextOwner(self.wanted_by) if self.wanted_by is not None else None
 
-    def held_by(self, worker: Worker) -> bool:
+    def held_by(self, worker: WorkerIdentity) -> bool:
         """This very process may move the checkpoint: the row names it, and nobody has written since."""
         holder = self.checkpoint_owner or self.owner
         return holder == worker.worker_id and self.token == Token(*worker, self.counter)
 
-    def waits_for(self, worker: Worker) -> bool:
+    def waits_for(self, worker: WorkerIdentity) -> bool:
         """It names `worker`: offered, assigned by a KCL's leader, or a take of its own whose answer was lost.
 
         While an old owner still checkpoints (KCL 3.x), it is not the worker's yet.
         """
         return not self.ended and self.owner == worker.worker_id and self.checkpoint_owner is None
 
-    def held_by_namesake(self, worker: Worker) -> bool:
+    def held_by_duplicate(self, worker: WorkerIdentity) -> bool:
         """Another process under the same id, living or dead, owns the row and wrote it last."""
         token = self.token
         return (
@@ -139,15 +139,15 @@ class Lease:
     @property
     def start(self) -> Position:
         """Where to open the shard: the checkpoint, or the instant kept for a row that has none yet (rule 6)."""
-        if self.checkpoint.rank is Rank.SEQUENCE or self.ended:
+        if self.checkpoint.rank is PositionKind.SEQUENCE or self.ended:
             return self.checkpoint
         if self.started_at is not None:
             return Position.at_timestamp(self.started_at)
         # A KCL keeps the instant of AT_TIMESTAMP in its settings alone: without it, what is there loses nothing.
-        return TRIM_HORIZON if self.checkpoint.rank is Rank.AT_TIMESTAMP else self.checkpoint
+        return TRIM_HORIZON if self.checkpoint.rank is PositionKind.AT_TIMESTAMP else self.checkpoint
 
 
-def taken(lease: Lease, worker: Worker) -> Lease:
+def taken(lease: Lease, worker: WorkerIdentity) -> Lease:
     """The row once `worker` holds it: from nobody, from a dead owner, from a KCL, or by accepting an offer."""
     switched = lease.owner != worker.worker_id
     return replace(
@@ -160,14 +160,14 @@ def taken(lease: Lease, worker: Worker) -> Lease:
     )
 
 
-def renewed(lease: Lease, worker: Worker, read_to: datetime | None, throughput: float | None = None) -> Lease:
+def renewed(lease: Lease, worker: WorkerIdentity, read_to: datetime | None, throughput: float | None = None) -> Lease:
     """The row one heartbeat later."""
     return replace(_written(lease, worker), read_to=later(lease.read_to, read_to), throughput=throughput)
 
 
-def departing(lease: Lease, heir: str | None) -> Lease:
-    """The row of an owner that is about to leave: nobody offers it anything, and `heir` may expect the lease."""
-    return replace(lease, draining=True, wanted_by=heir or lease.wanted_by)
+def departing(lease: Lease, next_owner: str | None) -> Lease:
+    """The row of an owner that is about to leave: nobody offers it anything, and `next_owner` may expect the lease."""
+    return replace(lease, draining=True, wanted_by=next_owner or lease.wanted_by)
 
 
 def trimmed_unread(lease: Lease, start: datetime | None, end: datetime) -> Lease:
@@ -180,13 +180,17 @@ def withdrawn(lease: Lease) -> Lease:
     return replace(lease, wanted_by=None)
 
 
-def prepared(lease: Lease, worker: Worker, pending: Pending) -> Lease:
+def prepared(lease: Lease, worker: WorkerIdentity, pending: Pending) -> Lease:
     """The row before a batch that must be recognised when it is written again."""
     return replace(_written(lease, worker), pending=pending)
 
 
 def checkpointed(
-    lease: Lease, worker: Worker, position: Position, read_to: datetime | None = None, children: tuple[str, ...] = ()
+    lease: Lease,
+    worker: WorkerIdentity,
+    position: Position,
+    read_to: datetime | None = None,
+    children: tuple[str, ...] = (),
 ) -> Lease:
     """The row once everything up to `position` is delivered. A pending end goes with it.
 
@@ -205,14 +209,16 @@ def checkpointed(
     )
 
 
-def handed_on(lease: Lease, worker: Worker, heir: Heir | None, read_to: datetime | None = None) -> Lease:
-    """The row once `worker` has handed it to `heir`, or to nobody.
+def handed_on(
+    lease: Lease, worker: WorkerIdentity, next_owner: NextOwner | None, read_to: datetime | None = None
+) -> Lease:
+    """The row once `worker` has handed it to `next_owner`, or to nobody.
 
     To one of ours the token stays that of `worker`: this makes it an offer. To a worker of a KCL 3.x it is assigned as
     the leader there assigns, without a token of ours; a move that the leader has begun ends as it said.
     """
     moved = lease.checkpoint_owner is not None
-    owner = lease.owner if moved else heir.worker_id if heir else None
+    owner = lease.owner if moved else next_owner.worker_id if next_owner else None
     written = replace(
         _written(lease, worker),
         owner=owner,
@@ -221,10 +227,10 @@ def handed_on(lease: Lease, worker: Worker, heir: Heir | None, read_to: datetime
         draining=False,
         read_to=later(lease.read_to, read_to),
     )
-    return replace(written, token=None) if moved or (heir and not heir.ours) else written
+    return replace(written, token=None) if moved or (next_owner and not next_owner.ours) else written
 
 
-def _written(lease: Lease, worker: Worker) -> Lease:
+def _written(lease: Lease, worker: WorkerIdentity) -> Lease:
     counter = lease.counter + 1
     return replace(lease, counter=counter, token=Token(*worker, counter))
 

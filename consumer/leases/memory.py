@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError
 from consumer.leases import Change, Lease, Scope, Written
-from consumer.places import PlaceUrl
+from consumer.urls import Url
 
 SCHEMES = ("memory",)
 
@@ -17,7 +17,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, scope: Scope) -> "MemoryLeaseTable":
+def connect(url: Url, options: Options, scope: Scope) -> "MemoryLeaseTable":
     """A new, empty table."""
     if url.path:
         raise ConfigurationError(f"{url.label} memory: takes no path; to keep leases in a file say sqlite:FILE")

@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
+from consumer.files.sqlite import SqliteFile, require_sqlite
 from consumer.leases import Change, Lease, Scope, Written
 from consumer.leases.sqlite_row import FIELDS, Unreadable, lease_of, stored
-from consumer.places import PlaceUrl
-from consumer.sqlite_file import SqliteFile, require_sqlite
+from consumer.urls import Url
 
 SCHEMES = ("sqlite",)
 PAUSE = 0.002  # seconds between a process's write transactions
@@ -34,7 +34,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, scope: Scope) -> "SqliteLeaseTable":
+def connect(url: Url, options: Options, scope: Scope) -> "SqliteLeaseTable":
     """Open the table; the file is made by `check`."""
     require_sqlite(url.label)
     if not url.path:

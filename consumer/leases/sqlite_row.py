@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from consumer.leases.lease import Lease, Pending, Token
-from consumer.records import Position, Rank
+from consumer.records import Position, PositionKind
 
 FIELDS = tuple(field.name for field in fields(Lease))
 
@@ -43,7 +43,11 @@ def lease_of(row: Sequence[Any]) -> Lease:
 def _column(value: Any) -> Any:
     """A field as its column holds it: numbers too large for SQLite are decimal strings in JSON."""
     if isinstance(value, Position):
-        return str(value.sequence) + "." + str(value.sub_sequence) if value.rank is Rank.SEQUENCE else value.rank.name
+        return (
+            str(value.sequence) + "." + str(value.sub_sequence)
+            if value.rank is PositionKind.SEQUENCE
+            else value.rank.name
+        )
     if isinstance(value, Pending):
         return msgspec.json.encode([_column(value.end), value.text]).decode()
     if isinstance(value, tuple):
@@ -102,9 +106,9 @@ def _position(column: object) -> Position:
     return Position.of(int(sequence), int(sub_sequence)) if dot else Position(_sentinel(sequence))
 
 
-def _sentinel(name: str) -> Rank:
-    rank = Rank[name]
-    if rank is Rank.SEQUENCE:
+def _sentinel(name: str) -> PositionKind:
+    rank = PositionKind[name]
+    if rank is PositionKind.SEQUENCE:
         raise ValueError
     return rank
 

@@ -10,7 +10,7 @@ LOST = "ShutdownException"
 RETRYABLE = ("ThrottlingException", "KinesisClientLibDependencyException")
 
 
-class Checkpointer:
+class DaemonCheckpointer:
     """The lease as far as the daemon lets its child see it.
 
     That it is lost shows only in the answer to a checkpoint, or in a message that comes once we have said that we are

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from consumer.engine.backoff import Backoff
-from consumer.engine.outlets import Outlets
-from consumer.engine.scheduler import Clock
+from consumer.decoding.decoder import Decoder, Processed
 from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable
-from consumer.multilang.checkpointer import Checkpointer
+from consumer.multilang.checkpointer import DaemonCheckpointer
 from consumer.multilang.wire import Message, Part, ProtocolError, Wire
-from consumer.pipeline.decoding import Decoder, Processed
+from consumer.pipeline.pipeline import Pipeline
 from consumer.process import Exit
 from consumer.records import Position, Record, Shard, UserRecord
+from consumer.runtime.backoff import Backoff
+from consumer.runtime.clock import Clock
 from consumer.telemetry.outages import Outages
 
 FIRST_BACKOFF = 0.2
@@ -26,13 +26,13 @@ MOST_BACKOFF = 30.0
 FOREVER = float("inf")
 
 
-class ShardChild:
+class RecordProcessor:
     """The record processor of one shard. `patience`: seconds to deliver the rest in when the daemon stops."""
 
     def __init__(
         self,
         wire: Wire,
-        outlets: Outlets,
+        outlets: Pipeline,
         decoder: Callable[[Shard], Decoder],
         clock: Clock,
         log: Any,
@@ -41,7 +41,7 @@ class ShardChild:
         self._wire, self._outlets, self._decoder, self._clock = wire, outlets, decoder, clock
         self._log, self._patience = log, patience
         self._outages = Outages(log, clock)
-        self._checkpointer = Checkpointer(wire)
+        self._checkpointer = DaemonCheckpointer(wire)
         self._intake, self._delivery = outlets.intake(), outlets.delivery(self._checkpointer)
         self._begin(Shard(""))
         self._actions = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from consumer.pipeline.spool import Item, Letter, Spool
+from consumer.pipeline.spool import EncodedDeadLetter, Item, Spool
 from consumer.records import BatchLimits, DeadLetter, Outcome, Position, Reason, Record, Row, Skipped
 
 # What a row costs in memory beside its bytes: two bytes objects, two structs and what they hold.
@@ -117,7 +117,7 @@ class Buffer:
             else:
                 other(outcome)
 
-    def add_letter(self, letter: Letter) -> None:
+    def add_letter(self, letter: EncodedDeadLetter) -> None:
         """Take a dead letter."""
         self._items += 1
         self._bytes += len(letter.line)

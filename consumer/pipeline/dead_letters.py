@@ -4,13 +4,13 @@ from importlib.metadata import version
 
 import msgspec
 
-from consumer.pipeline.spool import Letter
+from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import DeadLetter, rfc3339
 
 WORKER_VERSION = version("call-request-consumer")
 
 
-def seal(letter: DeadLetter, rejected_at: float) -> Letter:
+def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLetter:
     """The JSON line of a dead letter (schemas.dead_letter)."""
     place = letter.place
     document = {
@@ -27,4 +27,4 @@ def seal(letter: DeadLetter, rejected_at: float) -> Letter:
         "rejected_at": rfc3339(rejected_at),
         "worker_version": WORKER_VERSION,
     }
-    return Letter(msgspec.json.encode(document), place)
+    return EncodedDeadLetter(msgspec.json.encode(document), place)

@@ -9,22 +9,22 @@ from typing import IO
 
 import msgspec
 
-from consumer.records import Place, Row
+from consumer.records import EventLocation, Row
 
 # What is written and read at once.
 BLOCK_ITEMS = 500
 BLOCK_BYTES = 256 * 1024
 
 
-class Letter(msgspec.Struct, frozen=True, gc=False):
+class EncodedDeadLetter(msgspec.Struct, frozen=True, gc=False):
     """A dead letter ready for its sink: `line` is its JSON."""
 
     line: bytes
-    place: Place
+    place: EventLocation
 
 
-Item = Row | Letter
-Packed = tuple[bytes, Place, int | None]  # line, place, and where a row's data is in the file
+Item = Row | EncodedDeadLetter
+Packed = tuple[bytes, EventLocation, int | None]  # line, place, and where a row's data is in the file
 
 
 class Spool:
@@ -115,9 +115,9 @@ class _Disk:
         block: list[Packed] = pickle.load(self._file)
         return block
 
-    def _unpacked(self, line: bytes, place: Place, data_at: int | None) -> Item:
+    def _unpacked(self, line: bytes, place: EventLocation, data_at: int | None) -> Item:
         if data_at is None:
-            return Letter(line, place)
+            return EncodedDeadLetter(line, place)
         if data_at != self._data_at or self._data is None:
             self._file.seek(data_at)
             self._data, self._data_at = pickle.load(self._file), data_at

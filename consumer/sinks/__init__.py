@@ -11,7 +11,7 @@ from typing import Protocol
 from consumer.records import BatchLimits
 
 
-class Repeats(Enum):
+class Deduplication(Enum):
     """What a sink makes of the same rows written again."""
 
     BY_ROW = "by-row"  # absorbs each row it already has
@@ -20,7 +20,7 @@ class Repeats(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class SinkSchema:
     """What a sink is to hold: the name of it, its keys in order, which of them identify a line, and who may read it."""
 
     name: str
@@ -55,7 +55,7 @@ class Sink(Protocol):
     """Where a batch goes."""
 
     limits: BatchLimits
-    repeats: Repeats
+    repeats: Deduplication
 
     def check(self) -> None:
         """Find out whether writing can work, without leaving anything behind that a reader would see.

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from consumer.disk import Identity, at_start, identity_of, reason_of, sync_folder, try_block
 from consumer.errors import ConfigurationError, SinkUnavailable
-from consumer.places import PlaceUrl
+from consumer.files.disk import Identity, at_start, identity_of, reason_of, sync_folder, try_block
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Contents, Repeats
+from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.sinks.unfinished import SUFFIX, Leftovers, created
+from consumer.urls import Url
 
 SCHEMES = ("jsonl",)
 ROWS, DEAD_LETTERS = ".jsonl", ".dead-letters"
@@ -32,7 +32,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, contents: Contents) -> "JsonlSink":
+def connect(url: Url, options: Options, contents: SinkSchema) -> "JsonlSink":
     """Open the sink."""
     if not url.path:
         raise ConfigurationError(f"{url.label} jsonl: name a directory, such as jsonl:rows")
@@ -43,7 +43,7 @@ class JsonlSink:
     """Files in a directory; a batch's name says whether it is there already."""
 
     limits = BatchLimits(rows=10_000, bytes=8 * 1024 * 1024, age=10.0)
-    repeats = Repeats.BY_BATCH
+    repeats = Deduplication.BY_BATCH
 
     def __init__(self, directory: Path, label: str = "--sink", private: bool = False) -> None:
         self._directory, self._named = directory, f"{label} {directory}"

@@ -10,10 +10,10 @@ import msgspec
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
-from consumer.places import PlaceUrl
+from consumer.files.sqlite import SqliteFile, require_sqlite
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Contents, Repeats
-from consumer.sqlite_file import SqliteFile, require_sqlite
+from consumer.sinks import Batch, Deduplication, SinkSchema
+from consumer.urls import Url
 
 SCHEMES = ("sqlite",)
 # How long to wait for another writer of the file, seconds; longer ones are retried by the engine.
@@ -27,7 +27,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, contents: Contents) -> "SqliteSink":
+def connect(url: Url, options: Options, contents: SinkSchema) -> "SqliteSink":
     """Open the sink; the file is made by `check`."""
     require_sqlite(url.label)
     if not url.path:
@@ -39,9 +39,9 @@ class SqliteSink:
     """One table; one transaction a batch; durable on return (WAL, synchronous=FULL)."""
 
     limits = BatchLimits(rows=1_000, bytes=4 * 1024 * 1024, age=1.0)
-    repeats = Repeats.BY_ROW
+    repeats = Deduplication.BY_ROW
 
-    def __init__(self, file: Path, contents: Contents, label: str = "--sink") -> None:
+    def __init__(self, file: Path, contents: SinkSchema, label: str = "--sink") -> None:
         self._named, self._contents = f"{label} {file}", contents
         self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private)
         marks = ", ".join("?" * len(contents.fields))

@@ -1,4 +1,4 @@
-"""JSON lines on standard output, for a pipe or a terminal. Repeats what is delivered again.
+"""JSON lines on standard output, for a pipe or a terminal. Deduplication what is delivered again.
 
 What is written to a pipe is in the hands of its reader: what the reader has not consumed when it ends is lost.
 """
@@ -11,12 +11,12 @@ from itertools import islice
 
 from pydantic import BaseModel
 
-from consumer.disk import reason_of
 from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
-from consumer.outputs import output_of
-from consumer.places import PlaceUrl
+from consumer.files.disk import reason_of
+from consumer.files.outputs import output_of
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Contents, Repeats
+from consumer.sinks import Batch, Deduplication, SinkSchema
+from consumer.urls import Url
 
 SCHEMES = ("stdout",)
 STDOUT = 1
@@ -27,7 +27,7 @@ class Options(BaseModel, extra="forbid"):
     """There is nothing to set."""
 
 
-def connect(url: PlaceUrl, options: Options, contents: Contents) -> "StdoutSink":
+def connect(url: Url, options: Options, contents: SinkSchema) -> "StdoutSink":
     """Open the sink."""
     if url.path:
         raise ConfigurationError(f"{url.label} stdout: takes no path; to write files say jsonl:DIR")
@@ -43,7 +43,7 @@ class StdoutSink:
     """Writes whole lines, a batch at a time, straight to the file descriptor: nothing waits in a buffer."""
 
     limits = BatchLimits(rows=1_000, bytes=1024 * 1024, age=1.0)
-    repeats = Repeats.APPENDS
+    repeats = Deduplication.APPENDS
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -25,9 +25,9 @@ from consumer.errors import (
     StreamUnavailable,
     Throttled,
 )
-from consumer.records import Fetched, Position, Rank, Shard, StreamSummary
-from consumer.streams import answers
-from consumer.streams.moments import UNKNOWN, epoch_seconds, server_time
+from consumer.records import Fetched, Position, PositionKind, Shard, StreamSummary
+from consumer.streams import response_parser as answers
+from consumer.streams.times import UNKNOWN, epoch_seconds, server_time
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0  # without a byte; an answer of 10 MiB may take longer in all
@@ -61,7 +61,7 @@ def kinesis_client(
         tcp_keepalive=True,
         user_agent=access.session.user_agent(),  # else it is made anew twice a request: a tenth of what a poll costs
     )
-    access.session.register_component("response_parser_factory", answers.TypedAnswers())
+    access.session.register_component("response_parser_factory", answers.TypedResponses())
     return access.client("kinesis", region, endpoint_url, config)
 
 
@@ -90,7 +90,7 @@ class KinesisStream:
     def summary(self) -> StreamSummary:
         with self._calls.checking("DescribeStreamSummary"):
             response = self._client.describe_stream_summary(**self._target)
-            described = response["Answer"].StreamDescriptionSummary
+            described = response["Response"].StreamDescriptionSummary
             created_at = epoch_seconds(described.StreamCreationTimestamp)
             if created_at == UNKNOWN:
                 raise IncompleteResponse("DescribeStreamSummary: the response does not say when the stream was created")
@@ -112,7 +112,7 @@ class KinesisStream:
         where: dict[str, str] = self._target
         tokens: set[str] = set()
         for _ in range(MOST_PAGES):
-            page: answers.Listing = self._client.list_shards(MaxResults=1000, **where)["Answer"]
+            page: answers.Listing = self._client.list_shards(MaxResults=1000, **where)["Response"]
             yield from map(answers.shard_of, page.Shards)
             if not page.NextToken:
                 return
@@ -124,13 +124,13 @@ class KinesisStream:
 
     def open(self, shard_id: str, position: Position) -> str:
         where: dict[str, Any] = {"ShardIteratorType": position.rank.name}
-        if position.rank is Rank.SEQUENCE:
+        if position.rank is PositionKind.SEQUENCE:
             where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": str(position.sequence)}
         elif position.at is not None:
             where["Timestamp"] = position.at
         with self._calls.running("GetShardIterator"):
             response = self._client.get_shard_iterator(ShardId=shard_id, **where, **self._target)
-            iterator: str = response["Answer"].ShardIterator
+            iterator: str = response["Response"].ShardIterator
         if not iterator:
             raise IncompleteResponse("GetShardIterator: the iterator is empty")
         return iterator
@@ -139,7 +139,7 @@ class KinesisStream:
         arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
         client = self._waiting_longer() if patient else self._client
         with self._calls.running("GetRecords"):
-            answer: answers.Records = client.get_records(ShardIterator=iterator, Limit=limit, **arn)["Answer"]
+            answer: answers.Records = client.get_records(ShardIterator=iterator, Limit=limit, **arn)["Response"]
             fetched = answers.fetched_of(answer)
         self._has_read = True
         return fetched

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from consumer.errors import IteratorExpired, ShardGone
-from consumer.records import FULL_HASH_RANGE, Fetched, Position, Rank, Record, Shard, StreamSummary
+from consumer.records import FULL_HASH_RANGE, Fetched, Position, PositionKind, Record, Shard, StreamSummary
 
 ITERATOR_LIFE = 300.0  # seconds, as on AWS
 MOST_BYTES = 10 * 1024 * 1024  # in one response, as on AWS
@@ -111,9 +111,9 @@ class MemoryStream:
     def open(self, shard_id: str, position: Position) -> str:
         with self._lock:
             records = self._known(shard_id).records
-            if position.rank is Rank.SEQUENCE:
+            if position.rank is PositionKind.SEQUENCE:
                 after = position.sequence - 1
-            elif position.rank is Rank.LATEST:
+            elif position.rank is PositionKind.LATEST:
                 after = records[-1].sequence if records else 0
             else:
                 since = position.at.timestamp() if position.at is not None else 0.0

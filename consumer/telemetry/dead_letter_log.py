@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.records import DeadLetter, Place, Reason
+from consumer.records import DeadLetter, EventLocation, Reason
 
 # Seconds between two lines about one reason.
 INTERVAL = 60.0
@@ -17,7 +17,7 @@ class _Waiting:
 
     told_at: float
     letters: int = 0
-    place: Place | None = None
+    place: EventLocation | None = None
     message: str = ""
 
 

@@ -19,7 +19,7 @@ MOST_VISITORS = 64
 LONGEST_HEAD = 8 * 1024
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What a page says."""
 
     status: HTTPStatus
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-Page = Callable[[], Answer]
+Page = Callable[[], Response]
 
 
 def listen(address: tuple[str, int]) -> socket.socket:
@@ -111,7 +111,7 @@ class HttpServer:
         ]
         return "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else answer.body)
 
-    def _answer(self, method: str, path: str) -> Answer:
+    def _answer(self, method: str, path: str) -> Response:
         if not method:
             return _say(HTTPStatus.BAD_REQUEST)
         if path not in self._pages:
@@ -125,8 +125,8 @@ class HttpServer:
             return _say(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _say(status: HTTPStatus) -> Answer:
-    return Answer(status, f"{status.phrase}\n".encode())
+def _say(status: HTTPStatus) -> Response:
+    return Response(status, f"{status.phrase}\n".encode())
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes | None:

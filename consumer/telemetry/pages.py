@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from consumer.telemetry.exposition import Exposition
-from consumer.telemetry.http import Answer, Page
+from consumer.telemetry.http import Page, Response
 
 Problem = Callable[[], str]
 
@@ -14,11 +14,11 @@ def pages(not_live: Problem, not_ready: Problem, exposition: Exposition) -> Mapp
     return {
         "/livez": lambda: _probe("live", not_live(), "stalled: "),
         "/readyz": lambda: _probe("ready", not_ready()),
-        "/metrics": lambda: Answer(HTTPStatus.OK, exposition.text(), exposition.content_type),
+        "/metrics": lambda: Response(HTTPStatus.OK, exposition.text(), exposition.content_type),
     }
 
 
-def _probe(well: str, problem: str, kind: str = "") -> Answer:
+def _probe(well: str, problem: str, kind: str = "") -> Response:
     if problem:
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{kind}{problem}\n".encode())
-    return Answer(HTTPStatus.OK, f"{well}\n".encode())
+        return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{kind}{problem}\n".encode())
+    return Response(HTTPStatus.OK, f"{well}\n".encode())

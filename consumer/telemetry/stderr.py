@@ -2,7 +2,7 @@
 
 A line goes into a bounded queue, without a lock: it may be written from a signal handler and with any lock held. When
 nobody reads, or the disk is full, the lines wait; those that find the queue full are counted, and the count is told as
-soon as lines flow again. This and `engine.scheduler` are the only places that start threads.
+soon as lines flow again. This and `runtime.scheduler` are the only places that start threads.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from consumer.outputs import Output, output_of
+from consumer.files.outputs import Output, output_of
 
 # Lines that wait at most; a few hundred bytes each.
 MOST_LINES = 4096

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consumer.pipeline.deaggregation import deaggregate
+from consumer.decoding.deaggregation import deaggregate
 from consumer.records import Record
 from tests.chaos.sinks import dead_letters
 from tests.integration.workers import STREAM, active, environment, in_sqlite, kinesis_client, logged, put, start, worker

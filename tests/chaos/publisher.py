@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.deaggregation import aggregate
 from tests.integration.workers import STREAM, event
 
 LARGEST_AGGREGATE = 8
@@ -75,7 +75,7 @@ class Resharder:
         if len(shards) >= self._most:
             return None
         shard = self._rng.choice([shard for shard in shards if name in (None, shard["ShardId"])])
-        first, last = (int(shard["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
+        first, last = (int(shard["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "StopRequest"))
         return self._asked(
             lambda: self._client.split_shard(
                 StreamName=self._stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str((first + last) // 2)

@@ -18,14 +18,14 @@ class Upstream(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         self.carried_out: list[bytes] = []
         self.changed = threading.Condition()
-        super().__init__(("127.0.0.1", 0), Answer)
+        super().__init__(("127.0.0.1", 0), Response)
 
     def reached(self, count: int) -> bool:
         with self.changed:
             return self.changed.wait_for(lambda: len(self.carried_out) >= count, timeout=5)
 
 
-class Answer(http.server.BaseHTTPRequestHandler):
+class Response(http.server.BaseHTTPRequestHandler):
     server: Upstream
 
     def do_POST(self) -> None:

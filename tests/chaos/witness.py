@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from consumer.leases import Lease
-from consumer.leases.kcl_item import lease_of
+from consumer.leases.dynamodb.item import lease_of
 from consumer.records import Position
 from tests.chaos.fleet import LEASE_TABLE
 from tests.chaos.gaps import History

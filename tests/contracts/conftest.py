@@ -10,13 +10,13 @@ import boto3
 import pytest
 
 from consumer.leases import LeaseTable, Scope
-from consumer.leases import dynamodb as dynamodb_leases
 from consumer.leases import sqlite as sqlite_leases
-from consumer.leases.dynamodb import DynamoDbLeaseTable
-from consumer.leases.dynamodb_access import dynamodb_client
-from consumer.leases.dynamodb_table import Options
+from consumer.leases.dynamodb import table as dynamodb_leases
+from consumer.leases.dynamodb.client import dynamodb_client
+from consumer.leases.dynamodb.provisioning import Options
+from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.places import options_of, parse
+from consumer.urls import options_of, parse
 from tests import servers_dynamodb
 
 STORES = ("dynamodb-local", "moto", "dynalite")

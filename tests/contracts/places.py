@@ -14,15 +14,15 @@ import pytest
 
 from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
-from consumer.places import options_of, parse
-from consumer.records import Place, Row
-from consumer.sinks import Contents, Repeats, Sink, jsonl, sqlite, stdout
+from consumer.records import EventLocation, Row
+from consumer.sinks import Deduplication, Sink, SinkSchema, jsonl, sqlite, stdout
+from consumer.urls import options_of, parse
 from tests.simulation.sinks import SimSink, Store
 from tests.simulation.stream import Faults
 from tests.simulation.world import Process, World
 
-CONTENTS = Contents("things", ("id", "value"), ("id",))
-PRIVATE = Contents("dead_things", ("id", "value"), ("id",), private=True)
+CONTENTS = SinkSchema("things", ("id", "value"), ("id",))
+PRIVATE = SinkSchema("dead_things", ("id", "value"), ("id",), private=True)
 
 
 OPEN: list[Any] = []  # what a test leaves open; its fixture closes it
@@ -34,7 +34,7 @@ def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **v
     OPEN.append(spool)
     for number in ids:
         line = json.dumps({"id": number, "value": values.get(f"row_{number}", "v")}).encode()
-        spool.append(Row(line, Place("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
     return Chunk(name, spool, 0, len(ids))
 
 
@@ -48,7 +48,7 @@ class SinkPlace:
     unstorable: Any = None  # a value that it will never take
 
 
-def connect(module: Any, text: str, contents: Contents = CONTENTS) -> Sink:
+def connect(module: Any, text: str, contents: SinkSchema = CONTENTS) -> Sink:
     """A sink from its URL, as the composition root does it."""
     url = parse("--sink", text)
     sink: Sink = module.connect(url, options_of(url, module.Options), contents)
@@ -142,7 +142,7 @@ def sqlite_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
 class Simulated:
     """The simulation's sink: a fake that nobody verifies is a lie."""
 
-    repeats: Repeats
+    repeats: Deduplication
     world: World = field(default_factory=lambda: World(seed=2))
     lock: Any = field(default_factory=threading.Lock)
 
@@ -169,6 +169,6 @@ PLACES: dict[str, Callable[[Path, pytest.MonkeyPatch], SinkPlace]] = {
     "sqlite": sqlite_place,
     **{
         f"simulated {repeats.value}": lambda d, m, repeats=repeats: Simulated(repeats).place(d, m)  # type: ignore[misc]
-        for repeats in Repeats
+        for repeats in Deduplication
     },
 }

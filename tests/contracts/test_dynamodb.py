@@ -12,18 +12,19 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
-from consumer.leases import Change, Lease, PartlyWritten, Scope, Worker, dynamodb
+from consumer.leases import Change, Lease, PartlyWritten, Scope, WorkerIdentity
 from consumer.leases import lease as steps
-from consumer.leases.dynamodb import DynamoDbLeaseTable
-from consumer.leases.dynamodb_access import dynamodb_client
-from consumer.leases.dynamodb_table import Options
-from consumer.leases.kcl_item import is_lease, item_of
-from consumer.places import options_of, parse
+from consumer.leases.dynamodb import table as dynamodb
+from consumer.leases.dynamodb.client import dynamodb_client
+from consumer.leases.dynamodb.item import is_lease, item_of
+from consumer.leases.dynamodb.provisioning import Options
+from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import SHARD_END, Position
+from consumer.urls import options_of, parse
 from tests.contracts.conftest import TIMEOUT, dynamodb_table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "kcl"
-ME = Worker("me", "f00d")
+ME = WorkerIdentity("me", "f00d")
 ACTIONS = ("DescribeTable", "CreateTable", "Scan", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem")
 
 
@@ -43,7 +44,7 @@ def table(client: Any, name: str) -> DynamoDbLeaseTable:
 
 
 def refuse(client: Any, action: str, code: str, status: int = 400) -> None:
-    """Answer every call of that action with an error, without sending it."""
+    """Response every call of that action with an error, without sending it."""
 
     class Body:
         def stream(self, *_: object) -> Iterator[bytes]:
@@ -439,7 +440,7 @@ def test_workers_of_kcl_3_0_to_3_4_have_a_table_of_their_own(client: Any, raw: A
 
 
 def empty(client: Any, action: str, body: bytes) -> None:
-    """Answer every call of that action with 200 and this body, without sending it."""
+    """Response every call of that action with 200 and this body, without sending it."""
 
     class Body:
         def stream(self, *_: object) -> Iterator[bytes]:

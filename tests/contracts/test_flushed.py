@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from consumer.errors import LeaseTableUnavailable
-from consumer.sqlite_file import SqliteFile
+from consumer.files.sqlite import SqliteFile
 from tests.needs import need
 
 # Each step of a script ends with a line on stdout, which the trace shows in its place.
@@ -24,9 +24,9 @@ import os, sys
 from pathlib import Path
 from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
-from consumer.leases.lease import Worker
+from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
-from consumer.sinks import Contents
+from consumer.sinks import SinkSchema
 from consumer.sinks.jsonl import JsonlSink
 from consumer.sinks.sqlite import SqliteSink
 from consumer.sinks.stdout import StdoutSink
@@ -49,7 +49,7 @@ sink.write(Batch("dt=1/hour=2/b")); did("second")
 sink.write(Batch("dt=1/hour=2/b")); did("again")
 """
 SQLITE = """
-sink = SqliteSink(Path("rows.db"), Contents("things", ("id", "value"), ("id",), private=%r))
+sink = SqliteSink(Path("rows.db"), SinkSchema("things", ("id", "value"), ("id",), private=%r))
 sink.check(); did("check")
 sink.write(Batch("a")); did("first")
 Item.line = b'{"id": 2, "value": "v"}'
@@ -60,9 +60,9 @@ table = SqliteLeaseTable(Path("leases.db"), Scope("calls", "stream", 1.0))
 table.check(); did("check")
 row = Lease("shardId-000000000000", owner="me")
 table.create(row); did("create")
-table.write([Change(row, steps.taken(row, Worker("me", "a")))]); did("take")
+table.write([Change(row, steps.taken(row, WorkerIdentity("me", "a")))]); did("take")
 [taken] = table.scan()
-table.write([Change(taken, steps.renewed(taken, Worker("me", "a"), None))]); did("renew")
+table.write([Change(taken, steps.renewed(taken, WorkerIdentity("me", "a"), None))]); did("renew")
 """
 STDOUT = """
 StdoutSink(os.open("out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)).write(Batch("a")); did("write")

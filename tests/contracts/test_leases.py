@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.leases import Change, Heir, Lease, LeaseTable, Pending, Token, Worker, Written
+from consumer.leases import Change, Lease, LeaseTable, NextOwner, Pending, Token, WorkerIdentity, Written
 from consumer.leases import lease as steps
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Position
 from tests.contracts.conftest import KINDS, Connect
 
-ME, PEER = Worker("me", "a1"), Worker("peer", "b2")
+ME, PEER = WorkerIdentity("me", "a1"), WorkerIdentity("peer", "b2")
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 SIXTY_DIGITS = int("123456789012345678901234567890123456789012345678901234567890")
 PLAIN = Lease("shardId-000000000000")
@@ -95,11 +95,11 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
     "prepared": lambda row: steps.prepared(row, ME, Pending(Position.of(SIXTY_DIGITS + 9), "other")),
     "checkpointed": lambda row: steps.checkpointed(row, ME, Position.of(SIXTY_DIGITS + 1, 2), NOW),
     "ended": lambda row: steps.checkpointed(row, ME, SHARD_END, NOW, ("shardId-000000000011",)),
-    "offered": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, Heir("peer")),
+    "offered": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, NextOwner("peer")),
     "moved": lambda row: steps.handed_on(row, ME, None),
-    "assigned": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, Heir("kcl", ours=False)),
+    "assigned": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, NextOwner("kcl", ours=False)),
     "released": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, None),
-    "draining": lambda row: steps.departing(steps.renewed(row, ME, NOW, 1.5), "heir"),
+    "draining": lambda row: steps.departing(steps.renewed(row, ME, NOW, 1.5), "next_owner"),
 }
 
 
@@ -262,11 +262,11 @@ def test_one_of_many_takers_gets_each_lease(connect: Connect) -> None:
     """Workers that reach for the same rows at the same instant, each with a connection of its own."""
     first = connect()
     rows = [put(first, replace(PLAIN, shard_id=f"shardId-{number:012}")) for number in range(12)]
-    workers = [Worker(f"worker-{number}", "s") for number in range(4)]
+    workers = [WorkerIdentity(f"worker-{number}", "s") for number in range(4)]
     won: dict[str, list[str]] = {row.shard_id: [] for row in rows}
     start = threading.Barrier(len(workers))
 
-    def take(worker: Worker, table: LeaseTable, order: Sequence[Lease]) -> None:
+    def take(worker: WorkerIdentity, table: LeaseTable, order: Sequence[Lease]) -> None:
         start.wait()
         for row in order:
             if write(table, row, steps.taken(row, worker)).done:

@@ -27,11 +27,11 @@ from consumer.errors import (
     StreamUnavailable,
     Throttled,
 )
-from consumer.leases import Change, Lease, Scope, Worker
+from consumer.leases import Change, Lease, Scope, WorkerIdentity
 from consumer.leases import lease as steps
-from consumer.leases.dynamodb import DynamoDbLeaseTable
-from consumer.leases.dynamodb_access import dynamodb_client
-from consumer.leases.dynamodb_table import Options
+from consumer.leases.dynamodb.client import dynamodb_client
+from consumer.leases.dynamodb.provisioning import Options
+from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import SHARD_END, TRIM_HORIZON
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 
@@ -176,7 +176,7 @@ def stream_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable
 def table_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
     table = DynamoDbLeaseTable(client, "leases", Options(), sleep=lambda _: None)
     row = Lease("shardId-0", checkpoint=SHARD_END)
-    change = Change(row, steps.taken(row, Worker("me", "f00d")))
+    change = Change(row, steps.taken(row, WorkerIdentity("me", "f00d")))
     table._batches = True
     running: list[Callable[[], object]] = [
         table.scan,

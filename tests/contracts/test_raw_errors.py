@@ -17,12 +17,12 @@ import pytest
 from consumer.errors import ConfigurationError, ConsumerError, LeaseTableUnavailable, OutputClosed, SinkUnavailable
 from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
-from consumer.leases.lease import Worker
+from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
-from consumer.records import SHARD_END, Place, Row
-from consumer.sinks import Contents, Sink, jsonl, sqlite, stdout
+from consumer.records import SHARD_END, EventLocation, Row
+from consumer.sinks import Sink, SinkSchema, jsonl, sqlite, stdout
 from tests.contracts.places import CONTENTS, OPEN, PRIVATE, connect
 
 SECRET = "+15551234567"
@@ -68,7 +68,7 @@ FROM_SQLITE: dict[str, tuple[Exception, str]] = {
 }
 PLACES = ("open", "close", "link", "unlink", "fsync", "mkdir", "stat", "fstat", "write", "chmod", "lseek", "scandir")
 MISSING = ("ENOENT", "ENOTDIR")  # may also be said to be deleted
-ME = Worker("me", "a1")
+ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
 MOST = 60  # places that one call touches at most
 
@@ -157,7 +157,7 @@ def each_place(trap: Trap, error: Exception, call: Callable[[], object]) -> Iter
     pytest.fail(f"{MOST} places were not enough: {trap.touched[-3:]}")
 
 
-def new_sink(kind: str, directory: Path, contents: Contents) -> Sink:
+def new_sink(kind: str, directory: Path, contents: SinkSchema) -> Sink:
     if kind == "stdout":
         OPEN.append(output := (directory / "out").open("ab"))
         return stdout.StdoutSink(output.fileno())
@@ -169,7 +169,7 @@ def batch(number: int) -> Chunk:
     """A batch in memory, so that iterating it touches nothing."""
     spool = Spool()
     line = b'{"id": %d, "value": "v"}' % number
-    spool.append(Row(line, Place("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+    spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
     return Chunk(f"dt=2026-01-01/hour=00/shard-{number}", spool, 0, 1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
-from consumer.sinks import Repeats, jsonl, sqlite, stdout
+from consumer.sinks import Deduplication, jsonl, sqlite, stdout
 from tests.contracts.places import CONTENTS, OPEN, PLACES, PRIVATE, SinkPlace, chunk, connect
 
 
@@ -55,7 +55,7 @@ def test_a_batch_written_again_by_another_process_is_taken_as_declared(place: Si
     second.check()
     first.write(chunk([1, 2]))
     repeated = second.write(chunk([1, 2]))
-    absorbed = first.repeats is not Repeats.APPENDS
+    absorbed = first.repeats is not Deduplication.APPENDS
     assert repeated == (2 if absorbed else 0)
     assert place.seen() == ([1, 2] if absorbed else [1, 2, 1, 2])
 
@@ -66,7 +66,7 @@ def test_known_rows_in_a_batch_of_another_name_are_taken_as_declared(place: Sink
     sink.check()
     sink.write(chunk([1, 2], name="dt=2026-01-01/hour=00/shard-1-2"))
     repeated = sink.write(chunk([2, 3], name="dt=2026-01-01/hour=00/shard-2-3"))
-    by_row = sink.repeats is Repeats.BY_ROW
+    by_row = sink.repeats is Deduplication.BY_ROW
     assert repeated == (1 if by_row else 0)
     assert Counter(place.seen()) == Counter([1, 2, 3] if by_row else [1, 2, 2, 3])
 
@@ -83,7 +83,7 @@ def test_after_trouble_the_same_batch_is_simply_written_again(place: SinkPlace) 
     sink.write(batch)
     seen = place.seen()
     assert set(seen) == {1, 2, 3, 4, 5}
-    if sink.repeats is not Repeats.APPENDS:
+    if sink.repeats is not Deduplication.APPENDS:
         assert len(seen) == 5
 
 

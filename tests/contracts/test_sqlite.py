@@ -13,14 +13,14 @@ from consumer.errors import ConfigurationError, LeaseTableUnavailable, SinkUnava
 from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
 from consumer.leases import sqlite as leases
-from consumer.leases.lease import Worker
+from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.leases.sqlite_row import FIELDS, stored
-from consumer.places import parse
 from consumer.sinks import sqlite
+from consumer.urls import parse
 from tests.contracts.places import CONTENTS, OPEN, PRIVATE, chunk, connect
 
-ME = Worker("me", "a1")
+ME = WorkerIdentity("me", "a1")
 SCOPE = Scope("calls", "twilio-events", 1.0)
 ROW = Lease("shardId-000000000000", owner="me")
 DAMAGED = Lease("shardId-000000000001", owner="me", token=steps.Token("me", "a1", 0), counter=0)

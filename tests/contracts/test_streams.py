@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from consumer.engine.lineage import complete
 from consumer.errors import IteratorExpired, ShardGone, StreamUnavailable
 from consumer.records import LATEST, TRIM_HORIZON, Fetched, Position, Record, Shard
+from consumer.shard.listing import complete
 from consumer.streams import Stream
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from consumer.streams.memory import ITERATOR_LIFE, MOST_BYTES, MemoryStream

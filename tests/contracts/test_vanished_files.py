@@ -13,13 +13,13 @@ import pytest
 from consumer.errors import LeaseTableUnavailable, SinkUnavailable
 from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
-from consumer.leases.lease import Worker
+from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END
 from consumer.sinks import Sink, jsonl, sqlite
 from tests.contracts.places import OPEN, chunk, connect
 
-ME = Worker("me", "a1")
+ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
 CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
     "scan": lambda table: table.scan(),

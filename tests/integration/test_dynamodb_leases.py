@@ -12,14 +12,14 @@ from typing import Any
 import boto3
 import pytest
 
-from consumer.leases.kcl_item import is_lease
+from consumer.leases.dynamodb.item import is_lease
 from tests import kcl_parser
 from tests.integration.workers import CREDENTIALS, STREAM
 from tests.servers_dynamodb import dynamodb_local, moto
 
 
 @dataclass
-class Place:
+class Setting:
     """A stream with two shards, a DynamoDB, and where rows go."""
 
     kinesis: Any
@@ -59,18 +59,18 @@ def servers() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def place(servers: tuple[str, str], tmp_path: Path) -> Iterator[Place]:
+def place(servers: tuple[str, str], tmp_path: Path) -> Iterator[Setting]:
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     kinesis: Any = boto3.client("kinesis", endpoint_url=servers[0], **keys)  # type: ignore[call-overload]
     dynamodb: Any = boto3.client("dynamodb", endpoint_url=servers[1], **keys)  # type: ignore[call-overload]
     kinesis.create_stream(StreamName=STREAM, ShardCount=2)
-    yield Place(kinesis, dynamodb, tmp_path, *servers)
+    yield Setting(kinesis, dynamodb, tmp_path, *servers)
     kinesis.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
     for client in (kinesis, dynamodb):
         client.close()
 
 
-def test_a_run_goes_on_where_the_last_one_ended(place: Place) -> None:
+def test_a_run_goes_on_where_the_last_one_ended(place: Setting) -> None:
     """The table is made, named for the application; a second run delivers only what is new."""
     leases = f"dynamodb:?endpoint_url={place.dynamodb_url}"
     place.publish(range(20))
@@ -83,7 +83,7 @@ def test_a_run_goes_on_where_the_last_one_ended(place: Place) -> None:
     assert len(set(place.rows())) == 25
 
 
-def test_kcl_can_read_the_table_of_a_run(place: Place) -> None:
+def test_kcl_can_read_the_table_of_a_run(place: Setting) -> None:
     """Every item is a lease, is read by KCL's rules, and has no owner once the worker has left."""
     place.publish(range(10))
     ended = place.run("--leases", f"dynamodb:kcl-reads?endpoint_url={place.dynamodb_url}")
@@ -95,7 +95,7 @@ def test_kcl_can_read_the_table_of_a_run(place: Place) -> None:
     assert all(kcl_parser.parse(item).counter > 0 for item in items)
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(place: Place) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(place: Setting) -> None:
     """Such as a table that is somebody else's."""
     place.dynamodb.create_table(
         TableName="orders",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from consumer.decoding.deaggregation import aggregate
 from consumer.multilang.properties import properties
-from consumer.pipeline.deaggregation import aggregate
 from consumer.settings import load
 from tests.integration import multilang
 from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service

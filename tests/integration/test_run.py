@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.deaggregation import aggregate
 from tests.integration.workers import STREAM, event, ids, kinesis_client, run
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 import boto3
 from botocore.config import Config
 
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.deaggregation import aggregate
 
 STREAM = "twilio-events"
 CREDENTIALS = {

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from consumer.decoding.deaggregation import deaggregate
 from consumer.leases import Lease
-from consumer.leases.kcl_item import is_lease, lease_of
-from consumer.pipeline.deaggregation import deaggregate
+from consumer.leases.dynamodb.item import is_lease, lease_of
 from consumer.records import Position, Record
 from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.sinks import JsonlRows
@@ -27,7 +27,7 @@ from tests.interop.kcl import KclWorker
 from tests.servers_dynamodb import dynamodb_local
 
 FAILOVER = 3.0
-Place = tuple[str, int, int]  # shard, sequence number, sub-sequence number
+EventLocation = tuple[str, int, int]  # shard, sequence number, sub-sequence number
 NUMBERS = itertools.count(1)
 
 
@@ -80,7 +80,7 @@ class Scene:
     def sink(self) -> JsonlRows:
         return JsonlRows(self.directory)
 
-    def rows(self) -> list[Place]:
+    def rows(self) -> list[EventLocation]:
         """The places of what ours has delivered."""
         return [(row.shard, row.sequence, row.sub_sequence) for row in self.sink.rows()]
 
@@ -94,12 +94,12 @@ class Scene:
     def leases(self) -> dict[str, Lease]:
         return {item["leaseKey"]["S"]: lease_of(item) for item in self.items()}
 
-    def published(self) -> set[Place]:
+    def published(self) -> set[EventLocation]:
         """Every user record on the stream."""
         shards = self.kinesis.list_shards(StreamName=self.name)["Shards"]
         return {place for shard in shards for place in self._published(shard["ShardId"])}
 
-    def _published(self, shard: str) -> Iterator[Place]:
+    def _published(self, shard: str) -> Iterator[EventLocation]:
         asked = self.kinesis.get_shard_iterator(StreamName=self.name, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
         iterator = asked["ShardIterator"]
         while iterator is not None:
@@ -111,7 +111,7 @@ class Scene:
             iterator = answer.get("NextShardIterator") if answer["Records"] or answer["MillisBehindLatest"] else None
 
 
-def after(places: set[Place], checkpoints: Mapping[str, Position]) -> set[Place]:
+def after(places: set[EventLocation], checkpoints: Mapping[str, Position]) -> set[EventLocation]:
     """Those that lie behind the checkpoint of their shard, or in a shard that has none."""
     return {place for place in places if place[0] not in checkpoints or checkpoints[place[0]] < Position.of(*place[1:])}
 

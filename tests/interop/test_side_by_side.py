@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.interop.conftest import Place, Scene, end, wait_until
+from tests.interop.conftest import EventLocation, Scene, end, wait_until
 from tests.interop.kcl import VERSION, KclWorker
 
 # What a KCL logs among its own when workers join, freeze and die and a shard is split:
@@ -49,7 +49,7 @@ def holds_one(scene: Scene, name: str) -> Callable[[], bool]:
     return lambda: any(lease.owner == name and not lease.ended for lease in scene.leases().values())
 
 
-def read_by(workers: Collection[KclWorker]) -> set[Place]:
+def read_by(workers: Collection[KclWorker]) -> set[EventLocation]:
     return {(row.shard, row.sequence, row.sub_sequence) for worker in workers for row in worker.rows()}
 
 

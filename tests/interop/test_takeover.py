@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from consumer.pipeline.deaggregation import aggregate
+from consumer.decoding.deaggregation import aggregate
 from consumer.records import Position
 from tests.integration.workers import event
-from tests.interop.conftest import Place, Scene, after, checkpoints, end, wait_until
+from tests.interop.conftest import EventLocation, Scene, after, checkpoints, end, wait_until
 from tests.interop.kcl import KclRow, KclWorker
 
 # Who makes the table, and how each ends. On an empty one a KCL waits for up to half a minute.
@@ -24,7 +24,7 @@ KCL_ATTRIBUTES = {
 }
 
 
-def places(rows: list[KclRow]) -> list[Place]:
+def places(rows: list[KclRow]) -> list[EventLocation]:
     return [(row.shard, row.sequence, row.sub_sequence) for row in rows]
 
 

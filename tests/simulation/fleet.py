@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.engine.budget import Budget
-from consumer.engine.coordinator import Coordinator
-from consumer.engine.holdings import Fleet, Holdings
-from consumer.engine.lineage import Origin
-from consumer.engine.outlets import Outlets
-from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import ConfigurationError, where
-from consumer.leases import Lease, Worker
+from consumer.fleet.coordinator import Coordinator
+from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.running_shards import Fleet, RunningShards
+from consumer.leases import Lease, WorkerIdentity
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.pipeline.spool import Letter
-from consumer.records import DeadLetter, Outcome, Place, Position, Reason, Record, Row, Shard, Skipped
+from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.spool import EncodedDeadLetter
+from consumer.records import DeadLetter, EventLocation, Outcome, Position, Reason, Record, Row, Shard, Skipped
+from consumer.runtime.memory_budget import MemoryBudget
+from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.telemetry.metrics import Metrics
 from tests.simulation.sinks import SimDeadLetters, SimSink, Store
 from tests.simulation.stream import Faults, SimClient, SimStream
@@ -43,7 +43,7 @@ def processor(shard: Shard) -> Callable[[Record, Position], Done]:
         for sub, event_id in enumerate(ids):
             if Position.of(record.sequence, sub) <= after:
                 continue
-            place = Place("sim", shard.shard_id, record.sequence, sub, 0, "key", record.arrived_at)
+            place = EventLocation("sim", shard.shard_id, record.sequence, sub, 0, "key", record.arrived_at)
             if event_id.startswith("x"):
                 outcomes.append(DeadLetter(Reason.NOT_JSON, "no", place, event_id.encode()))
             elif event_id.startswith("s"):
@@ -94,26 +94,26 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     client = SimClient(fleet.stream, process, fleet.faults)
     table = SimTable(fleet, process)
     rows = SimSink(world, fleet.rows, process, fleet.faults, fleet.holder_for(name))
-    surroundings = Surroundings(
+    surroundings = ShardContext(
         stream=client,
-        outlets=Outlets(
+        outlets=Pipeline(
             rows,
             SimDeadLetters(world, fleet.dead, process, fleet.faults, fleet.holder_for(name)),
             rows.limits,
-            lambda letter: Letter(letter.data, letter.place),
+            lambda letter: EncodedDeadLetter(letter.data, letter.place),
             Metrics(),
         ),
-        budget=Budget(600),
-        pace=Pace(most_backoff=5.0),
+        budget=MemoryBudget(600),
+        pace=PollingPolicy(most_backoff=5.0),
         clock=lambda: world.now,
         server_time=world.wall,
         processor=processor,
         rng=world.rng,
         log=fleet.log,
     )
-    settings = Fleet(Worker(name, process.start), lease_duration=LEASE, until=None)
+    settings = Fleet(WorkerIdentity(name, process.start), lease_duration=LEASE, until=None)
     scheduler = VirtualScheduler(world, process, lambda error: _failed(world, worker, error))
-    coordinator = Coordinator(Holdings(settings, table, surroundings, fleet.origin, scheduler), scheduler)
+    coordinator = Coordinator(RunningShards(settings, table, surroundings, fleet.origin, scheduler), scheduler)
     worker = SimWorker(process, coordinator)
     coordinator.start()
     return worker
@@ -146,7 +146,7 @@ class SimFleet:
     dead: Store
     faults: Faults
     log: Silent
-    origin: Origin = field(default_factory=Origin)
+    origin: InitialPosition = field(default_factory=InitialPosition)
     workers: list[SimWorker] = field(default_factory=list)
     kcls: "list[KclWorker]" = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)

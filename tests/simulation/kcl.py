@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from consumer.engine.lineage import missing
-from consumer.engine.scheduler import Lane
 from consumer.errors import ConsumerError
+from consumer.fleet.lineage import missing
 from consumer.leases import Lease
-from consumer.records import SHARD_END, TRIM_HORIZON, DeadLetter, Position, Rank, Row
+from consumer.records import SHARD_END, TRIM_HORIZON, DeadLetter, Position, PositionKind, Row
+from consumer.runtime.scheduler import Lane
 from tests.simulation.fleet import LEASE, SimFleet, processor
 from tests.simulation.sinks import Delivered
 from tests.simulation.stream import SimClient
@@ -173,10 +173,10 @@ class KclWorker:
         movable = [row for row in self.table.rows().values() if row.owner and not row.checkpoint_owner]
         if movable and rng.random() < 0.5:
             row = rng.choice(movable)
-            heir = rng.choice([*names, *ours])
-            if heir != row.owner and not row.ended:
+            next_owner = rng.choice([*names, *ours])
+            if next_owner != row.owner and not row.ended:
                 self.moved[row.shard_id] = now
-                self.table.update(row, owner=heir, checkpoint_owner=row.owner)
+                self.table.update(row, owner=next_owner, checkpoint_owner=row.owner)
         self._sync()
 
     # Reading ---------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class KclWorker:
         process = processor(shard)
         last = after
         for record in fetched.records:
-            if after.rank is Rank.SEQUENCE and record.sequence < after.sequence:
+            if after.rank is PositionKind.SEQUENCE and record.sequence < after.sequence:
                 continue
             done = process(record, after)
             for outcome in done.outcomes:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from consumer.engine.lineage import runnable
+from consumer.fleet.lineage import runnable
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.sinks import Repeats
+from consumer.sinks import Deduplication
 from tests.simulation.fleet import LEASE, SimFleet, SimWorker, start_worker
 from tests.simulation.kcl import KclWorker
 from tests.simulation.sinks import Store
@@ -48,13 +48,13 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
     orderly = seed % 4 == 0  # only reshards, joins and orderly ends: nothing excuses a repeat
     beside_kcl = seed % 10 in (7, 9)  # of version 2.x, of version 3.x; it repeats, so only a sink by row absorbs it
     rates = {kind: rate for kind, rate in RATES.items() if not orderly or kind in HARMLESS}
-    kinds = list(Repeats)
+    kinds = list(Deduplication)
     fleet = SimFleet(
         world,
         SimStream(world, world.rng.randint(1, 4)),
         MemoryLeaseTable(),
-        Store(Repeats.BY_ROW if beside_kcl else kinds[seed % 3]),
-        Store(Repeats.BY_ROW if beside_kcl else kinds[seed // 3 % 2]),
+        Store(Deduplication.BY_ROW if beside_kcl else kinds[seed % 3]),
+        Store(Deduplication.BY_ROW if beside_kcl else kinds[seed // 3 % 2]),
         Faults(world, rates),
         Silent(world, verbose),
     )
@@ -227,7 +227,7 @@ def _repeated(store: Store, fleet: SimFleet) -> list[str]:
     counts = Counter(row.event_id for row in store.rows)
     twice = [event_id for event_id, count in counts.items() if count > 1]
     excused = set(fleet.world.causes) - HARMLESS
-    if twice and (store.repeats is not Repeats.APPENDS or not excused):
+    if twice and (store.repeats is not Deduplication.APPENDS or not excused):
         return [f"{store.repeats.value}: {len(twice)} rows more than once, such as {twice[:3]}"]
     return []
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from consumer.errors import BatchRejected, RowsRejected, SinkUnavailable
-from consumer.pipeline.spool import Letter
+from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Repeats
+from consumer.sinks import Batch, Deduplication
 from tests.simulation.stream import Faults
 from tests.simulation.world import Killed, Process, World
 
@@ -23,19 +23,19 @@ class Delivered(NamedTuple):
 class Store:
     """What a sink holds: every row as it was delivered, in order, whoever wrote it."""
 
-    repeats: Repeats
+    repeats: Deduplication
     rows: list[Delivered] = field(default_factory=list)
     known: set[object] = field(default_factory=set)
     whole: set[str] = field(default_factory=set)  # names of batches without a rejected row
 
     def add(self, name: str, rows: Sequence[Delivered]) -> int:
         """Take rows as a sink of this kind does; returns how many it had already."""
-        if self.repeats is Repeats.BY_BATCH:
+        if self.repeats is Deduplication.BY_BATCH:
             if name in self.known:
                 return len(rows)
             self.known.add(name)
-        fresh = [row for row in rows if self.repeats is not Repeats.BY_ROW or row.event_id not in self.known]
-        if self.repeats is Repeats.BY_ROW:
+        fresh = [row for row in rows if self.repeats is not Deduplication.BY_ROW or row.event_id not in self.known]
+        if self.repeats is Deduplication.BY_ROW:
             self.known.update(row.event_id for row in fresh)
         self.rows.extend(fresh)
         return len(rows) - len(fresh)
@@ -80,7 +80,7 @@ class SimSink:
         if self._faults.happens("sink before"):
             raise SinkUnavailable
         bad = {i: "no" for i, (line, _) in enumerate(items) if line.startswith("r")}
-        if bad and self._store.repeats is Repeats.BY_ROW and self._world.seed % 2:
+        if bad and self._store.repeats is Deduplication.BY_ROW and self._world.seed % 2:
             raise BatchRejected
         good = [
             Delivered(line, place.shard_id, place.sequence, self._world.now)
@@ -118,7 +118,7 @@ class _Renamed:
 
     def __init__(self, batch: Batch) -> None:
         self.name = batch.name
-        self._items = [Letter(b"dead:" + item.line, item.place) for item in batch]  # type: ignore[attr-defined]
+        self._items = [EncodedDeadLetter(b"dead:" + item.line, item.place) for item in batch]  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(self._items)

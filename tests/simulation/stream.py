@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from consumer.errors import IncompleteResponse, IteratorExpired, ShardGone, StreamUnavailable, Throttled
-from consumer.records import Fetched, Position, Rank, Record, Shard, StreamSummary
+from consumer.records import Fetched, Position, PositionKind, Record, Shard, StreamSummary
 from tests.simulation.world import EPOCH, Process, World
 
 SPACE = 2**128
@@ -106,9 +106,9 @@ class SimClient:
             raise ShardGone
         records = self._stream.shards[shard_id].records
         start = 0
-        if position.rank is Rank.SEQUENCE:
+        if position.rank is PositionKind.SEQUENCE:
             start = next((i for i, r in enumerate(records) if r.sequence >= position.sequence), len(records))
-        elif position.rank is Rank.AT_TIMESTAMP and position.at is not None:
+        elif position.rank is PositionKind.AT_TIMESTAMP and position.at is not None:
             since = (position.at - EPOCH) / timedelta(seconds=1)
             start = next((i for i, r in enumerate(records) if r.arrived_at >= since), len(records))
         return self._iterator(shard_id, start)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import LeaseTableUnavailable
 from consumer.leases import Change, Lease, PartlyWritten, Token, Written
-from consumer.leases.kcl_item import item_of
+from consumer.leases.dynamodb.item import item_of
 from tests import kcl_parser
 from tests.simulation.world import Process
 

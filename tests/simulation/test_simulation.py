@@ -5,15 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.engine import assignment, balance, discovery, lineage
-from consumer.engine.delivery import Delivery
-from consumer.engine.shard_consumer import ShardConsumer
 from consumer.errors import SinkUnavailable
-from consumer.leases import Change, Lease, Worker, Written
+from consumer.fleet import assignment, lineage
+from consumer.fleet import balancer as balance
+from consumer.fleet import shard_sync as discovery
+from consumer.leases import Change, Lease, WorkerIdentity, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.batching import Batch
-from consumer.records import Position, Rank
+from consumer.pipeline.delivery import Delivery
+from consumer.records import Position, PositionKind
+from consumer.shard.consumer import ShardConsumer
 from tests.simulation.__main__ import failing
 from tests.simulation.run import simulate
 
@@ -85,8 +87,8 @@ def token_ignored_by_the_worker(patch: pytest.MonkeyPatch) -> None:
     """A refused write is made again over whatever row names this worker, though another life of it wrote that."""
     held_by = Lease.held_by
 
-    def by_name(self: Lease, worker: Worker) -> bool:
-        return held_by(self, Worker(worker.worker_id, self.token.start if self.token else ""))
+    def by_name(self: Lease, worker: WorkerIdentity) -> bool:
+        return held_by(self, WorkerIdentity(worker.worker_id, self.token.start if self.token else ""))
 
     patch.setattr(Lease, "held_by", by_name)
 
@@ -134,7 +136,7 @@ def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
 def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:
     """Whoever takes a lease ends its first batch where it likes."""
 
-    def forgetful(lease: Lease, worker: Worker) -> Lease:
+    def forgetful(lease: Lease, worker: WorkerIdentity) -> Lease:
         return replace(taken(lease, worker), pending=None)
 
     patch.setattr(balance, "taken", forgetful)
@@ -153,7 +155,7 @@ def checkpointed_record_read_again(patch: pytest.MonkeyPatch) -> None:
 
     def early(self: Lease) -> Position:
         at: Position = start(self)
-        return Position.of(at.sequence - 1) if at.rank is Rank.SEQUENCE else at
+        return Position.of(at.sequence - 1) if at.rank is PositionKind.SEQUENCE else at
 
     patch.setattr(Lease, "start", property(early))
 

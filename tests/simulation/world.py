@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consumer.engine.scheduler import Lane, Task
 from consumer.errors import where
+from consumer.runtime.scheduler import Lane, Task
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 DEEPEST = 12  # nested calls; deeper ones take no time

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from consumer.engine.outlets import Outlets
-from consumer.pipeline.dead_letters import seal
+from consumer.pipeline.dead_letters import encode_dead_letter
+from consumer.pipeline.pipeline import Pipeline
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Repeats
+from consumer.sinks import Batch, Deduplication
 from consumer.telemetry.metrics import Metrics
 
 TYPE = "com.twilio.voice.api-request.call.created"
@@ -23,7 +23,7 @@ def event(number: int, event_type: str = TYPE) -> bytes:
 class ListSink:
     """Keeps what is written, after raising what it was told to raise, one a write."""
 
-    repeats = Repeats.BY_ROW
+    repeats = Deduplication.BY_ROW
 
     def __init__(self, *raises: Exception, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
@@ -55,10 +55,10 @@ class ListSink:
         return [line["event_id"] for line in self.lines]
 
 
-def outlets(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchLimits | None = None) -> Outlets:
-    """Outlets into these sinks."""
+def outlets(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchLimits | None = None) -> Pipeline:
+    """Pipeline into these sinks."""
     letters = dead_letters or ListSink()
-    return Outlets(rows, letters, limits or rows.limits, lambda letter: seal(letter, 1.7e9), Metrics())
+    return Pipeline(rows, letters, limits or rows.limits, lambda letter: encode_dead_letter(letter, 1.7e9), Metrics())
 
 
 def numbered(numbers: Iterable[int]) -> list[str]:

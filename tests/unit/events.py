@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 from hypothesis import strategies as st
 
-from consumer.pipeline import decoding
-from consumer.pipeline.decoding import Decoder
+from consumer.decoding import decoder as decoding
+from consumer.decoding.decoder import Decoder
 from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Position, Record, Row, Shard
 from schemas import examples
 

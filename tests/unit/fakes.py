@@ -8,31 +8,41 @@ from typing import Any
 
 import structlog
 
-from consumer.engine.budget import Budget
-from consumer.engine.outlets import Outlets
-from consumer.engine.surroundings import Pace, Surroundings
-from consumer.engine.tenure import Tenure
-from consumer.leases import Change, Lease, Worker, Written
+from consumer.leases import Change, Lease, WorkerIdentity, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.pipeline.spool import Letter
-from consumer.records import BatchLimits, DeadLetter, Fetched, Place, Position, Reason, Row, Shard, StreamSummary
-from consumer.sinks import Batch, Repeats
+from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.spool import EncodedDeadLetter
+from consumer.records import (
+    BatchLimits,
+    DeadLetter,
+    EventLocation,
+    Fetched,
+    Position,
+    Reason,
+    Row,
+    Shard,
+    StreamSummary,
+)
+from consumer.runtime.memory_budget import MemoryBudget
+from consumer.shard.context import PollingPolicy, ShardContext
+from consumer.shard.held_lease import HeldLease
+from consumer.sinks import Batch, Deduplication
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
 
-ME = Worker("me", "start")
+ME = WorkerIdentity("me", "start")
 SHARD = "shard"
 
 
 def row(number: int) -> Row:
     """A row whose line is its number."""
-    return Row(str(number).encode(), Place("stream", SHARD, number, 0, 0, "key", 0.0), b"bytes")
+    return Row(str(number).encode(), EventLocation("stream", SHARD, number, 0, 0, "key", 0.0), b"bytes")
 
 
-def seal(letter: DeadLetter) -> Letter:
+def encode_dead_letter(letter: DeadLetter) -> EncodedDeadLetter:
     """A dead letter as this suite writes it."""
-    return Letter(f"{letter.reason.value}:{letter.place.sequence}".encode(), letter.place)
+    return EncodedDeadLetter(f"{letter.reason.value}:{letter.place.sequence}".encode(), letter.place)
 
 
 class JournalTable(MemoryLeaseTable):
@@ -59,7 +69,7 @@ class JournalSink:
 
     name: str
     journal: list[str]
-    repeats: Repeats = Repeats.BY_ROW
+    repeats: Deduplication = Deduplication.BY_ROW
     answers: list[BaseException | None] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
     rejects: Collection[bytes] = ()
@@ -125,30 +135,30 @@ class QuietStream:
         pass
 
 
-def surroundings(clock: FakeClock, **changes: Any) -> Surroundings:
+def surroundings(clock: FakeClock, **changes: Any) -> ShardContext:
     """What the shards of a process share, with nothing behind it."""
     parts: dict[str, Any] = {
         "stream": QuietStream(),
-        "outlets": Outlets(
-            JournalSink("rows", []), JournalSink("letters", []), BatchLimits(), seal, Metrics(clock=clock)
+        "outlets": Pipeline(
+            JournalSink("rows", []), JournalSink("letters", []), BatchLimits(), encode_dead_letter, Metrics(clock=clock)
         ),
-        "budget": Budget(10_000_000),
-        "pace": Pace(),
+        "budget": MemoryBudget(10_000_000),
+        "pace": PollingPolicy(),
         "clock": clock,
         "server_time": lambda: datetime.fromtimestamp(clock.now, UTC),
         "processor": lambda _: None,
         "rng": random.Random(1),
         "log": structlog.get_logger(),
     }
-    return Surroundings(**{**parts, **changes})
+    return ShardContext(**{**parts, **changes})
 
 
-def held(journal: list[str], clock: FakeClock, duration: float = 10.0, **fields: Any) -> tuple[JournalTable, Tenure]:
-    """A table with one shard, and a tenure that holds it."""
+def held(journal: list[str], clock: FakeClock, duration: float = 10.0, **fields: Any) -> tuple[JournalTable, HeldLease]:
+    """A table with one shard, and a held_lease that holds it."""
     table = JournalTable(journal)
     table.create(Lease(SHARD, hash_range=Shard(SHARD).hash_range, **fields))
     [lease] = table.scan()
     [written] = table.write([Change(lease, taken(lease, ME))])
     assert written.row is not None
     journal.clear()
-    return table, Tenure(table, written.row, ME, duration, clock).began(clock())
+    return table, HeldLease(table, written.row, ME, duration, clock).began(clock())

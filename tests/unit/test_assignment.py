@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.engine.assignment import LEAST_THROUGHPUT, OFFER_STANDS, Plan, View, plan, weights
-from consumer.engine.watch import Watch
-from consumer.leases import Heir, Lease, Worker
+from consumer.fleet.assignment import LEAST_THROUGHPUT, OFFER_STANDS, Plan, View, plan, weights
+from consumer.fleet.liveness import Liveness
+from consumer.leases import Lease, NextOwner, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.records import SHARD_END
 
 DURATION = 10.0
-ME, PEER, THIRD = Worker("me", "1"), Worker("peer", "1"), Worker("third", "1")
+ME, PEER, THIRD = WorkerIdentity("me", "1"), WorkerIdentity("peer", "1"), WorkerIdentity("third", "1")
 
 
 def free(*names: str) -> list[Lease]:
     return [Lease(name) for name in names]
 
 
-def of(worker: Worker, *names: str, **fields: object) -> list[Lease]:
+def of(worker: WorkerIdentity, *names: str, **fields: object) -> list[Lease]:
     """Leases that a worker of ours holds."""
     return [replace(steps.taken(Lease(name), worker), **fields) for name in names]  # type: ignore[arg-type]
 
@@ -38,7 +38,7 @@ def decide(
     moving: Sequence[str] = (),
 ) -> Plan:
     """What is decided when these rows were seen for so long; the counters of ours and of those `moving` go on."""
-    watch, now = Watch(DURATION), 0.0
+    watch, now = Liveness(DURATION), 0.0
     seen = list(rows)
     running = [row.shard_id for row in rows if row.held_by(ME)]
     alive = {*running, *moving}
@@ -104,7 +104,7 @@ def test_no_more_leases_than_allowed(most_leases: int) -> None:
 
 def test_what_is_offered_to_us_is_accepted_above_our_share_and_moves() -> None:
     """Its owner has already stopped reading it."""
-    offered = [steps.handed_on(row, PEER, Heir("me")) for row in of(PEER, "a", "b", "c")]
+    offered = [steps.handed_on(row, PEER, NextOwner("me")) for row in of(PEER, "a", "b", "c")]
     decided = decide([*offered, *of(PEER, "d"), *of(ME, "e", "f", "g", "h")], most_moves=1)
     assert names(decided.take) == ["a", "b", "c"]
 
@@ -132,7 +132,7 @@ def test_the_leases_of_a_dead_owner_are_free_and_it_gets_no_share() -> None:
 
 def test_an_offer_that_is_not_accepted_is_free_after_two_seconds() -> None:
     """Who does not accept is not counted as alive either."""
-    offer = steps.handed_on(of(PEER, "a")[0], PEER, Heir("gone"))
+    offer = steps.handed_on(of(PEER, "a")[0], PEER, NextOwner("gone"))
     assert not decide([offer], seen_for=OFFER_STANDS - 1).take
     assert names(decide([offer], seen_for=OFFER_STANDS).take) == ["a"]
 

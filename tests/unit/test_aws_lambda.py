@@ -12,8 +12,8 @@ import pytest
 from botocore.validate import validate_parameters
 
 from consumer import aws_lambda
+from consumer.decoding.deaggregation import aggregate
 from consumer.errors import SinkUnavailable
-from consumer.pipeline.deaggregation import aggregate
 from consumer.records import BatchLimits
 from consumer.settings import load
 from tests.unit.drivers import ListSink, event, numbered, outlets

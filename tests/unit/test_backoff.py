@@ -2,7 +2,7 @@
 
 import random
 
-from consumer.engine.backoff import Backoff
+from consumer.runtime.backoff import Backoff
 
 
 def test_waits_double_up_to_the_most_and_are_drawn_between_half_and_all() -> None:

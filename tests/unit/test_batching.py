@@ -6,8 +6,8 @@ import pytest
 
 from consumer.pipeline.batching import Buffer, Chunk
 from consumer.pipeline.spool import Spool
-from consumer.records import BatchLimits, DeadLetter, Outcome, Place, Position, Reason, Record, Row, Skipped
-from tests.unit.fakes import row, seal
+from consumer.records import BatchLimits, DeadLetter, EventLocation, Outcome, Position, Reason, Record, Row, Skipped
+from tests.unit.fakes import encode_dead_letter, row
 
 LIMITS = BatchLimits(rows=3, bytes=100, age=2.0)
 ARRIVED = 1_767_229_200.0  # 2026-01-01 01:00 UTC
@@ -19,13 +19,13 @@ def add(buffer: Buffer, sequence: int, outcomes: Sequence[Outcome], now: float =
 
     def other(outcome: DeadLetter | Skipped) -> None:
         if isinstance(outcome, DeadLetter):
-            buffer.add_letter(seal(outcome))
+            buffer.add_letter(encode_dead_letter(outcome))
 
     buffer.add(record, Position.of(sequence), outcomes, now, other)
 
 
 def dead(sequence: int) -> DeadLetter:
-    return DeadLetter(Reason.NOT_JSON, "no", Place("s", "shard", sequence, 0, 0, "key", ARRIVED), b"")
+    return DeadLetter(Reason.NOT_JSON, "no", EventLocation("s", "shard", sequence, 0, 0, "key", ARRIVED), b"")
 
 
 @pytest.mark.parametrize("memory", [None, 0, 10])

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.__main__ import check
 from benchmarks.events import STREAM
 from benchmarks.stub import HISTORY, Stub, bake
+from consumer.decoding.decoder import Decoder
 from consumer.errors import IteratorExpired, ShardGone
-from consumer.pipeline.decoding import Decoder
 from consumer.records import LATEST, TRIM_HORIZON, Position, Record, Row, Shard
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.body import decode_body
-from consumer.pipeline.oddities import Oddities
-from consumer.pipeline.twiml import twiml_verbs
+from consumer.decoding.body import decode_body
+from consumer.decoding.twiml import twiml_verbs
+from consumer.decoding.warnings import Warnings
 from tests.unit.events import row, with_payload, with_response
 
 XML = "application/xml"
@@ -26,8 +26,8 @@ XINCLUDE = '<Response xmlns:x="http://www.w3.org/2001/XInclude"><x:include href=
 
 def decode(body: bytes | str, content_type: str | None = None) -> tuple[Any, list[str]]:
     data = body if isinstance(body, bytes) else body.encode()
-    odd = Oddities()
-    return decode_body(base64.b64encode(data).decode(), content_type, odd), [oddity.value for oddity in odd]
+    odd = Warnings()
+    return decode_body(base64.b64encode(data).decode(), content_type, odd), [warning_code.value for warning_code in odd]
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 import structlog
 
-from consumer.engine.caught_up import CaughtUp
-from consumer.engine.holdings import Fleet, Holdings
-from consumer.engine.lineage import Origin, unfinished
-from consumer.engine.scheduler import Lane, Task
 from consumer.errors import StreamUnavailable
-from consumer.leases import Lease, LeaseTable, Worker
+from consumer.fleet.caught_up import CaughtUp
+from consumer.fleet.lineage import InitialPosition, unfinished
+from consumer.fleet.running_shards import Fleet, RunningShards
+from consumer.leases import Lease, LeaseTable, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END
+from consumer.runtime.scheduler import Lane, Task
 from tests.unit.fakes import ME
 from tests.unit.test_shard_consumer import NOW, Bench, records
 
 UNTIL = NOW + timedelta(seconds=500)
 LATER = UNTIL + timedelta(seconds=60)
-PEER = Worker("peer", "x")
+PEER = WorkerIdentity("peer", "x")
 
 
 class Still:
@@ -44,11 +44,11 @@ class Run:
         self.rows = rows
         world = replace(self.bench.consumer._world, log=structlog.get_logger())
         fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
-        self.holdings = Holdings(fleet, table or self.bench.table, world, Origin(), Still())
+        self.holdings = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
         self.holdings.discovered = True
         self.holdings.listed_beside = unfinished([*self.bench.table.scan(), *rows])
         self.holdings.running = {self.bench.consumer.shard_id: self.bench.consumer}
-        self.bench.tenure.read_to = LATER
+        self.bench.held_lease.read_to = LATER
         self.caught_up = CaughtUp(self.holdings)
 
     def judge(self, seconds: float, step: float = 1.0) -> list[Mapping[str, Any]]:
@@ -73,7 +73,7 @@ def test_a_run_ends_when_every_shard_is_read_whoever_reads_it_and_says_nothing()
 def test_a_shard_that_is_being_read_here_is_no_trouble() -> None:
     """A backlog takes its time, and the progress is told elsewhere."""
     run = Run()
-    run.bench.tenure.read_to = None
+    run.bench.held_lease.read_to = None
     assert run.judge(1000) == []
     assert not run.done
 
@@ -106,12 +106,12 @@ def test_a_shard_that_waits_for_its_parents_is_not_named_beside_them() -> None:
 def test_a_shard_that_halts_or_cannot_be_delivered_says_by_what() -> None:
     """The place of a defect, the words of a failure."""
     run = Run()
-    run.bench.tenure.read_to = None
+    run.bench.held_lease.read_to = None
     run.bench.stream.answers = [records(1, data=b"boom") for _ in range(30)]
     run.bench.run()
     assert "halted by ZeroDivisionError at test_shard_consumer.py:" in run.judge(15)[0]["waits_for"][0]
     other = Run()
-    other.bench.tenure.read_to = None
+    other.bench.held_lease.read_to = None
     other.bench.stream.answers = [StreamUnavailable("the stream is away")] * 30
     other.bench.run()
     assert "the stream is away" in other.judge(15)[0]["waits_for"][0]

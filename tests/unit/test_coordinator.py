@@ -6,16 +6,16 @@ from typing import cast
 
 import structlog
 
-from consumer.engine.coordinator import Coordinator
-from consumer.engine.holdings import Fleet, Holdings
-from consumer.engine.lineage import Origin
-from consumer.engine.scheduler import Scheduler
-from consumer.engine.surroundings import Surroundings
-from consumer.leases import Change, Heir, Lease, Worker
+from consumer.fleet.coordinator import Coordinator
+from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.running_shards import Fleet, RunningShards
+from consumer.leases import Change, Lease, NextOwner, WorkerIdentity
 from consumer.leases.lease import handed_on, taken
 from consumer.leases.memory import MemoryLeaseTable
+from consumer.runtime.scheduler import Scheduler
+from consumer.shard.context import ShardContext
 
-ME, NAMESAKE, PEER = Worker("me", "2"), Worker("me", "1"), Worker("peer", "1")
+ME, NAMESAKE, PEER = WorkerIdentity("me", "2"), WorkerIdentity("me", "1"), WorkerIdentity("peer", "1")
 
 
 def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_holds() -> None:
@@ -26,7 +26,7 @@ def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_
     for row in rows:
         table.create(row)
     mine, namesakes, offered, peers = rows
-    offer = handed_on(offered, PEER, Heir("me"))
+    offer = handed_on(offered, PEER, NextOwner("me"))
     table.write(
         [
             Change(mine, taken(mine, ME)),
@@ -36,6 +36,6 @@ def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_
         ]
     )
     world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=lambda: 0.0)
-    holdings = Holdings(Fleet(ME), table, cast(Surroundings, world), Origin(), cast(Scheduler, None))
+    holdings = RunningShards(Fleet(ME), table, cast(ShardContext, world), InitialPosition(), cast(Scheduler, None))
     Coordinator(holdings, cast(Scheduler, None)).farewell()
     assert [row.owner for row in table.read(names)] == [None, "me", None, "peer"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from consumer.records import DeadLetter, Place, Reason
+from consumer.records import DeadLetter, EventLocation, Reason
 from consumer.telemetry.dead_letter_log import INTERVAL, DeadLetterLog
 from tests.unit.clocks import FakeClock
 
@@ -21,7 +21,7 @@ class Scene:
         raise structlog.DropEvent
 
     def refuse(self, sequence: int, reason: Reason = Reason.NOT_JSON) -> None:
-        place = Place("calls", "shardId-1", sequence, 3, 2, "+15551234567", 1.7e9)
+        place = EventLocation("calls", "shardId-1", sequence, 3, 2, "+15551234567", 1.7e9)
         self.log.note(DeadLetter(reason, "not JSON", place, b"secret +15557654321"))
 
 

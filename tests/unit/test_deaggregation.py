@@ -9,9 +9,9 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.aggregates import AggregatedRecord
-from consumer.pipeline.deaggregation import aggregate, deaggregate
-from consumer.pipeline.refusal import Refused
+from consumer.decoding.aggregates import AggregatedRecord
+from consumer.decoding.deaggregation import aggregate, deaggregate
+from consumer.decoding.rejection import RecordRejected
 from consumer.records import FULL_HASH_RANGE, Position, Reason, Record, UserRecord
 from tests.unit.events import decode, event, letter
 
@@ -164,7 +164,7 @@ def hashed(key: str) -> str:
 
 @given(st.binary(max_size=60))
 def test_splitting_agrees_with_protobuf(message: bytes) -> None:
-    """Refused where protobuf refuses, or where an index leads nowhere."""
+    """RecordRejected where protobuf refuses, or where an index leads nowhere."""
     try:
         parsed = AggregatedRecord.FromString(message)
         sound = parsed.IsInitialized() and len(parsed.records) > 0
@@ -172,7 +172,7 @@ def test_splitting_agrees_with_protobuf(message: bytes) -> None:
         sound = False
     try:
         found = split(sealed(message))[0]
-    except Refused:
+    except RecordRejected:
         return
     assert sound
     assert [one.data for one in found] == [one.data for one in parsed.records]

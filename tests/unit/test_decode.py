@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from consumer.cli import app, decode
+from consumer.decoding.deaggregation import aggregate
 from consumer.errors import ConfigurationError
-from consumer.pipeline.deaggregation import aggregate
 from tests.unit.events import event
 
 EVENT = json.dumps(event()).encode()

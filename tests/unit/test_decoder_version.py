@@ -4,14 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from consumer.pipeline.decoder_version import decoder_version
+from consumer.decoding.decoder_version import decoder_version
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_version_is_the_same_in_another_process() -> None:
     """A restart of the same release continues its own batch."""
-    code = "from consumer.pipeline.decoder_version import decoder_version as v; print(v(False))"
+    code = "from consumer.decoding.decoder_version import decoder_version as v; print(v(False))"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == decoder_version(raw=False)
 

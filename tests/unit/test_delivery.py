@@ -5,37 +5,37 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.engine.delivery import Delivery
-from consumer.engine.tenure import Tenure
 from consumer.errors import BatchRejected, LeaseLost, LeaseStale, RowsRejected, SinkUnavailable
-from consumer.leases import Change, Worker
+from consumer.leases import Change, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.pipeline.batching import Batch, Chunk, Tally
-from consumer.pipeline.spool import Letter, Spool
+from consumer.pipeline.delivery import Delivery
+from consumer.pipeline.spool import EncodedDeadLetter, Spool
 from consumer.records import Position, Reason
-from consumer.sinks import Repeats
+from consumer.shard.held_lease import HeldLease
+from consumer.sinks import Deduplication
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import Counted, JournalSink, JournalTable, held, row, seal
+from tests.unit.fakes import Counted, JournalSink, JournalTable, encode_dead_letter, held, row
 
 
 class Bench:
     """A delivery with all that it talks to."""
 
-    def __init__(self, repeats: Repeats = Repeats.BY_ROW) -> None:
+    def __init__(self, repeats: Deduplication = Deduplication.BY_ROW) -> None:
         self.journal: list[str] = []
         self.clock = FakeClock()
         self.counts = Counted()
         self.table: JournalTable
-        self.tenure: Tenure
-        self.table, self.tenure = held(self.journal, self.clock)
+        self.held_lease: HeldLease
+        self.table, self.held_lease = held(self.journal, self.clock)
         self.rows = JournalSink("rows", self.journal, repeats)
-        self.letters = JournalSink("letters", self.journal, Repeats.BY_ROW)
-        self.delivery = Delivery(self.tenure, self.rows, self.letters, seal, self.counts)
+        self.letters = JournalSink("letters", self.journal, Deduplication.BY_ROW)
+        self.delivery = Delivery(self.held_lease, self.rows, self.letters, encode_dead_letter, self.counts)
 
     def steal(self) -> None:
         """Another worker takes the lease."""
         [lease] = self.table.scan()
-        self.table.write([Change(lease, taken(lease, Worker("thief", "x")))])
+        self.table.write([Change(lease, taken(lease, WorkerIdentity("thief", "x")))])
         del self.journal[-1]
 
 
@@ -45,7 +45,7 @@ def batch(rows: int, letters: int = 0) -> Batch:
     for count, dead in ((letters, True), (rows, False)):
         spool = Spool()
         for number in range(1, count + 1):
-            item = Letter(f"letter{number}".encode(), row(number).place) if dead else row(number)
+            item = EncodedDeadLetter(f"letter{number}".encode(), row(number).place) if dead else row(number)
             spool.append(item, 1)
         if count:
             work.append(Chunk("name", spool, 0, count, dead))
@@ -62,14 +62,14 @@ def test_dead_letters_first_then_rows_then_the_checkpoint() -> None:
 
 def test_a_sink_by_batch_is_prepared_for_before_it_is_written_to() -> None:
     """The end and the name are in the row first (rule 7); once is enough."""
-    bench = Bench(Repeats.BY_BATCH)
+    bench = Bench(Deduplication.BY_BATCH)
     bench.rows.answers = [SinkUnavailable(), None]
     work = batch(2)
     with pytest.raises(SinkUnavailable):
         bench.delivery.deliver(work)
     bench.delivery.deliver(work)
     assert bench.journal == ["prepare 9.0", "rows 1,2", "rows 1,2", "checkpoint 9.0"]
-    assert bench.tenure.lease.pending is None
+    assert bench.held_lease.lease.pending is None
 
 
 def test_what_is_written_is_not_written_again_by_the_next_try() -> None:
@@ -132,8 +132,8 @@ def test_halves_have_the_same_names_whenever_they_are_made() -> None:
     assert len(set(halves())) == 5
 
 
-@pytest.mark.parametrize("repeats", [Repeats.BY_ROW, Repeats.BY_BATCH])
-def test_nothing_is_written_once_the_lease_may_have_run_out(repeats: Repeats) -> None:
+@pytest.mark.parametrize("repeats", [Deduplication.BY_ROW, Deduplication.BY_BATCH])
+def test_nothing_is_written_once_the_lease_may_have_run_out(repeats: Deduplication) -> None:
     """It is asked before each write: prepare, letters, rows, checkpoint (rule 3)."""
     bench = Bench(repeats)
     bench.clock.advance(10.0)
@@ -182,7 +182,7 @@ def test_a_lease_taken_meanwhile_moves_no_checkpoint() -> None:
     with pytest.raises(LeaseLost):
         bench.delivery.deliver(batch(2))
     assert bench.table.scan()[0].checkpoint != Position.of(9)
-    assert bench.tenure.lost
+    assert bench.held_lease.lost
 
 
 def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
@@ -195,7 +195,7 @@ def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
     with pytest.raises(LeaseStale):
         bench.delivery.deliver(work)
     assert (bench.counts.fetched, bench.counts.letters) == (0, [])
-    bench.tenure.began(bench.clock())
+    bench.held_lease.began(bench.clock())
     bench.delivery.deliver(work)
     assert (bench.counts.fetched, bench.counts.skipped, bench.counts.rows) == (3, ["other"], 2)
     assert sorted(reason.value for reason in bench.counts.letters) == ["not-json", "not-json", "sink-rejected"]

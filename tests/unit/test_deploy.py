@@ -74,7 +74,7 @@ def test_the_schemas_would_find_a_misspelt_field() -> None:
 
 
 def test_what_selects_pods_selects_these() -> None:
-    """Budget and spreading mean the labels that kustomize gives the pods."""
+    """MemoryBudget and spreading mean the labels that kustomize gives the pods."""
     assert manifests()["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == LABELS
     assert POD["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == LABELS
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.events import STREAM
-from benchmarks.stub import Refused, Stub, bake
+from benchmarks.stub import RecordRejected, Stub, bake
 from consumer import app
 from consumer.doctor import examination, places, stream, values
 from consumer.doctor.access import check_credentials
@@ -95,7 +95,7 @@ def refusing(action: str, code: str, times: int = 1000) -> Callable[[str, dict[s
     def odd(called: str, asked: dict[str, Any]) -> None:
         if called == action and left[0]:
             left[0] -= 1
-            raise Refused(code)
+            raise RecordRejected(code)
 
     return odd
 

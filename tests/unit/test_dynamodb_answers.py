@@ -9,15 +9,15 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from consumer.leases import Change, Lease, Worker, Written
+from consumer.leases import Change, Lease, WorkerIdentity, Written
 from consumer.leases import lease as steps
-from consumer.leases.dynamodb import DynamoDbLeaseTable
-from consumer.leases.dynamodb_table import Options
-from consumer.leases.kcl_item import item_of
+from consumer.leases.dynamodb.item import item_of
+from consumer.leases.dynamodb.provisioning import Options
+from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from tests.integration.workers import client
 
 NOWHERE = "http://127.0.0.1:9"
-ME, SECOND_LIFE, PEER = Worker("me", "1"), Worker("me", "2"), Worker("peer", "1")
+ME, SECOND_LIFE, PEER = WorkerIdentity("me", "1"), WorkerIdentity("me", "2"), WorkerIdentity("peer", "1")
 BEFORE = [Lease("a"), Lease("b")]
 CHANGES = [Change(row, steps.taken(row, ME)) for row in BEFORE]
 AFTER = CHANGES[0].after

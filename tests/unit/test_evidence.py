@@ -6,9 +6,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from consumer.engine.portion import MOST_RECORDS, Portion
-from consumer.engine.reading import ARRIVAL_MARGIN, LEAST_INTERVAL, Reading
-from consumer.engine.shard_end import LOOK_AGAIN
 from consumer.errors import (
     IncompleteResponse,
     IteratorExpired,
@@ -19,7 +16,10 @@ from consumer.errors import (
     StreamUnavailable,
 )
 from consumer.leases import Lease
-from consumer.records import LATEST, Fetched, Position, Rank, Record, Shard, StreamSummary
+from consumer.records import LATEST, Fetched, Position, PositionKind, Record, Shard, StreamSummary
+from consumer.shard.read_size import MOST_RECORDS, Portion
+from consumer.shard.reader import ARRIVAL_MARGIN, LEAST_INTERVAL, ShardReader
+from consumer.shard.shard_end import LOOK_AGAIN
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
 from tests.unit.worlds import NOON, surroundings
@@ -63,7 +63,7 @@ class Bench:
         self.shard = MemoryStream.shards(self.stream)[0].shard_id
         world = surroundings(self.stream, self.clock, eager)
         made = self.stream.summary().created_at
-        self.reading = Reading(Lease(self.shard, stream_created_at=made), world)
+        self.reading = ShardReader(Lease(self.shard, stream_created_at=made), world)
         self.refusals: list[Exception] = []
 
     def now(self) -> datetime:
@@ -281,7 +281,7 @@ def test_a_position_that_is_refused_is_opened_at_the_beginning_of_the_same_strea
     opened = bench.stream.open
 
     def refuse(shard_id: str, position: Position) -> str:
-        if position.rank is Rank.SEQUENCE:
+        if position.rank is PositionKind.SEQUENCE:
             raise PositionUnknown
         return opened(shard_id, position)
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from consumer.records import DeadLetter, Reason, Row
 from schemas import examples
-from schemas.call_request import CallRequest, Oddity
+from schemas.call_request import CallRequest, WarningCode
 from tests.unit.events import (
     FAMILY,
     SID,
@@ -107,7 +107,7 @@ def test_an_oddity_is_a_warning_and_never_costs_the_row(document: Any, warnings:
     """The row is there, valid, and says what was odd."""
     made = row(document)
     assert made["warnings"] == warnings
-    assert {str(code) for code in made["warnings"]} <= {oddity.value for oddity in Oddity}
+    assert {str(code) for code in made["warnings"]} <= {warning_code.value for warning_code in WarningCode}
     ROW.validate_json(json.dumps(made), strict=True)
 
 
@@ -270,9 +270,10 @@ def test_odd_members_make_valid_rows_or_dead_letters(
 def test_every_code_is_in_the_rows_json_schema() -> None:
     """The list of warnings is closed, and each code's meaning is told."""
     schema = ROW.json_schema()
-    assert schema["$defs"]["Oddity"]["enum"] == [oddity.value for oddity in Oddity]
+    assert schema["$defs"]["WarningCode"]["enum"] == [warning_code.value for warning_code in WarningCode]
     assert all(
-        f"{oddity.value}: {oddity.meaning}." in schema["properties"]["warnings"]["description"] for oddity in Oddity
+        f"{warning_code.value}: {warning_code.meaning}." in schema["properties"]["warnings"]["description"]
+        for warning_code in WarningCode
     )
     assert all("description" in field for field in schema["properties"].values())
     assert schema["required"] == list(schema["properties"])

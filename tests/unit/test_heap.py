@@ -7,7 +7,7 @@ from tests.needs import need
 
 THREADS = """
 import ctypes, sys, threading
-from consumer.engine.scheduler import share_one_heap
+from consumer.runtime.scheduler import share_one_heap
 
 def allocate(together):
     together.wait(10)

@@ -13,7 +13,7 @@ from consumer.errors import ConfigurationError
 from consumer.settings import load
 from consumer.telemetry import http, probe
 from consumer.telemetry.exposition import Exposition
-from consumer.telemetry.http import Answer, HttpServer, listen
+from consumer.telemetry.http import HttpServer, Response, listen
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.pages import pages
 from tests.simulation.world import Silent
@@ -120,7 +120,7 @@ def test_what_is_no_request_is_400(site: Site, request_: bytes) -> None:
 def test_a_page_that_fails_is_500_and_the_server_goes_on(site: Site) -> None:
     """Its error's text is not shown."""
 
-    def fails() -> Answer:
+    def fails() -> Response:
         raise ValueError("+15550100000")
 
     site.pages["/metrics"] = fails

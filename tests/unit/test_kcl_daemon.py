@@ -16,11 +16,11 @@ import structlog
 from structlog.testing import capture_logs
 
 from consumer.cli.kcl_daemon import _command
+from consumer.decoding.decoder import Decoder
 from consumer.errors import ConfigurationError, SinkUnavailable
-from consumer.multilang.child import ShardChild
+from consumer.multilang.child import RecordProcessor
 from consumer.multilang.properties import properties
 from consumer.multilang.wire import Wire
-from consumer.pipeline.decoding import Decoder
 from consumer.process import Exit
 from consumer.records import BatchLimits, Shard
 from consumer.settings import load
@@ -105,7 +105,7 @@ def talk(rows: ListSink, letters: ListSink | None = None, patience: float = 25.0
     child_reads, daemon_writes = os.pipe()
     daemon_reads, child_writes = os.pipe()
     talking = Talk(Daemon(daemon_reads, daemon_writes))
-    child = ShardChild(
+    child = RecordProcessor(
         Wire(child_reads, child_writes),
         outlets(rows, letters),
         _decoder,
@@ -300,7 +300,7 @@ def test_nothing_is_written_once_the_daemon_is_gone() -> None:
     message = {"action": "processRecords", "records": [record(1)]}
     os.write(writing, json.dumps(message).encode() + b"\n")
     os.close(writing)
-    child = ShardChild(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
+    child = RecordProcessor(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
     assert child.run() is Exit.NOT_DRAINED
     os.close(reading)
     assert rows.ids == []
@@ -321,7 +321,7 @@ def test_waiting_for_a_sink_at_the_start_ends_with_the_daemon() -> None:
     reading, writing = os.pipe()
     os.write(writing, b'{"action": "initialize", "shardId": "s"}\n')
     os.close(writing)
-    child = ShardChild(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
+    child = RecordProcessor(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
     assert child.run() is Exit.DONE
     os.close(reading)
     assert rows.tries == 1

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from benchmarks.large_records import measure
 from benchmarks.shapes import AGGREGATES, ARRAYS, BODIES, EVENTS, SHAPES, sealed
-from consumer.pipeline import aggregates, arrays, letters, parsing
-from consumer.pipeline.deaggregation import aggregate
-from consumer.pipeline.decoding import Decoder
+from consumer.decoding import aggregates, arrays
+from consumer.decoding import dead_letter_limit as letters
+from consumer.decoding import json_document as parsing
+from consumer.decoding.deaggregation import aggregate
+from consumer.decoding.decoder import Decoder
 from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard
 from tests.needs import need
 from tests.unit.events import event, json_values

@@ -6,18 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.engine.lineage import (
-    Origin,
-    complete,
-    covered,
-    doubtful,
-    missing,
-    runnable,
-    tombstones,
-    unfinished,
-)
+from consumer.fleet.lineage import InitialPosition, covered, missing, runnable, tombstones, unfinished
 from consumer.leases import Lease
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, Shard
+from consumer.shard.listing import complete, doubtful
 
 LAST = FULL_HASH_RANGE[1]
 HALF, QUARTER = (LAST + 1) // 2, (LAST + 1) // 4
@@ -224,22 +216,22 @@ def started(name: str, at: datetime | None, checkpoint: Position = TRIM_HORIZON)
 @pytest.mark.parametrize(
     ("mine", "rows", "position", "at"),
     [
-        (Origin(LATEST, LATER, MADE), [], LATEST, LATER),
-        (Origin(TRIM_HORIZON, LATER, MADE), [], TRIM_HORIZON, LATER),
-        (Origin(LATEST, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
-        (Origin(TRIM_HORIZON, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
-        (Origin(LATEST, LATER, MADE), [started("a", NOON), started("b", LATER)], LATEST, NOON),
-        (Origin(TRIM_HORIZON, None, MADE), [started("a", LATER), started("b", NOON)], TRIM_HORIZON, NOON),
-        (Origin(LATEST, LATER, MADE), [started("a", NOON), started("b", None)], TRIM_HORIZON, None),
-        (Origin(LATEST, LATER, MADE), [started("a", None)], TRIM_HORIZON, None),
+        (InitialPosition(LATEST, LATER, MADE), [], LATEST, LATER),
+        (InitialPosition(TRIM_HORIZON, LATER, MADE), [], TRIM_HORIZON, LATER),
+        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
+        (InitialPosition(TRIM_HORIZON, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
+        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON), started("b", LATER)], LATEST, NOON),
+        (InitialPosition(TRIM_HORIZON, None, MADE), [started("a", LATER), started("b", NOON)], TRIM_HORIZON, NOON),
+        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON), started("b", None)], TRIM_HORIZON, None),
+        (InitialPosition(LATEST, LATER, MADE), [started("a", None)], TRIM_HORIZON, None),
     ],
 )
 def test_a_new_row_starts_where_the_application_first_started(
-    mine: Origin, rows: Sequence[Lease], position: Position, at: datetime | None
+    mine: InitialPosition, rows: Sequence[Lease], position: Position, at: datetime | None
 ) -> None:
     """The earliest instant on the rows, whatever this worker was started with; of a KCL's row nobody knows it."""
     origin = mine.following(rows)
-    assert origin == Origin(position, at, MADE)
+    assert origin == InitialPosition(position, at, MADE)
     made = origin.lease(shard("new", "root", keys=LEFT))
     assert (made.started_at, made.checkpoint, made.stream_created_at) == (at, position, MADE)
     assert (made.shard_id, made.parents, made.hash_range) == ("new", ("root",), LEFT)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
-from consumer.outputs import output_of
+from consumer.files.outputs import output_of
 from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
-from consumer.records import Place, Row
+from consumer.records import EventLocation, Row
 from consumer.sinks.stdout import StdoutSink
 from consumer.telemetry.stderr import LineWriter
 
@@ -27,7 +27,7 @@ def batch(*numbers: int, size: int = 10) -> Chunk:
     spool = Spool()
     for number in numbers:
         line = json.dumps({"n": number, "x": "x" * size}).encode()
-        spool.append(Row(line, Place("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
     return Chunk("batch", spool, 0, len(numbers))
 
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from consumer.engine.reading import ARRIVAL_MARGIN, Reading
-from consumer.engine.surroundings import Pace
 from consumer.leases import Lease
 from consumer.records import Fetched, Record
+from consumer.shard.context import PollingPolicy
+from consumer.shard.reader import ARRIVAL_MARGIN, ShardReader
 from tests.unit.clocks import FakeClock
 from tests.unit.fakes import QuietStream, surroundings
 
@@ -23,11 +23,11 @@ class Lagging(QuietStream):
         return self.answers.pop(0)
 
 
-def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, Reading]:
+def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, ShardReader]:
     """How long before the last question everything is read, after these answers."""
     clock = FakeClock()
-    world = surroundings(clock, stream=Lagging(clock, *answers), pace=Pace(eager=eager))
-    reading, asked = Reading(Lease("shard"), world), world.server_time()
+    world = surroundings(clock, stream=Lagging(clock, *answers), pace=PollingPolicy(eager=eager))
+    reading, asked = ShardReader(Lease("shard"), world), world.server_time()
     for _ in answers:
         asked = world.server_time()
         reading.fetch(clock())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.redaction import without_password, without_passwords, without_secrets
+from consumer.decoding.redaction import without_password, without_passwords, without_secrets
 from tests.unit.events import json_values, row, with_request, with_response
 
 URLS = [

@@ -7,16 +7,16 @@ from itertools import product
 
 import pytest
 
-from consumer.engine.delivery import Delivery
 from consumer.errors import SinkUnavailable
 from consumer.leases import Pending
 from consumer.pipeline.batching import Batch, Chunk
-from consumer.pipeline.spool import Letter, Spool
+from consumer.pipeline.delivery import Delivery
+from consumer.pipeline.spool import EncodedDeadLetter, Spool
 from consumer.records import BatchLimits, Position
 from consumer.sinks import Batch as Written
-from consumer.sinks import Repeats
+from consumer.sinks import Deduplication
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import Counted, JournalTable, held, row, seal
+from tests.unit.fakes import Counted, JournalTable, encode_dead_letter, held, row
 
 EVENTS = (1, 2)
 
@@ -25,7 +25,7 @@ EVENTS = (1, 2)
 class Files:
     """A sink that recognises batches by name; it outlives the process that writes to it."""
 
-    repeats: Repeats = Repeats.BY_BATCH
+    repeats: Deduplication = Deduplication.BY_BATCH
     limits: BatchLimits = field(default_factory=BatchLimits)
     written: dict[str, list[int]] = field(default_factory=dict)
     fails: bool = False
@@ -58,7 +58,7 @@ def batch(dead: Sequence[int]) -> Batch:
         numbers = [number for number in EVENTS if (number in dead) is is_dead]
         spool = Spool()
         for number in numbers:
-            spool.append(Letter(str(number).encode(), row(number).place) if is_dead else row(number), 1)
+            spool.append(EncodedDeadLetter(str(number).encode(), row(number).place) if is_dead else row(number), 1)
         if numbers:
             work.append(Chunk("name", spool, 0, len(numbers), is_dead))
     return Batch("name", Position.of(9), work)
@@ -73,11 +73,11 @@ class Upgrade:
 
     def __post_init__(self) -> None:
         self.table: JournalTable
-        self.table, self.tenure = held([], FakeClock())
+        self.table, self.held_lease = held([], FakeClock())
 
     def release(self, version: str, dead: Sequence[int]) -> None:
         """Start a release that makes the batch anew from the stream, and delivers it as far as the sinks allow."""
-        delivery = Delivery(self.tenure, self.rows, self.letters, seal, Counted(), version)
+        delivery = Delivery(self.held_lease, self.rows, self.letters, encode_dead_letter, Counted(), version)
         try:
             delivery.deliver(delivery.resume(batch(dead)))
         except SinkUnavailable:
@@ -92,8 +92,8 @@ class Upgrade:
         """Start a release whose checkpoint is lost: its prepared batch stays."""
         self.release(version, dead)
         fresh = Upgrade(self.rows, self.letters)
-        self.table, self.tenure = fresh.table, fresh.tenure
-        self.tenure.prepare(Pending(Position.of(9), "name", version))
+        self.table, self.held_lease = fresh.table, fresh.held_lease
+        self.held_lease.prepare(Pending(Position.of(9), "name", version))
 
 
 VIEWS = [(), (1,), (2,), (1, 2)]
@@ -134,6 +134,6 @@ def test_rows_of_the_earlier_release_are_counted_as_repeated() -> None:
     upgrade = Upgrade()
     upgrade.dies_before_the_checkpoint("old", dead=())
     counted = Counted()
-    delivery = Delivery(upgrade.tenure, upgrade.rows, upgrade.letters, seal, counted, "new")
+    delivery = Delivery(upgrade.held_lease, upgrade.rows, upgrade.letters, encode_dead_letter, counted, "new")
     delivery.deliver(delivery.resume(batch(())))
     assert (counted.rows, counted.repeated) == (2, 2)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from consumer.engine.scheduler import Lane, ThreadScheduler
+from consumer.runtime.scheduler import Lane, ThreadScheduler
 
 PATIENCE = 10.0  # seconds until a test gives up waiting for a thread
 

@@ -9,12 +9,6 @@ from unittest.mock import Mock
 import pytest
 import structlog
 
-from consumer.engine.budget import PATIENCE, SHARE, Budget
-from consumer.engine.intake import Processed
-from consumer.engine.outlets import Outlets
-from consumer.engine.reading import LEAST_INTERVAL
-from consumer.engine.shard_consumer import ShardConsumer
-from consumer.engine.surroundings import Pace, Surroundings
 from consumer.errors import (
     IteratorExpired,
     LeaseTableUnavailable,
@@ -24,13 +18,19 @@ from consumer.errors import (
     StreamUnavailable,
     Throttled,
 )
-from consumer.leases import Change, Heir, Pending, Worker, Written
+from consumer.leases import Change, NextOwner, Pending, WorkerIdentity, Written
 from consumer.leases.lease import taken
+from consumer.pipeline.intake import Processed
+from consumer.pipeline.pipeline import Pipeline
 from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
-from consumer.sinks import Repeats
+from consumer.runtime.memory_budget import PATIENCE, SHARE, MemoryBudget
+from consumer.shard.consumer import ShardConsumer
+from consumer.shard.context import PollingPolicy, ShardContext
+from consumer.shard.reader import LEAST_INTERVAL
+from consumer.sinks import Deduplication
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import SHARD, JournalSink, held, row, seal
+from tests.unit.fakes import SHARD, JournalSink, encode_dead_letter, held, row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -92,19 +92,19 @@ def records(*sequences: int, data: bytes = b"x", behind: int = 0, last: bool = F
 class Bench:
     """A shard consumer with all that it talks to."""
 
-    def __init__(self, repeats: Repeats = Repeats.BY_ROW, **lease: Any) -> None:
+    def __init__(self, repeats: Deduplication = Deduplication.BY_ROW, **lease: Any) -> None:
         self.journal: list[str] = []
         self.clock = FakeClock()
-        self.table, self.tenure = held(self.journal, self.clock, **lease)
+        self.table, self.held_lease = held(self.journal, self.clock, **lease)
         self.stream = Script(self.journal)
         self.rows = JournalSink("rows", self.journal, repeats)
-        self.metrics, self.budget = Metrics(), Budget(10_000_000)
+        self.metrics, self.budget = Metrics(), MemoryBudget(10_000_000)
         letters, limits = JournalSink("letters", self.journal), BatchLimits(rows=2, bytes=1000, age=5.0)
-        world = Surroundings(
+        world = ShardContext(
             stream=self.stream,
-            outlets=Outlets(self.rows, letters, limits, seal, self.metrics),
+            outlets=Pipeline(self.rows, letters, limits, encode_dead_letter, self.metrics),
             budget=self.budget,
-            pace=Pace(1.0),
+            pace=PollingPolicy(1.0),
             clock=self.clock,
             server_time=lambda: NOW + timedelta(seconds=self.clock.now),
             processor=lambda _: process,
@@ -112,7 +112,7 @@ class Bench:
             log=structlog.wrap_logger(None, processors=[self.log]),
         )
         self.logged: list[str] = []
-        self.consumer = ShardConsumer(self.tenure, world, lambda *_: ("child-1", "child-2"))
+        self.consumer = ShardConsumer(self.held_lease, world, lambda *_: ("child-1", "child-2"))
 
     def log(self, logger: Any, method: str, event: Any) -> Any:
         self.logged.append(event["event"])
@@ -191,7 +191,7 @@ def test_a_stream_in_trouble_is_asked_again_with_growing_waits(error: Exception)
         if len(bench.stream.answers) < left:
             waits.append(delay)
         bench.clock.advance(delay)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
     bench.run()
     assert waits[4] > 2 * waits[0]
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
@@ -205,7 +205,7 @@ def test_a_sink_that_is_down_gets_the_same_batch_until_it_takes_it() -> None:
     for _ in range(30):
         delay = bench.consumer.step(bench.clock())
         bench.clock.advance(min(delay or 0.0, 1.0))
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
         if "checkpoint 2.0" in bench.journal:
             break
         assert len(bench.stream.answers) <= 1
@@ -222,13 +222,13 @@ def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_
     assert "shard.halted" in bench.logged
     assert not bench.consumer.over
     bench.clock.advance(30.0)
-    bench.tenure.began(bench.clock())
+    bench.held_lease.began(bench.clock())
     bench.run()
     assert "open 2.0" in bench.journal
 
 
 def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading it again works each time; that alone is no progress."""
+    """ShardReader it again works each time; that alone is no progress."""
     bench = Bench()
     halted = bench.consumer.trouble.halted
 
@@ -243,7 +243,7 @@ def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.Mon
         delay = bench.consumer.step(bench.clock())
         assert delay is not None
         bench.clock.advance(delay)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
     assert waits[4] > 2 * waits[0]
     assert bench.logged.count("shard.halted") == 1  # thinned out
 
@@ -254,7 +254,7 @@ def test_the_end_of_a_shard_delivers_what_is_left_before_it_says_so() -> None:
     bench.stream.answers = [records(1, last=True)]
     assert bench.run() is None
     assert bench.done == ["rows 1", "checkpoint 1.0", "checkpoint SHARD_END"]
-    assert bench.tenure.lease.children == ("child-1", "child-2")
+    assert bench.held_lease.lease.children == ("child-1", "child-2")
     assert bench.consumer.over
 
 
@@ -268,15 +268,15 @@ def test_handing_over_delivers_first_then_releases() -> None:
     assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
 
 
-def leave(bench: Bench, seconds: float, heir: Heir | None = None) -> list[float]:
+def leave(bench: Bench, seconds: float, next_owner: NextOwner | None = None) -> list[float]:
     """Step through a drain that has so many seconds, with a lease that is renewed; returns the waits."""
     until = bench.clock() + seconds
-    bench.consumer.hand_over(heir, until)
+    bench.consumer.hand_over(next_owner, until)
     waits: list[float] = []
     while (delay := bench.consumer.step(bench.clock())) is not None and bench.clock() < until + 30.0:
         waits.append(delay)
         bench.clock.advance(delay)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
     return waits
 
 
@@ -306,7 +306,7 @@ def test_leaving_with_a_sink_that_stays_down_releases_the_lease_when_time_is_up_
     assert until <= bench.clock() < until + 1.0
     assert bench.logged.count("batch.dropped") == 1
     assert bench.consumer.undelivered
-    assert bench.tenure.lease.checkpoint != Position.of(2)
+    assert bench.held_lease.lease.checkpoint != Position.of(2)
 
 
 def test_leaving_delivers_what_is_fetched_and_not_decoded_yet() -> None:
@@ -323,12 +323,12 @@ def test_leaving_delivers_what_is_fetched_and_not_decoded_yet() -> None:
 @pytest.mark.parametrize("takes", [0.0, 3.0])
 def test_a_batch_whose_checkpoint_failed_repeats_the_checkpoint_alone(takes: float) -> None:
     """Also while the lease is handed over, and after the time for it: written rows would be written again."""
-    bench = Bench(Repeats.APPENDS)
+    bench = Bench(Deduplication.APPENDS)
     bench.stream.answers = [records(1)]
     bench.run()
     bench.rows.before = lambda: bench.clock.advance(takes)
     refuse_checkpoints(bench, 3)
-    leave(bench, 2.0, Heir("peer"))
+    leave(bench, 2.0, NextOwner("peer"))
     assert bench.done == ["rows 1", "refused", "refused", "refused", "checkpoint 1.0", "owner peer"]
 
 
@@ -355,7 +355,7 @@ def test_a_stale_lease_does_not_drop_the_batch_while_leaving() -> None:
     bench.consumer.hand_over(None, bench.clock() + 25.0)
     assert all(bench.consumer.step(bench.clock()) for _ in range(3))
     assert bench.done == []
-    bench.tenure.began(bench.clock())
+    bench.held_lease.began(bench.clock())
     bench.run()
     assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
     assert "batch.dropped" not in bench.logged
@@ -367,7 +367,7 @@ def test_a_batch_dropped_because_somebody_took_the_lease_is_not_counted() -> Non
     bench.stream.answers = [records(1)]
     bench.run()
     [lease] = bench.table.scan()
-    bench.table.write([Change(lease, taken(lease, Worker("thief", "x")))])
+    bench.table.write([Change(lease, taken(lease, WorkerIdentity("thief", "x")))])
     leave(bench, 25.0)
     assert bench.consumer.over
     assert not bench.consumer.undelivered
@@ -391,11 +391,11 @@ def test_a_peers_wish_that_is_seen_again_and_again_does_not_put_off_the_end() ->
     bench.run(steps=3)
     began = bench.clock()
     while bench.clock() < began + 60.0:
-        bench.consumer.hand_over(Heir("peer"), bench.clock() + 10.0)
+        bench.consumer.hand_over(NextOwner("peer"), bench.clock() + 10.0)
         if (delay := bench.consumer.step(bench.clock())) is None:
             break
         bench.clock.advance(delay)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
     assert bench.done[-2:] == ["rows 1,2", "owner peer"]
     assert bench.clock() - began == pytest.approx(10.0, abs=1.0)
 
@@ -418,7 +418,7 @@ def test_what_was_away_for_long_is_tried_again_within_seconds_of_its_return() ->
     for _ in range(12):
         delays.append(bench.consumer.step(bench.clock()))
         bench.clock.advance(10.0)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
     assert max(delay or 0.0 for delay in delays) <= 5.0
 
 
@@ -431,7 +431,7 @@ def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() ->
     bench.clock.advance(11.0)
     assert bench.run(steps=5) is not None
     assert bench.done == []
-    bench.tenure.began(bench.clock())
+    bench.held_lease.began(bench.clock())
     bench.clock.advance(1.0)
     bench.run()
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
@@ -450,7 +450,7 @@ def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> 
 
 def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_say() -> None:
     """Its name is in the row; the next batch ends exactly there (rule 7)."""
-    bench = Bench(Repeats.BY_BATCH, pending=Pending(Position.of(4), "name"))
+    bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(4), "name"))
     bench.stream.answers = [records(1, 2, 3), records(4, 5, 6)]
     bench.run()
     assert bench.done[:2] == ["rows 1,2,3,4", "checkpoint 4.0"]
@@ -458,7 +458,7 @@ def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_s
 
 def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None:
     """Half a batch under the name of a whole one would be a loss."""
-    bench = Bench(Repeats.BY_BATCH, pending=Pending(Position.of(4), "name"))
+    bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(4), "name"))
     bench.stream.answers = [records(1, 2, 3)]
     bench.run(steps=3)
     bench.consumer.hand_over(None)
@@ -525,10 +525,10 @@ def test_read_to_is_told_only_when_everything_before_it_is_delivered() -> None:
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
-    assert bench.tenure.read_to is None
+    assert bench.held_lease.read_to is None
     bench.clock.advance(5.0)
     bench.run()
-    assert bench.tenure.read_to is not None
+    assert bench.held_lease.read_to is not None
 
 
 def test_what_is_buffered_is_not_counted_yet() -> None:
@@ -546,7 +546,7 @@ def test_a_record_that_is_decoded_again_after_a_defect_counts_once() -> None:
     bench.stream.answers = [records(1), records(2, data=b"boom"), records(1, 2, data=b"skip")]
     while bench.metrics.summary()["fetched"] == 0:
         bench.clock.advance(1.0)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
         bench.consumer.step(bench.clock())
     assert "shard.halted" in bench.logged
     found = bench.metrics.summary()
@@ -608,7 +608,7 @@ def test_a_borrower_whose_sink_is_stuck_keeps_no_more_than_its_share() -> None:
     bench.budget.settle("stuck", 0)
     for _ in range(3):
         bench.clock.advance(5.0)
-        bench.tenure.began(bench.clock())
+        bench.held_lease.began(bench.clock())
         bench.run()
     assert bench.journal.count("open 2.0") == 1
     assert bench.done == ["rows 1,2", "rows 1,2", "checkpoint 2.0", "rows 3", "checkpoint 3.0"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from consumer.engine.scheduler import STALLED_AFTER, Lane, ThreadScheduler
+from consumer.runtime.scheduler import STALLED_AFTER, Lane, ThreadScheduler
 
 
 class Clock:

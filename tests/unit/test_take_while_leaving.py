@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from consumer.engine.coordinator import Coordinator
-from consumer.engine.holdings import Fleet, Holdings
-from consumer.engine.lineage import Origin
-from consumer.engine.scheduler import Lane, Task
+from consumer.fleet.coordinator import Coordinator
+from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, Written
+from consumer.runtime.scheduler import Lane, Task
 from tests.unit.fakes import ME, JournalTable
 from tests.unit.test_shard_consumer import Bench
 
@@ -47,7 +47,9 @@ def test_a_take_that_is_under_way_is_waited_for_and_its_lease_released() -> None
     table = SlowTable(bench.journal)
     for number in range(40):  # more than are taken at once: the rest is not even begun
         table.create(Lease(f"shard-{number}"))
-    coordinator = Coordinator(Holdings(Fleet(ME), table, bench.consumer._world, Origin(), scheduler), scheduler)
+    coordinator = Coordinator(
+        RunningShards(Fleet(ME), table, bench.consumer._world, InitialPosition(), scheduler), scheduler
+    )
     seen: list[bool] = []
 
     def told_to_leave() -> None:

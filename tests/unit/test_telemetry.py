@@ -8,12 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.errors import LeaseTableUnavailable, OutputClosed, RowsRejected, SinkUnavailable, Throttled
 from consumer.leases import Lease
-from consumer.leases.measured import MeasuredLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
+from consumer.measured.lease_table import MeasuredLeaseTable
+from consumer.measured.sink import MeasuredSink
+from consumer.measured.stream import MeasuredStream
 from consumer.records import TRIM_HORIZON, Fetched, Position, Reason, Shard, StreamSummary
-from consumer.sinks.measured import MeasuredSink
 from consumer.sinks.stdout import StdoutSink
-from consumer.streams.measured import MeasuredStream
 from consumer.telemetry.exposition import Exposition
 from consumer.telemetry.metrics import MOST_CODES, MOST_TYPES, LeaseEvent, Metrics
 from tests.unit.fakes import SHARD, QuietStream

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.engine.throughput import Throughput
+from consumer.shard.throughput import Throughput
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import structlog
 
-from consumer.engine.trimming import MARGIN, Retention, TrimWatch, read_up_to, unread
 from consumer.errors import StreamUnavailable
 from consumer.leases import Lease
 from consumer.pipeline.batching import Batch
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Fetched, Position, Record, StreamSummary
+from consumer.shard.trimming import MARGIN, Retention, TrimWatch, read_up_to, unread
 from tests.unit.clocks import FakeClock
 from tests.unit.fakes import SHARD, held, surroundings
 
@@ -34,14 +34,14 @@ class Bench:
 
     def __init__(self, **lease: Any) -> None:
         self.clock, self.retention, self.told = FakeClock(0.0), DAY, []
-        self.table, self.tenure = held([], self.clock, **lease)
+        self.table, self.held_lease = held([], self.clock, **lease)
         self.world = surroundings(
             self.clock,
             server_time=self.now,
             retention=lambda: self.retention,
             log=structlog.wrap_logger(None, processors=[self.note]),
         )
-        self.watch = TrimWatch(self.tenure, self.world)
+        self.watch = TrimWatch(self.held_lease, self.world)
 
     told: list[dict[str, Any]]
 
@@ -112,12 +112,12 @@ def test_the_row_keeps_the_time_that_may_be_lost(how: str) -> None:
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.answer(response(200))
     if how == "checkpoint":
-        bench.tenure.checkpoint(Position.of(200))
+        bench.held_lease.checkpoint(Position.of(200))
     elif how == "hand-over":
-        bench.tenure.hand_on(None)
-    elif (change := bench.tenure.begin_renewal()) is not None:
-        bench.tenure.end_renewal(bench.table.write([change])[0], bench.clock())
-    assert (bench.tenure.lease.lost_from, bench.tenure.lease.lost_to) == (ago(30), ago(24))
+        bench.held_lease.hand_on(None)
+    elif (change := bench.held_lease.begin_renewal()) is not None:
+        bench.held_lease.end_renewal(bench.table.write([change])[0], bench.clock())
+    assert (bench.held_lease.lease.lost_from, bench.held_lease.lease.lost_to) == (ago(30), ago(24))
 
 
 def test_empty_pages_on_the_way_are_no_evidence() -> None:
@@ -200,8 +200,8 @@ def test_the_row_keeps_when_its_last_record_arrived() -> None:
     """With the checkpoint itself: a process may be killed right after it."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(5).timestamp()))
-    bench.tenure.checkpoint(Position.of(7))
-    assert bench.tenure.lease.read_to == bench.tenure.read_to == ago(5)
+    bench.held_lease.checkpoint(Position.of(7))
+    assert bench.held_lease.lease.read_to == bench.held_lease.read_to == ago(5)
 
 
 @pytest.mark.parametrize("epoch", [0.0, (NOW + timedelta(days=9)).timestamp()])
@@ -209,32 +209,32 @@ def test_an_arrival_that_cannot_be_claims_nothing_of_the_future(epoch: float) ->
     """Emulators and clocks are odd."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=epoch))
-    bench.tenure.checkpoint(Position.of(7))
-    assert bench.tenure.lease.read_to in (None, NOW)
+    bench.held_lease.checkpoint(Position.of(7))
+    assert bench.held_lease.lease.read_to in (None, NOW)
 
 
 def test_a_lease_that_is_handed_on_says_up_to_when_it_was_read() -> None:
     """The next owner may come days later, and nothing was lost on a quiet shard."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
-    bench.tenure.read_to = NOW
-    bench.tenure.hand_on(None)
-    assert bench.tenure.lease.read_to == NOW
+    bench.held_lease.read_to = NOW
+    bench.held_lease.hand_on(None)
+    assert bench.held_lease.lease.read_to == NOW
 
 
 def test_a_record_that_outlived_the_retention_makes_the_distance_from_the_tip_doubtful_for_a_while() -> None:
     """The row says then no more than what was delivered; a shard that stays quiet is believed again."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(30).timestamp()))
-    bench.tenure.checkpoint(Position.of(7))
-    bench.tenure.read_to = NOW
-    change = bench.tenure.begin_renewal()
+    bench.held_lease.checkpoint(Position.of(7))
+    bench.held_lease.read_to = NOW
+    change = bench.held_lease.begin_renewal()
     assert change is not None
     assert change.after.read_to == ago(30)
-    bench.tenure.end_renewal(None, bench.clock())
+    bench.held_lease.end_renewal(None, bench.clock())
     bench.clock.advance(11.0)
-    bench.tenure.began(bench.clock())
-    bench.tenure.hand_on(None)
-    assert bench.tenure.lease.read_to == NOW
+    bench.held_lease.began(bench.clock())
+    bench.held_lease.hand_on(None)
+    assert bench.held_lease.lease.read_to == NOW
 
 
 def test_the_time_until_unread_records_are_trimmed_is_told() -> None:

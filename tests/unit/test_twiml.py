@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.pipeline.twiml import parsed_verbs, plain_verbs
+from consumer.decoding.twiml import parsed_verbs, plain_verbs
 
 PIECES = ["<Response>", "</Response>", "<Say>", "</Say>", "<Say", "<Dial>", "</Dial>", "</", "<", "/>", ">", "a", '"']
 PIECES += ["=", "]]>", "]", "&amp;", "&x;", "<?a?>", "<![CDATA[", "<!-- -->", ":", "-", "<x:Say/>", "<Say/>", "é"]

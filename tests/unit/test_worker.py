@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from consumer.engine import worker
-from consumer.engine.checks import PATIENCE, SAID_AFTER, Checks
-from consumer.engine.ending import Ending
-from consumer.engine.scheduler import Lane, ThreadScheduler
-from consumer.engine.worker import Worker
+from consumer import worker
 from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
 from consumer.process import Exit, signals
 from consumer.records import Reason
+from consumer.runtime.scheduler import Lane, ThreadScheduler
+from consumer.startup_checks import PATIENCE, SAID_AFTER, Checks
+from consumer.stop_request import StopRequest
 from consumer.telemetry.metrics import Metrics
+from consumer.worker import Worker
 from tests.unit.clocks import FakeClock
 
 
@@ -175,7 +175,7 @@ def test_dead_letters_make_it_1_only_when_told_so(told: bool, code: Exit) -> Non
     assert run(made(FakeCoordinator(caught_up), metrics=metrics, fail_on_dead_letters=told)) is code
 
 
-class Patient(Ending):
+class Patient(StopRequest):
     """Waits in no time: the clock goes on instead."""
 
     def __init__(self, clock: FakeClock) -> None:

@@ -7,18 +7,18 @@ from typing import Any
 
 import structlog
 
-from consumer.engine.budget import Budget
-from consumer.engine.intake import Process
-from consumer.engine.outlets import Outlets
-from consumer.engine.scheduler import Lane, Task
-from consumer.engine.surroundings import Pace, Surroundings
-from consumer.pipeline.decoding import Decoder
+from consumer.decoding.decoder import Decoder
+from consumer.pipeline.intake import Process
+from consumer.pipeline.pipeline import Pipeline
 from consumer.records import BatchLimits, Shard
+from consumer.runtime.memory_budget import MemoryBudget
+from consumer.runtime.scheduler import Lane, Task
+from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
 from tests.unit.drivers import ListSink
-from tests.unit.fakes import seal
+from tests.unit.fakes import encode_dead_letter
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -50,13 +50,13 @@ def decoder(shard: Shard) -> Process:
     return Decoder("calls", shard)
 
 
-def surroundings(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> Surroundings:
+def surroundings(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> ShardContext:
     """A process that has all the memory it wants; its clock shows the seconds since noon."""
-    return Surroundings(
+    return ShardContext(
         stream=stream,
-        outlets=Outlets(ListSink(), ListSink(), BatchLimits(), seal, Metrics()),
-        budget=Budget(1 << 30),
-        pace=Pace(eager=eager),
+        outlets=Pipeline(ListSink(), ListSink(), BatchLimits(), encode_dead_letter, Metrics()),
+        budget=MemoryBudget(1 << 30),
+        pace=PollingPolicy(eager=eager),
         clock=clock,
         server_time=lambda: NOON + timedelta(seconds=clock()),
         processor=decoder,

@@ -1,0 +1,1 @@
+"""Twilio's format, from bytes to rows, dead letters and skipped events. Pure."""

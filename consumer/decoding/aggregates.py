@@ -1,0 +1,206 @@
+"""The protobuf message inside a KPL aggregate, parsed a slice at a time. The only importer of aws_kinesis_agg.
+
+A protobuf message is the concatenation of its fields, so slices cut between fields parse to the same as the whole:
+protobuf decides what is valid, and in here it is only found where fields end. A slice is what is there as objects.
+"""
+
+import importlib
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, Protocol
+
+import aws_kinesis_agg
+
+from consumer.decoding.rejection import RecordRejected
+from consumer.records import Reason
+
+MAGIC: bytes = aws_kinesis_agg.MAGIC
+DIGEST_SIZE: int = aws_kinesis_agg.DIGEST_SIZE
+SLICE = 256 * 1024  # bytes of a message that are objects at once
+Part = tuple[str, str | None, bytes]  # partition key, explicit hash key, data
+_VARINT, _LENGTH, _GROUP, _END_OF_GROUP = 0, 2, 3, 4  # wire types
+_FIXED = {1: 8, 5: 4}
+LONGEST_VARINT = 10  # bytes
+_RECORDS = 3 << 3 | _LENGTH  # the tag of the field that holds user records
+
+
+def _messages() -> Any:
+    """Import the protobuf classes. They need their own folder on sys.path meanwhile; the path is put back."""
+    path = list(sys.path)
+    try:
+        importlib.import_module("aws_kinesis_agg.aggregator")
+        return importlib.import_module("aws_kinesis_agg.messages_pb2")
+    finally:
+        sys.path[:] = path
+
+
+AggregatedRecord: Any = _messages().AggregatedRecord
+_Record: Any = _messages().Record
+
+
+class Table(Protocol):
+    """Strings by number."""
+
+    def extend(self, strings: Iterable[str], /) -> None: ...
+    def __getitem__(self, index: int, /) -> str: ...
+
+
+def corrupt(message: str) -> RecordRejected:
+    """Return the refusal of a whole aggregate."""
+    return RecordRejected(Reason.CORRUPT_AGGREGATE, message)
+
+
+class Parts:
+    """The user records of a message in `data`, as often as they are iterated.
+
+    Raises:
+        RecordRejected: corrupt-aggregate, when made or in the first iteration.
+    """
+
+    def __init__(self, data: bytes, start: int, stop: int) -> None:
+        small = stop - start <= SLICE
+        self._slices: Iterable[Any] = (
+            [_parsed(AggregatedRecord, data[start:stop])] if small else _Slices(data, start, stop)
+        )
+        self._keys: Table = [] if small else _Strings()
+        self._hashes: Table = [] if small else _Strings()
+        self._check()
+        self._made = list(self._all()) if small else None
+
+    def _check(self) -> None:
+        """Fill the tables; what is wrong is said when all of it has parsed."""
+        complete = readable = True
+        for message in self._slices:
+            complete &= message.IsInitialized()
+            for table, strings in (
+                (self._keys, message.partition_key_table),
+                (self._hashes, message.explicit_hash_key_table),
+            ):
+                readable &= all(isinstance(string, str) for string in strings)  # protobuf gives bytes for what is not
+                if readable:
+                    table.extend(strings)
+        if not complete:
+            raise _incomplete()
+        if not readable:
+            raise corrupt("a key is not UTF-8")
+
+    def __iter__(self) -> Iterator[Part]:
+        return self._all() if self._made is None else iter(self._made)
+
+    def _all(self) -> Iterator[Part]:
+        keys, hashes = self._keys, self._hashes
+        try:
+            for message in self._slices:
+                for part in message.records:
+                    given = part.HasField("explicit_hash_key_index")  # absent is not 0
+                    explicit = hashes[part.explicit_hash_key_index] if given else None
+                    yield keys[part.partition_key_index], explicit, part.data
+        except IndexError:
+            raise corrupt("a user record names a key that is not there") from None
+
+
+class _Strings:
+    """A table of strings, kept as UTF-8: as objects, millions of short ones take ten times as much memory."""
+
+    def __init__(self) -> None:
+        self._text, self._ends = bytearray(), array("I", [0])
+
+    def extend(self, strings: Iterable[str], /) -> None:
+        """Add strings."""
+        for string in strings:
+            self._text += string.encode()
+            self._ends.append(len(self._text))
+
+    def __getitem__(self, index: int, /) -> str:
+        start, end = self._ends[index], self._ends[index + 1]
+        return self._text[start:end].decode()
+
+
+class _Slices:
+    """A long message as messages that are short, parsed anew in each iteration."""
+
+    def __init__(self, data: bytes, start: int, stop: int) -> None:
+        self._data, self._cuts = data, [start, *_cuts(data, start, stop)]
+
+    def __iter__(self) -> Iterator[Any]:
+        for start, stop in pairwise(self._cuts):
+            tag, content = _varint(self._data, start)
+            if tag == _RECORDS and stop - start > SLICE:
+                _, content = _varint(self._data, content)
+                yield AggregatedRecord(records=[_long_record(self._data, content, stop)])
+            else:
+                yield _parsed(AggregatedRecord, self._data[start:stop])
+
+
+def _long_record(data: bytes, start: int, stop: int) -> Any:
+    """Parse one user record. Its tags, of which nothing is made here, are checked and dropped."""
+    record = _Record()
+    for left, right in pairwise([start, *_cuts(data, start, stop)]):
+        part = _parsed(_Record, data[left:right])
+        if not all(tag.IsInitialized() for tag in part.tags):
+            raise _incomplete()
+        part.ClearField("tags")
+        record.MergeFrom(part)
+    return record
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
+        raise _malformed() from error
+
+
+def _cuts(data: bytes, start: int, stop: int) -> Iterator[int]:
+    """Yield where to cut so that no slice is longer than `SLICE`, unless it is one field; the end is the last cut."""
+    before = start
+    for end in _ends_of_fields(data, start, stop):
+        if end - start > SLICE and before > start:
+            yield before
+            start = before
+        before = end
+    if before > start:
+        yield before
+
+
+def _ends_of_fields(data: bytes, position: int, stop: int) -> Iterator[int]:
+    """Yield where each field ends that is not inside of a group."""
+    depth = 0
+    while position < stop:
+        tag, position = _varint(data, position)
+        kind = tag & 7
+        if kind == _LENGTH:
+            length, position = _varint(data, position)
+            position += length
+        elif kind == _VARINT:
+            _, position = _varint(data, position)
+        else:
+            depth += (kind == _GROUP) - (kind == _END_OF_GROUP)
+            position += _FIXED.get(kind, 0)
+        if depth == 0:
+            yield position
+    if depth or position > stop:
+        raise _malformed()
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number at `position`, and where it ends."""
+    byte = data[position]
+    if byte < 128:
+        return byte, position + 1
+    number = 0
+    for place, byte in enumerate(data[position : position + LONGEST_VARINT]):
+        number |= (byte & 127) << 7 * place
+        if byte < 128:
+            return number, position + place + 1
+    raise _malformed()
+
+
+def _malformed() -> RecordRejected:
+    return corrupt("the message does not parse")
+
+
+def _incomplete() -> RecordRejected:
+    return corrupt("a user record lacks its data or its partition key")

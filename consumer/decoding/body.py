@@ -1,0 +1,126 @@
+"""What Twilio, or the customer's server, answered: base64 of JSON, TwiML, text, or anything at all."""
+
+import binascii
+import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+from xml.parsers import expat
+
+import msgspec
+
+from consumer.decoding.json_document import parse
+from consumer.decoding.rejection import RecordRejected
+from consumer.decoding.twiml import OtherXml, twiml_verbs
+from consumer.decoding.warnings import Warnings
+from schemas.call_request import WarningCode
+
+Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
+LONGEST_HEADER = 256  # characters of a content type that are looked at, and kept
+LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio takes 64 KB
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+# Python knows more codecs than there are charsets: some are no text, some take quadratic time.
+_CODECS = {*aliases.values()} - {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"}
+_CODECS -= {"zlib_codec", "mbcs", "utf_7"}
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A body decoded: its text (the base64 as it came for what is no text), what it is, and what it says."""
+
+    text: str | None
+    kind: Kind
+    document: dict[str, Any] = {}  # of a JSON body that is an object
+    verbs: list[str] | None = None  # of TwiML
+
+
+class Content(NamedTuple):
+    """What a content type says. `codec` is None for a charset that nobody knows."""
+
+    json: bool
+    xml: bool
+    textual: bool
+    codec: str | None
+
+
+def decode_body(encoded: str | None, content_type: str | None, odd: Warnings) -> Body:
+    """Decode a body by its content type and its charset; never raises for anything that was sent."""
+    if encoded is None:
+        return Body(None, "missing")
+    content = _content((content_type or "")[:LONGEST_HEADER])
+    try:
+        data = binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        odd.note(WarningCode.BODY)
+        return Body(encoded, "undecodable")
+    text = _text(data, content.codec) if data else ""
+    if text is None:
+        return _undecoded(encoded, content, odd)
+    if not text:
+        return Body("", "empty")
+    body = _read(text, content, odd)
+    return Body(encoded, "binary") if body.kind == "text" and _CONTROL.search(text) else body
+
+
+@lru_cache(maxsize=256)
+def _content(content_type: str) -> Content:
+    media = content_type.partition(";")[0].strip().lower()
+    found = _CHARSET.search(content_type)
+    json, xml = "json" in media, "xml" in media
+    return Content(json, xml, json or xml or media.startswith("text/"), _codec(found[1]) if found else "utf_8")
+
+
+def _codec(charset: str) -> str | None:
+    name = normalize_encoding(charset.lower()).replace(".", "_")
+    name = aliases.get(name, name)
+    return name if name in _CODECS else None
+
+
+def _text(data: bytes, codec: str | None) -> str | None:
+    """The text without a byte order mark; None if it is none in that charset."""
+    if codec is None:
+        return None
+    try:
+        return data.decode(codec).removeprefix("\ufeff")
+    except UnicodeError:
+        return None
+
+
+def _undecoded(encoded: str, content: Content, odd: Warnings) -> Body:
+    if not content.textual:
+        return Body(encoded, "binary")
+    odd.note(WarningCode.BODY)
+    return Body(encoded, "undecodable")
+
+
+def _read(text: str, content: Content, odd: Warnings) -> Body:
+    start = text.lstrip()[:1]
+    if content.json or (start in ("{", "[") and not content.xml):
+        return _read_json(text, content, odd)
+    if content.xml or start == "<":
+        return _read_xml(text, content, odd)
+    return Body(text, "text")
+
+
+def _read_json(text: str, content: Content, odd: Warnings) -> Body:
+    try:
+        document = parse(text.encode(), odd)
+    except RecordRejected:
+        if content.json:
+            odd.note(WarningCode.BODY)
+        return Body(text, "text")
+    return Body(text, "json", document if isinstance(document, dict) else {})
+
+
+def _read_xml(text: str, content: Content, odd: Warnings) -> Body:
+    try:
+        if len(text) <= LONGEST_XML:
+            return Body(text, "twiml", {}, twiml_verbs(text))
+    except OtherXml:
+        return Body(text, "text")
+    except expat.ExpatError:
+        pass
+    if content.xml:
+        odd.note(WarningCode.XML)
+    return Body(text, "text")

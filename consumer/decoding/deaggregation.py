@@ -1,0 +1,89 @@
+"""KPL aggregates to user records, and back for publishers.
+
+The format: F3 89 9A C2, a protobuf message, its MD5
+(https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md). An aggregate that does not hold
+together is refused as a whole: its good half is never delivered without its bad one.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from consumer.decoding.aggregates import DIGEST_SIZE, MAGIC, AggregatedRecord, Parts, corrupt
+from consumer.records import FULL_HASH_RANGE, Record, UserRecord
+
+_HASH_KEY = re.compile("[0-9]{1,39}")  # decimal, of 128 bits
+
+
+def is_aggregate(data: bytes) -> bool:
+    """Does it begin as an aggregate does?"""
+    return data.startswith(MAGIC)
+
+
+class UserRecords(NamedTuple):
+    """The user records of one Kinesis record; those of a large one are made while they are iterated.
+
+    `out_of_range` hash outside of the shard. They are kept: a producer other than the KPL never sends them again, and
+    the KPL itself, since 0.15.11, sends only these again, so at worst they repeat.
+    """
+
+    found: Iterable[UserRecord]
+    total: int
+    out_of_range: int
+
+
+def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> UserRecords:
+    """Return the user records of a Kinesis record.
+
+    Raises:
+        RecordRejected: corrupt-aggregate; digest, message, an index or a key is wrong.
+    """
+    sequence, arrived_at = record.sequence, record.arrived_at
+    if not record.data.startswith(MAGIC):
+        return UserRecords([UserRecord(sequence, 0, record.partition_key, arrived_at, record.data)], 1, 0)
+    _check_digest(record.data)
+    parts = Parts(record.data, len(MAGIC), len(record.data) - DIGEST_SIZE)
+    inside, count, outside = _Inside(hash_range), 0, 0
+    for count, (key, explicit, _) in enumerate(parts, 1):  # noqa: B007 - how many there are
+        outside += not inside(key, explicit)
+    if not count:
+        raise corrupt("it holds no user record")
+    found = (UserRecord(sequence, index, key, arrived_at, data) for index, (key, _, data) in enumerate(parts))
+    return UserRecords(found, count, outside)
+
+
+def _check_digest(data: bytes) -> None:
+    body, digest = memoryview(data)[len(MAGIC) : -DIGEST_SIZE], data[-DIGEST_SIZE:]
+    if len(data) < len(MAGIC) + DIGEST_SIZE or hashlib.md5(body, usedforsecurity=False).digest() != digest:
+        raise corrupt("the digest differs")
+
+
+class _Inside:
+    """Does a user record hash into the shard? An explicit hash key that is no number counts as none."""
+
+    def __init__(self, hash_range: tuple[int, int]) -> None:
+        self._first, self._last = hash_range
+        self._all = hash_range == FULL_HASH_RANGE
+
+    def __call__(self, partition_key: str, explicit: str | None) -> bool:
+        if self._all:
+            return True
+        if explicit is not None and _HASH_KEY.fullmatch(explicit):
+            effective = int(explicit)
+        else:
+            effective = int.from_bytes(hashlib.md5(partition_key.encode(), usedforsecurity=False).digest(), "big")
+        return self._first <= effective <= self._last
+
+
+def aggregate(user_records: Iterable[tuple[str, bytes]]) -> bytes:
+    """One KPL aggregate of (partition key, data) pairs."""
+    message = AggregatedRecord()
+    table: dict[str, int] = {}
+    for key, data in user_records:
+        part = message.records.add()
+        part.partition_key_index = table.setdefault(key, len(table))
+        part.data = data
+    message.partition_key_table.extend(table)
+    body = message.SerializeToString()
+    return bytes(MAGIC + body + hashlib.md5(body, usedforsecurity=False).digest())

@@ -1,0 +1,1 @@
+"""Local files: SQLite databases, output descriptors, and what a disk's errors mean."""

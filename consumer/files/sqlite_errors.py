@@ -1,0 +1,86 @@
+"""What SQLite's errors mean for an operator, and which of them waiting may help."""
+
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.files.disk import reason_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of SQLite error: its code, SQLite's words for it, ours, and whether waiting will not help."""
+
+    code: int
+    text: str
+    words: str
+    permanent: bool = False
+
+
+KINDS = (
+    Kind(sqlite3.SQLITE_BUSY, "database is locked", "the database is locked by another process"),
+    Kind(sqlite3.SQLITE_LOCKED, "is locked", "the database is locked by another connection"),
+    Kind(sqlite3.SQLITE_FULL, "disk is full", "the disk is full, or a quota or limit is reached"),
+    Kind(sqlite3.SQLITE_IOERR, "disk I/O error", "disk I/O error"),
+    Kind(sqlite3.SQLITE_NOMEM, "out of memory", "out of memory"),
+    Kind(
+        sqlite3.SQLITE_READONLY, "readonly database", "readonly database: make the file and its folder writable", True
+    ),
+    Kind(sqlite3.SQLITE_PERM, "permission denied", "permission denied", True),
+    Kind(sqlite3.SQLITE_AUTH, "not authorized", "not authorized", True),
+    Kind(sqlite3.SQLITE_CORRUPT, "malformed", "the database is malformed: restore it or move it away", True),
+    Kind(sqlite3.SQLITE_NOTADB, "not a database", "the file is not a database", True),
+    Kind(sqlite3.SQLITE_CANTOPEN, "unable to open", "unable to open the file", True),
+)
+
+
+def kind_of(error: Exception) -> Kind | None:
+    """Return what kind of error SQLite reports, None for one that is not foreseen."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    for kind in KINDS:
+        if kind.code == code or (not code and kind.text in str(error)):
+            return kind
+    return None
+
+
+def is_busy(error: Exception) -> bool:
+    """Does another connection write, so that this one is as good as before?"""
+    kind = kind_of(error) if isinstance(error, sqlite3.Error) else None
+    return kind is not None and kind.code == sqlite3.SQLITE_BUSY
+
+
+def is_permanent(error: sqlite3.Error) -> bool:
+    """Does an operator have to do something?"""
+    kind = kind_of(error)
+    return kind is None or kind.permanent
+
+
+def words_of(error: sqlite3.Error, file: Path) -> str:
+    """Say what is wrong with the file. Of other errors only the name is shown: their text may quote a value."""
+    kind = kind_of(error)
+    if kind is not None and kind.code == sqlite3.SQLITE_CANTOPEN:
+        return _why_not_opened(file) or kind.words
+    if kind is not None:
+        return kind.words
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return str(error)  # about our own statement, in which no value stands
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))
+
+
+def _why_not_opened(file: Path) -> str:
+    """Return what stands in the way of opening a file, which SQLite does not say; empty when that is not to be seen."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        return f"the directory {folder} does not exist: create it, or name another file"
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f"{folder} is on a read-only file system: name another file"
+    except OSError as error:
+        return reason_of(error)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"no permission to write in the directory {folder}: name another file"
+    if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+        return "no permission to read and write the file"
+    return ""

@@ -1,0 +1,75 @@
+"""Whether a run with --until-caught-up has reached its end, and what it waits for: nobody should have to guess."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from consumer.fleet.lineage import runnable
+from consumer.fleet.running_shards import RunningShards
+from consumer.leases import Lease
+from consumer.records import rfc3339
+
+# Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
+DATE_RESOLUTION = timedelta(seconds=1)
+# Seconds until the first line about what the run waits for, doubled with each line, and the longest.
+FIRST_LINE, MOST_BETWEEN_LINES = 10.0, 600.0
+MOST_REASONS = 5
+
+
+class CaughtUp:
+    """Judges each scan of the lease table."""
+
+    def __init__(self, holdings: RunningShards) -> None:
+        self._holdings, self._fleet = holdings, holdings.fleet
+        self._between = FIRST_LINE
+        self._tell_at: float | None = None
+
+    def judge(self, rows: Sequence[Lease], now: float) -> bool:
+        """Has every shard of the stream, whoever holds it, been delivered up to `until`? Tells what is missing."""
+        until = self._fleet.until
+        if until is None:
+            return False
+        behind = [row for row in rows if not row.ended and not self._read_to(row, until)]
+        waits_for = [*self._obstacles(rows), *filter(None, (self._reason(row, rows) for row in behind))]
+        self._tell(len(behind), waits_for, now)
+        return not behind and not waits_for
+
+    def _read_to(self, row: Lease, until: datetime) -> bool:
+        consumer = self._holdings.running.get(row.shard_id)
+        if consumer is not None and not consumer.held_lease.lost:
+            return consumer.held_lease.read_to is not None and consumer.held_lease.read_to >= until
+        return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION
+
+    def _obstacles(self, rows: Sequence[Lease]) -> Iterator[str]:
+        """What keeps us from knowing every shard."""
+        for shard_id, why in self._holdings.table.unreadable().items():
+            yield f"{shard_id}: its row in the lease table is damaged: {why}"
+        if not rows or not self._holdings.discovered:
+            yield "the stream has not been listed yet"
+        elif not self._holdings.every_shard_has_a_row(rows):
+            yield "not every shard of the stream has a row in the lease table yet"
+
+    def _reason(self, row: Lease, rows: Sequence[Lease]) -> str:
+        """Why a shard is not read to the end; empty where it is being read here, or waits for its parents alone."""
+        consumer = self._holdings.running.get(row.shard_id)
+        if consumer is not None and not consumer.held_lease.lost:
+            return f"{row.shard_id}: {consumer.trouble.text}" if consumer.trouble.text else ""
+        if row.owner is not None and row.owner != self._fleet.me.worker_id:
+            read_to = f"has read up to {rfc3339(row.read_to)}" if row.read_to else "has read nothing yet"
+            return f"{row.shard_id}: held by worker {row.owner}, which {read_to}"
+        if row not in runnable(rows):
+            return ""
+        if len(self._holdings.running) >= self._fleet.most_leases:
+            return f"{row.shard_id}: nobody reads it, and --max-leases is {self._fleet.most_leases} here"
+        return f"{row.shard_id}: nobody reads it yet"
+
+    def _tell(self, behind: int, waits_for: Sequence[str], now: float) -> None:
+        if not waits_for:
+            self._tell_at, self._between = None, FIRST_LINE
+        elif self._tell_at is None:
+            self._tell_at = now + self._between
+        elif now >= self._tell_at:
+            shown = list(waits_for[:MOST_REASONS])
+            more = len(waits_for) - len(shown)
+            self._holdings.log.warning("caught_up.waiting", shards=behind, waits_for=shown, more=more)
+            self._between = min(2 * self._between, MOST_BETWEEN_LINES)
+            self._tell_at = now + self._between

@@ -1,0 +1,61 @@
+"""How a worker leaves: it says to whom each shard goes, reads on until they have heard of it, then hands over."""
+
+from collections.abc import Callable, Mapping
+
+from consumer.fleet.running_shards import RunningShards
+from consumer.leases import NextOwner
+
+# Seconds between looks whether a shard was taken while the worker began to leave.
+LOOK_AGAIN = 0.5
+
+
+class Drain:
+    """A task that hands every lease to a live peer, or releases it where there is none.
+
+    A peer looks at the table once in a while, but often at what is on its way to it. So the rows say at once that this
+    worker drains and who follows, and the shards are read on until those have looked: only then does a gap begin.
+    """
+
+    def __init__(self, holdings: RunningShards, next_owners: Callable[[], Mapping[NextOwner, int]]) -> None:
+        self._holdings, self._heirs = holdings, next_owners
+        self._promised: dict[str, NextOwner | None] = {}
+        self._stops_at, self._until = float("-inf"), float("inf")
+        self._handed: set[str] = set()
+
+    def announce(self, notice: float, until: float) -> float:
+        """Promise each lease to somebody, with the next renewals; returns the seconds for which shards are read on.
+
+        `notice` is how long peers of ours may take to hear of it; nobody else has to. `until`: when the shards give up
+        to deliver what they have.
+        """
+        self._until = until
+        self._choose()
+        for shard_id, consumer in self._holdings.running.items():
+            consumer.held_lease.leave(self._promised[shard_id])
+        told = any(next_owner is not None and next_owner.ours for next_owner in self._promised.values())
+        reads_on = notice if told else 0.0
+        self._stops_at = self._holdings.world.clock() + reads_on
+        return reads_on
+
+    def step(self, now: float) -> float | None:
+        if now < self._stops_at:
+            return self._stops_at - now
+        self._choose()
+        running = self._holdings.running
+        for shard_id in running.keys() - self._handed:
+            self._holdings.hand_over(running[shard_id], self._promised[shard_id], self._until)
+        self._handed |= running.keys()
+        return None if all(consumer.over for consumer in running.values()) else LOOK_AGAIN
+
+    def _choose(self) -> None:
+        """Whoever wishes for a lease shall have it, else who has the fewest, unless they are leaving or dead by now."""
+        leases = dict(self._heirs())
+        for shard_id, consumer in self._holdings.running.items():
+            next_owner = self._promised.get(shard_id, consumer.held_lease.lease.next_owner)
+            if next_owner not in leases:
+                next_owner = min(
+                    leases, key=lambda next_owner: (leases[next_owner], next_owner.worker_id), default=None
+                )
+            if next_owner is not None:
+                leases[next_owner] += 1
+            self._promised[shard_id] = next_owner

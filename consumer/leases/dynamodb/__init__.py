@@ -1,0 +1,1 @@
+"""The lease table in DynamoDB, in the form of Amazon's KCL."""

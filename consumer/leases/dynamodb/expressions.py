@@ -1,0 +1,96 @@
+"""One conditional update, and how it is said in the two languages of DynamoDB: expressions and PartiQL."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.leases import Change
+from consumer.leases.dynamodb.item import CHECKPOINT, FIELDS, KEY, SHARD_END, Attribute, attributes_of
+
+SEEN = ("counter", "owner", "checkpoint_owner", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One conditional update of one item: attributes to set, to remove, and to find as they were seen (None: absent).
+
+    `revives` says that it would take a row away from SHARD_END if it stood there: it never may.
+    """
+
+    key: str
+    sets: Mapping[str, Attribute]
+    removes: Collection[str]
+    seen: Mapping[str, Attribute | None]
+    revives: bool
+
+
+def update_of(change: Change) -> Update:
+    """Write the fields that differ, if counter, owners and token are those of `before`.
+
+    A checkpoint takes a pending one with it, as KCL's does, whoever has written that.
+    """
+    before, after = change
+    fields = {field for field in FIELDS if getattr(before, field) != getattr(after, field)}
+    if "checkpoint" in fields:
+        fields.add("pending")
+    written = attributes_of(after, fields)
+    return Update(
+        after.shard_id,
+        sets={name: value for name, value in written.items() if value is not None},
+        removes=sorted(name for name, value in written.items() if value is None),
+        seen=attributes_of(before, SEEN),
+        revives=not after.ended,
+    )
+
+
+def expressions(table: str, update: Update) -> dict[str, Any]:
+    """The arguments of UpdateItem, without what it is to return."""
+    values: dict[str, Attribute] = {}
+    names: dict[str, str] = {}
+
+    def name(attribute: str) -> str:
+        names[f"#{attribute}"] = attribute
+        return f"#{attribute}"
+
+    def value(mark: str, attribute: Attribute) -> str:
+        values[mark] = attribute
+        return mark
+
+    sets = [f"{name(key)} = {value(f':new_{key}', new)}" for key, new in update.sets.items()]
+    removes = [name(key) for key in update.removes]
+    conditions = [f"attribute_exists({name(KEY)})"]
+    for key, seen in update.seen.items():
+        absent = seen is None
+        conditions.append(
+            f"attribute_not_exists({name(key)})" if absent else f"{name(key)} = {value(f':seen_{key}', seen or {})}"
+        )
+    if update.revives:
+        conditions.append(f"{name(CHECKPOINT)} <> {value(':ended', SHARD_END)}")
+    clauses = (["SET " + ", ".join(sets)] if sets else []) + (["REMOVE " + ", ".join(removes)] if removes else [])
+    return {
+        "TableName": table,
+        "Key": {KEY: {"S": update.key}},
+        "UpdateExpression": " ".join(clauses),
+        "ConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def statement(table: str, update: Update) -> dict[str, Any]:
+    """One of the statements of BatchExecuteStatement; it answers with the item, whether it was changed or not."""
+    values = list(update.sets.values())
+    changes = [f'SET "{name}"=?' for name in update.sets] + [f'REMOVE "{name}"' for name in update.removes]
+    conditions = [f'"{KEY}"=?']
+    values.append({"S": update.key})
+    for name, seen in update.seen.items():
+        conditions.append(f'"{name}" IS MISSING' if seen is None else f'"{name}"=?')
+        values += [] if seen is None else [seen]
+    if update.revives:
+        conditions.append(f'"{CHECKPOINT}"<>?')
+        values.append(SHARD_END)
+    return {
+        "Statement": f'UPDATE "{table}" {" ".join(changes)} WHERE {" AND ".join(conditions)} RETURNING ALL NEW *',
+        "Parameters": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }

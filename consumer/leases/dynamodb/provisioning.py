@@ -1,0 +1,139 @@
+"""The table: made on demand, and found fit for use. `Options` are those of a `dynamodb:` URL."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, field_validator
+
+from consumer.aws.calls import Calls
+from consumer.aws.reasons import code_of
+from consumer.errors import ConfigurationError
+from consumer.leases.dynamodb.client import REFUSED
+from consumer.leases.dynamodb.item import KEY
+
+PATIENCE = 120.0  # seconds for a new table to become ACTIVE; AWS takes about ten
+USABLE = ("ACTIVE", "UPDATING")
+# True of no item, so that a call which carries it shows a permission and writes nothing.
+NEVER = f"attribute_exists({KEY}) AND attribute_not_exists({KEY})"
+
+
+class Options(BaseModel, extra="forbid"):
+    """Where the table is, and what a new one is to have."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    point_in_time_recovery: bool = False
+    deletion_protection: bool = False
+    tags: dict[str, str] = {}
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _tags(cls, text: object) -> object:
+        """`team:calls,stage:live`"""
+        if not isinstance(text, str):
+            return text
+        pairs = [tag.partition(":") for tag in text.split(",")]
+        if not all(name and colon for name, colon, _ in pairs):
+            raise ValueError("say tags=name:value,name:value")
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def wishes(self) -> Mapping[str, Any]:
+        """Further arguments of CreateTable; what is not wished for is not said, as some stores do not know it."""
+        wishes = {
+            "DeletionProtectionEnabled": self.deletion_protection,
+            "Tags": [{"Key": name, "Value": value} for name, value in self.tags.items()],
+        }
+        return {name: value for name, value in wishes.items() if value}
+
+
+class Table:
+    """The table itself: made if it is not there, and found fit for use."""
+
+    def __init__(self, client: Any, name: str, options: Options, calls: Calls, sleep: Callable[[float], None]) -> None:
+        self._client, self._name, self._options, self._calls, self._sleep = client, name, options, calls, sleep
+
+    def check(self) -> None:
+        """Make the table if need be, wait for it, and ask for every permission that a worker needs.
+
+        Raises:
+            ConfigurationError: one line that says what is wrong.
+            LeaseTableUnavailable: the service does not answer.
+        """
+        described = self._description()
+        if described is None:
+            self._make()
+        described = self._active(described)
+        self._check_key(described)
+        if self._options.point_in_time_recovery:
+            with self._calls.checking("UpdateContinuousBackups"):
+                self._client.update_continuous_backups(
+                    TableName=self._name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+                )
+        self._check_permissions()
+
+    def _description(self) -> dict[str, Any] | None:
+        with self._calls.checking("DescribeTable"):
+            try:
+                answer = self._client.describe_table(TableName=self._name)
+                return dict(self._calls.member(answer, "Table", "DescribeTable"))
+            except ClientError as error:
+                if code_of(error) != "ResourceNotFoundException":
+                    raise
+                return None
+
+    def _make(self) -> None:
+        with self._calls.checking("CreateTable"):
+            try:
+                self._client.create_table(
+                    TableName=self._name,
+                    KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
+                    AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
+                    BillingMode="PAY_PER_REQUEST",
+                    **self._options.wishes,
+                )
+            except ClientError as error:
+                if code_of(error) != "ResourceInUseException":  # another worker has made it just now
+                    raise
+
+    def _active(self, described: dict[str, Any] | None) -> dict[str, Any]:
+        give_up = time.monotonic() + PATIENCE
+        wait = 0.05
+        while described is None or described["TableStatus"] not in USABLE:
+            if time.monotonic() > give_up:
+                state = described["TableStatus"] if described else "missing"
+                raise ConfigurationError(f"lease table {self._name}: still {state} after {PATIENCE:.0f} s")
+            self._sleep(wait)
+            wait = min(2 * wait, 2.0)
+            described = self._description()
+        return described
+
+    def _check_key(self, described: dict[str, Any]) -> None:
+        keys = [(key["AttributeName"], key["KeyType"]) for key in described["KeySchema"]]
+        kinds = {
+            attribute["AttributeName"]: attribute["AttributeType"] for attribute in described["AttributeDefinitions"]
+        }
+        if keys != [(KEY, "HASH")] or kinds[KEY] != "S":
+            found = ", ".join(f"{name} ({kinds[name]})" for name, _ in keys)
+            raise ConfigurationError(
+                f"table {self._name} is no lease table: its key is {found}, not {KEY} (S); name another table"
+            )
+
+    def _check_permissions(self) -> None:
+        key = {KEY: {"S": "-"}}
+        probes: dict[str, Callable[[], object]] = {
+            "Scan": lambda: self._client.scan(TableName=self._name, Limit=1),
+            "BatchGetItem": lambda: self._client.batch_get_item(RequestItems={self._name: {"Keys": [key]}}),
+            "PutItem": lambda: self._client.put_item(TableName=self._name, Item=key, ConditionExpression=NEVER),
+            "UpdateItem": lambda: self._client.update_item(TableName=self._name, Key=key, ConditionExpression=NEVER),
+            "DeleteItem": lambda: self._client.delete_item(TableName=self._name, Key=key, ConditionExpression=NEVER),
+        }
+        for action, probe in probes.items():
+            with self._calls.checking(action):
+                try:
+                    probe()
+                except ClientError as error:
+                    if code_of(error) != REFUSED:
+                        raise

@@ -1,0 +1,1 @@
+"""Ports that report their calls to telemetry."""

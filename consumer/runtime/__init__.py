@@ -1,0 +1,1 @@
+"""What everything runs on: tasks on threads, back-off, memory budget, clock."""

@@ -1,0 +1,1 @@
+"""One leased shard: read, decode, buffer, deliver."""

@@ -1,0 +1,104 @@
+"""Where rows, dead letters and leases live: one URL each, `scheme:path?option=value`.
+
+Each module names its schemes and declares its options; a typo is an error that names it. Modules come from the table of
+`consumer.app`, or from an entry point of the same form outside of this tree.
+"""
+
+import difflib
+import importlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+
+from consumer.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A place taken apart; `label` is the setting it came from, for messages."""
+
+    label: str
+    scheme: str
+    path: str
+    options: Mapping[str, str]
+
+
+def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
+    """Take a URL apart. `sqlite:FILE` is a path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
+
+    Schemes that are `known` are offered where only the colon is missing.
+
+    Raises:
+        ConfigurationError: it has no scheme, or an option has no value or is given twice.
+    """
+    scheme, colon, rest = text.partition(":")
+    if not colon and (near := difflib.get_close_matches(text, known, n=1)):
+        raise ConfigurationError(f"{label} {text!r}: a colon is missing: did you mean '{near[0]}:'?")
+    if not colon or not scheme:
+        raise ConfigurationError(f"{label} {text!r}: say scheme:path, such as jsonl:rows or sqlite:rows.db")
+    if "\0" in rest:
+        raise ConfigurationError(f"{label} {scheme}: a path holds no null character")
+    path, _, query = rest.partition("?")
+    if path.startswith("///"):
+        path = path[3:]
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise ConfigurationError(f"{label} {scheme}: options are written ?name=value&name=value") from None
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ConfigurationError(f"{label} {scheme}: option {twice[0]!r} is given twice")
+    return Url(label, scheme, path, dict(pairs))
+
+
+def module_of(url: Url, modules: Mapping[str, str], group: str, noun: str = "sink") -> Any:
+    """The module that serves the URL's scheme; `noun` says what the scheme is one of.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be imported.
+    """
+    outside = {point.name: point for point in entry_points(group=group)}
+    if url.scheme in modules:
+        return importlib.import_module(modules[url.scheme])
+    if url.scheme in outside:
+        try:
+            return outside[url.scheme].load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"{url.label} {url.scheme}: {outside[url.scheme].value}: {error}") from None
+    known = sorted({*modules, *outside})
+    near = difflib.get_close_matches(url.scheme, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    more = "" if near else f". Packages add others by an entry point in the group {group!r}"
+    raise ConfigurationError(f"{url.label}: unknown {noun} {url.scheme!r}.{hint} Available: {_list(known)}{more}")
+
+
+def options_of(url: Url, model: type[BaseModel]) -> Any:
+    """The URL's options as the module declares them.
+
+    Raises:
+        ConfigurationError: an option is unknown or its value is wrong.
+    """
+    try:
+        return model.model_validate(dict(url.options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else "?"
+        known = sorted(model.model_fields)
+        if problem["type"] == "extra_forbidden":
+            what = f"unknown option {name!r}{_near(name, known)}; there are {_list(known)}"
+        else:
+            what = f"option {name!r}: {problem['msg']}"
+        raise ConfigurationError(f"{url.label} {url.scheme}: {what}") from None
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(words) or "none"

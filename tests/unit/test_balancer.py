@@ -1,0 +1,196 @@
+"""How often a worker looks at the whole lease table, and to whom it hands its leases when it leaves."""
+
+import random
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from consumer.fleet.assignment import OFFER_STANDS, View, plan
+from consumer.fleet.balancer import Balancer
+from consumer.fleet.incoming import GLANCE_INTERVAL
+from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.liveness import Liveness
+from consumer.fleet.running_shards import Fleet, RunningShards
+from consumer.leases import Change, Lease, NextOwner, Token, WorkerIdentity
+from consumer.leases import lease as steps
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.records import SHARD_END
+from consumer.runtime.clock import Clock
+from consumer.runtime.scheduler import Scheduler
+from consumer.shard.context import ShardContext
+from consumer.shard.held_lease import HeldLease
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.outages import Outages
+
+
+class CountingTable(MemoryLeaseTable):
+    """Counts its scans."""
+
+    scans = 0
+
+    def scan(self) -> Any:
+        self.scans += 1
+        return super().scan()
+
+
+class KclTable(CountingTable):
+    """Holds a lease of a KCL's worker, whose metrics row is fresh."""
+
+    def assignees(self) -> Any:
+        return ["kcl-1"]
+
+
+PEER = WorkerIdentity("peer", "2")
+
+
+def peers(table: MemoryLeaseTable, shard_id: str, wanted_by: str | None = None) -> Lease:
+    """A row that a peer holds."""
+    row = steps.taken(Lease(shard_id), PEER)
+    table.create(replace(row, wanted_by=wanted_by))
+    return replace(row, wanted_by=wanted_by)
+
+
+def renew(table: MemoryLeaseTable, row: Lease) -> Lease:
+    [written] = table.write([Change(row, steps.renewed(row, PEER, None))])
+    assert written.row is not None
+    return written.row
+
+
+class Idle(RunningShards):
+    """Reads nothing."""
+
+    def read(self, held_lease: HeldLease) -> None:
+        """Leave it."""
+
+
+def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambda: 0.0) -> Balancer:
+    log = structlog.get_logger()
+    outages = Outages(log, clock)
+    world = SimpleNamespace(rng=random.Random(1), log=log, clock=clock, metrics=Metrics(), outages=outages)
+    fleet = Fleet(WorkerIdentity("me", "1"), lease_duration=10.0, most_leases=most_leases)
+    return Balancer(Idle(fleet, table, cast(ShardContext, world), InitialPosition(), cast(Scheduler, None)))
+
+
+def test_what_should_be_read_and_what_others_read_is_counted() -> None:
+    """Ended shards, children that wait for a parent, and what a dead worker holds are not read."""
+    now = [0.0]
+    table = CountingTable()
+    for lease in (
+        Lease("free"),
+        Lease("theirs", owner="peer"),
+        Lease("ended", SHARD_END),
+        Lease("waits", parents=("free",), owner="peer"),
+    ):
+        table.create(lease)
+    balance = balance_over(table, most_leases=0, clock=lambda: now[0])
+    metrics = balance._holdings.world.metrics
+    balance.step(0.0)
+    assert (metrics.shards_to_read, metrics.shards_read) == (2, 1)
+    for _ in range(20):
+        now[0] += 1.0
+        balance.step(now[0])
+    assert (metrics.shards_to_read, metrics.shards_read) == (2, 0)
+
+
+def test_a_small_table_is_scanned_with_every_step() -> None:
+    """So an offer is seen within a probe interval, however the steps fall."""
+    table = CountingTable()
+    table.create(Lease("shardId-000000000000"))
+    balance, now = balance_over(table, most_leases=0), 0.0
+    for step in range(1, 50):
+        delay = balance.step(now)
+        assert table.scans == step
+        assert 0.8 <= delay <= 1.0
+        now += delay
+
+
+def offered(lease: Lease, next_owner: str) -> Lease:
+    return steps.handed_on(lease, PEER, NextOwner(next_owner))
+
+
+def test_what_was_asked_for_is_looked_at_often_and_accepted_at_once() -> None:
+    """The old owner reads no more once it offers: what passes until then is a gap."""
+    table, now = CountingTable(), 0.0
+    row = peers(table, "shardId-000000000000", wanted_by="me")
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    now += balance.step(now)
+    assert now == pytest.approx(GLANCE_INTERVAL)
+    table.write([Change(row, offered(row, "me"))])
+    balance.step(now)
+    assert [row.token for row in table.scan()] == [Token("me", "1", row.counter + 2)]
+    assert table.scans == 2  # the first step's, and ours
+
+
+def test_an_owner_that_does_not_hand_over_is_asked_often_for_as_long_as_a_lease() -> None:
+    """It may be busy for hours; then a look with each step has to do."""
+    table, now, looks = CountingTable(), 0.0, 0
+    row = peers(table, "shardId-000000000000", wanted_by="me")
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    while now < 30.0:
+        now, looks = now + balance.step(now), looks + 1
+        row = renew(table, row)
+    assert looks < 10 / GLANCE_INTERVAL + 30 / 0.8
+
+
+def test_a_worker_that_is_full_accepts_no_more() -> None:
+    """Not even what was asked for when there was room."""
+    table, now = CountingTable(), 0.0
+    rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
+    balance = balance_over(table, most_leases=0, clock=lambda: now)
+    now += balance.step(now)
+    table.write([Change(row, offered(row, "me")) for row in rows])
+    balance.step(now)
+    assert {row.token and row.token.worker_id for row in table.scan()} == {"peer"}
+
+
+def test_a_worker_that_leaves_withdraws_its_wishes_and_takes_no_offers() -> None:
+    """Else the next owner would be one that has gone, and others would have to find that out."""
+    table, now = CountingTable(), 0.0
+    rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
+    balance = balance_over(table, most_leases=2, clock=lambda: now)
+    now += balance.step(now)
+    balance._holdings.draining = True
+    table.write([Change(rows[0], offered(rows[0], "me"))])
+    renew(table, rows[1])  # so what was seen of it is old
+    balance.step(now)
+    assert [(row.owner, row.wanted_by) for row in table.scan()] == [(None, None), ("peer", None)]
+
+
+def test_who_does_not_accept_an_offer_is_not_counted_as_alive() -> None:
+    """So a share is not kept for the dead, and the lease is taken when the offer has stood for two seconds."""
+    mine = steps.taken(Lease("shardId-000000000000"), WorkerIdentity("me", "1"))
+    given = offered(steps.taken(Lease("shardId-000000000001"), PEER), "gone")
+    watch = Liveness(10.0)
+    for now, taken in ((0.0, []), (OFFER_STANDS - 0.1, []), (OFFER_STANDS, [given])):
+        watch.observe([mine, given], now)
+        view = View(WorkerIdentity("me", "1"), {mine.shard_id}, now, most_leases=9, most_moves=9)
+        assert list(plan([mine, given], watch, view).take) == taken
+
+
+@pytest.mark.parametrize(("old_owner", "owner"), [("kcl-1", "kcl-1"), (None, "1")])
+def test_what_a_kcl_assigns_is_taken_only_when_its_old_owner_has_finished(old_owner: str | None, owner: str) -> None:
+    """Until `checkpointOwner` is gone that worker delivers and checkpoints; the row names us already."""
+    table, now = CountingTable(), 0.0
+    table.create(Lease("shardId-000000000000", owner="me", checkpoint_owner=old_owner))
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    for _ in range(10):  # steps and the looks between them, within the lease
+        now += balance.step(now)
+    [row] = table.scan()
+    assert owner == (row.token.start if row.token else row.checkpoint_owner)
+
+
+def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:
+    """Its metrics row is fresh for a minute, but its lease has run out and was taken."""
+    table = KclTable()
+    table.create(Lease("shardId-000000000000", owner="kcl-1"))
+    now = 0.0
+    balance = balance_over(table, most_leases=1, clock=lambda: now)
+    balance.step(now)
+    assert [next_owner.worker_id for next_owner in balance.next_owners()] == ["kcl-1"]
+    while [row.owner for row in table.scan()] == ["kcl-1"]:
+        assert now < 15
+        now += balance.step(now)
+    assert not balance.next_owners()

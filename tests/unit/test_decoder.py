@@ -1,0 +1,292 @@
+"""What becomes of whatever is on the stream: rows, skips and dead letters."""
+
+import base64
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from consumer.decoding import dead_letter_limit as letters
+from consumer.decoding import decoder as decoding
+from consumer.decoding.deaggregation import aggregate
+from consumer.decoding.decoder import Decoder
+from consumer.records import TRIM_HORIZON, DeadLetter, Reason, Record, Row, Shard, Skipped
+from schemas import examples
+from schemas.call_request import CallRequest
+from tests.unit.events import (
+    FAMILY,
+    SID,
+    decode,
+    each,
+    event,
+    json_values,
+    letter,
+    row,
+    spelled,
+    with_payload,
+    with_request,
+    with_response,
+)
+
+ROW = TypeAdapter(CallRequest)
+GOLDEN = Path(examples.__file__).parent / "rows"
+EVENT = json.dumps(event()).encode()
+DEEP = "[" * 100_000 + "]" * 100_000
+SKIPPED = "com.twilio.messaging.message.delivered"
+TEST_EVENT = "com.twilio.eventstreams.test-event"
+
+
+@pytest.mark.parametrize("name", examples.names())
+def test_every_example_becomes_exactly_its_row(name: str) -> None:
+    """Kept beside it, in rows/; a skipped one says its type. Rows are valid by their schema."""
+    [outcome] = decode(examples.load(name))
+    if isinstance(outcome, Row):
+        ROW.validate_json(outcome.line, strict=True)
+        made = json.loads(outcome.line)
+    else:
+        assert isinstance(outcome, Skipped)
+        made = {"skipped": outcome.event_type}
+    expected = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+    assert made == expected
+    assert list(made) == list(expected)
+
+
+def test_no_row_is_kept_of_an_example_that_is_gone() -> None:
+    """One row an example."""
+    assert sorted(path.stem for path in GOLDEN.iterdir()) == examples.names()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", Reason.NOT_JSON),
+        (b"  \n", Reason.NOT_JSON),
+        (b"\xef\xbb\xbf", Reason.NOT_JSON),
+        (b"\x00" * 8, Reason.NOT_JSON),
+        (b"\xff\xfe{\x00}\x00", Reason.NOT_JSON),
+        (json.dumps(event()).encode("utf-16"), Reason.NOT_JSON),
+        (json.dumps(event(id="é"), ensure_ascii=False).encode("latin-1"), Reason.NOT_JSON),
+        (gzip.compress(EVENT), Reason.NOT_JSON),
+        (base64.b64encode(EVENT), Reason.NOT_JSON),
+        (EVENT[:-20], Reason.NOT_JSON),
+        (EVENT + b"}", Reason.NOT_JSON),
+        (EVENT + b"\n" + EVENT, Reason.NOT_JSON),
+        (EVENT.replace(b'"', b"'"), Reason.NOT_JSON),
+        (EVENT.replace(b"}", b",}", 1), Reason.NOT_JSON),
+        (EVENT + b"\x00", Reason.NOT_JSON),
+        (b"not json", Reason.NOT_JSON),
+        (b'{"a": NaN}', Reason.NOT_JSON),
+        (spelled(event(), x="Infinity"), Reason.NOT_JSON),
+        (spelled(event(), x="-Infinity"), Reason.NOT_JSON),
+        (spelled(event(), x="nan"), Reason.NOT_JSON),
+        (b"[" * 200_000, Reason.NOT_JSON),
+        (DEEP.encode(), Reason.NOT_JSON),
+        (spelled(event(), x=DEEP), Reason.NOT_JSON),
+        (spelled(event(type=SKIPPED), data=DEEP), Reason.NOT_JSON),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, Reason.NOT_JSON),
+        (b"[" * 400 + b"]" * 400, Reason.NOT_JSON),
+        (b'["\\ud800",' + b"[" * 400 + b"]" * 401, Reason.NOT_JSON),
+        (b"7", Reason.NOT_CLOUDEVENT),
+        (b"null", Reason.NOT_CLOUDEVENT),
+        (b'"text"', Reason.NOT_CLOUDEVENT),
+        (b"true", Reason.NOT_CLOUDEVENT),
+        (b"[]", Reason.NOT_CLOUDEVENT),
+        (b"[[]]", Reason.NOT_CLOUDEVENT),
+        (b"[" + b"[" + EVENT + b"]" + b"]", Reason.NOT_CLOUDEVENT),
+        (b"[null]", Reason.NOT_CLOUDEVENT),
+        (b"{}", Reason.NOT_CLOUDEVENT),
+        *[
+            (json.dumps(event(**{name: value})).encode(), Reason.NOT_CLOUDEVENT)
+            for name in ("id", "source", "type")
+            for value in each(..., None, "", 7, True, [], {}, ["a"])
+        ],
+        (json.dumps(event(id="", data=None)).encode(), Reason.NOT_CLOUDEVENT),
+        *[
+            (json.dumps(event(data=value)).encode(), Reason.INVALID_EVENT)
+            for value in each(..., None, [], [{}], 7, True, "", "no json", "[]", "7", '"{}"', "{}", DEEP, '{"sid":""}')
+        ],
+        *[
+            (json.dumps(with_payload(sid=value)).encode(), Reason.INVALID_EVENT)
+            for value in each(..., None, "", 7, True, [SID], {})
+        ],
+        *[
+            (json.dumps(event(data=..., data_base64=value)).encode(), Reason.INVALID_EVENT)
+            for value in (
+                "",
+                "%",
+                7,
+                None,
+                "é",
+                base64.b64encode(b"[]").decode(),
+                base64.b64encode(b"\x1f\x8b").decode(),
+            )
+        ],
+    ],
+)
+def test_what_is_no_event_is_one_dead_letter_with_its_reason_and_bytes(data: bytes, reason: Reason) -> None:
+    """And nothing of the event in its message."""
+    refused = letter(data)
+    assert (refused.reason, refused.data, refused.place.event_index) == (reason, data, 0)
+    assert not any(value in refused.message for value in ("CA00", "AC5e", "1555", "VW00"))
+
+
+@pytest.mark.parametrize("missing", ["id", "source"])
+def test_a_dead_letter_names_what_is_missing(missing: str) -> None:
+    """By the member's name."""
+    assert letter(json.dumps(event(**{missing: ...})).encode()).message == f"missing, empty or no string: {missing}"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xef\xbb\xbf" + EVENT, b" \r\n\t" + EVENT + b"\n", json.dumps(event(), indent=9).encode()]
+)
+def test_json_may_stand_between_white_space_and_behind_a_byte_order_mark(data: bytes) -> None:
+    """The row is the same."""
+    assert row(data) == row(EVENT)
+
+
+@pytest.mark.parametrize(
+    ("document", "skipped"),
+    [
+        (event(type=SKIPPED), SKIPPED),
+        (event(type=f"{FAMILY}call.deleted"), f"{FAMILY}call.deleted"),
+        (event(type=FAMILY), FAMILY),
+        (event(type=f"{FAMILY}call.created "), decoding.ODD_TYPE),
+        (event(type=f"{FAMILY}Call.Created"), f"{FAMILY}Call.Created"),
+        (
+            event(type="com.twilio.voice.webhook.api-request.call.created"),
+            "com.twilio.voice.webhook.api-request.call.created",
+        ),
+        (
+            event(type="com.twilio.voice.insights.call-summary.complete"),
+            "com.twilio.voice.insights.call-summary.complete",
+        ),
+        (event(type="com.twilio.error-logs.error.logged"), "com.twilio.error-logs.error.logged"),
+        ({"type": SKIPPED}, SKIPPED),
+        ({"type": SKIPPED, "id": 7, "source": None, "data": [1]}, SKIPPED),
+        ({"type": TEST_EVENT, "data": '{"test_id":"a"}'}, TEST_EVENT),
+        ({"type": TEST_EVENT, "data": {"test_id": "a"}}, TEST_EVENT),
+        ({"type": "+15558675310"}, decoding.ODD_TYPE),
+        ({"type": "a" * 1000}, decoding.ODD_TYPE),
+    ],
+)
+def test_the_type_decides_first(document: dict[str, Any], skipped: str) -> None:
+    """Every other type is skipped unchecked; what looks like none is not told further."""
+    assert decode(json.dumps(document).encode()) == [Skipped(skipped)]
+
+
+def test_of_duplicate_members_the_last_counts() -> None:
+    """As every JSON library has it."""
+    assert row(EVENT.replace(b"{", b'{"id": 7, "type": "x",', 1)) == row(EVENT)
+
+
+def test_raw_adds_the_event_as_it_came() -> None:
+    """Its secrets too; the rest of the row is the same."""
+    sample = json.loads(examples.load("live-like-call-created-rejected"))
+    made = row({**sample, "extension": [2**70, 0.1, None]}, raw=True)
+    assert made.pop("event") == {**sample, "extension": [2**70, 0.1, None]}
+    assert made == row(sample)
+
+
+def test_an_array_is_one_outcome_an_element() -> None:
+    """A bad element is one dead letter with the whole user record, its siblings are rows."""
+    data = json.dumps([event(), {}, event(type=SKIPPED), 7, [event()], event(id="b")]).encode()
+    outcomes: list[Any] = decode(data)
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "Row",
+        "DeadLetter",
+        "Skipped",
+        "DeadLetter",
+        "DeadLetter",
+        "Row",
+    ]
+    assert [outcome.place.event_index for outcome in outcomes if not isinstance(outcome, Skipped)] == [0, 1, 3, 4, 5]
+    assert all(outcome.data == data for outcome in outcomes if not isinstance(outcome, Skipped))
+
+
+def test_the_warnings_of_one_element_are_not_those_of_its_siblings() -> None:
+    """Only what was mended in the whole record is every element's."""
+    outcomes: list[Any] = decode(
+        b"[" + json.dumps(event(time=...)).encode() + b"," + spelled(event(), x="1e999") + b"]"
+    )
+    assert [json.loads(outcome.line)["warnings"] for outcome in outcomes] == [
+        ["outsize-number", "odd-time"],
+        ["outsize-number"],
+    ]
+
+
+def test_the_dead_letters_of_a_long_array_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds the whole array; the last that fits stands for the rest."""
+    monkeypatch.setattr(letters, "MOST_BYTES", 10_000)
+    outcomes: list[Any] = decode(b"[" + b"{}," * 1000 + b"7]")
+    assert [outcome.place.event_index for outcome in outcomes] == [0, 1, 2]
+    assert outcomes[-1].message.endswith("; so are 998 more of this array")
+    assert not outcomes[0].message.endswith("of this array")
+
+
+def test_what_was_not_foreseen_is_a_dead_letter_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it happens, one event is the cost."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a value of the event")
+
+    unusual = json.dumps(event(unknown=7)).encode()
+    for name in ("flatten", "validate", "events", "deaggregate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(decoding, name, fail)
+            refused = letter(unusual)
+            assert (refused.reason, refused.message, refused.data) == (
+                Reason.INTERNAL_ERROR,
+                "ZeroDivisionError",
+                unusual,
+            )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        json.dumps(with_response(responseBody=base64.b64encode(b"x" * 300_000).decode())).encode(),
+        json.dumps(with_request(parameters={"a" * 300_000: "b" * 300_000})).encode(),
+        json.dumps(with_request(url="https://" + "a:" * 150_000 + "@")).encode(),
+        json.dumps(with_request(url="/AC" * 100_000)).encode(),
+        json.dumps(event(source="/AC" + "a" * 300_000, dataschema="/" * 300_000, time="9" * 300_000)).encode(),
+        json.dumps(event(data=json.dumps(event()["data"]) + " " * 300_000)).encode(),
+        json.dumps(with_request(parameters="SipAuthPassword=" * 20_000)).encode(),
+        spelled(event(), x="1" * 300_000),
+        spelled(event(), x="0." + "1" * 300_000),
+        json.dumps([event()] * 300).encode(),
+        json.dumps([{}] * 20_000).encode(),
+        json.dumps({"a": [[]] * 100_000}).encode(),
+    ],
+)
+def test_a_long_record_takes_no_time(data: bytes) -> None:
+    """Nothing quadratic: a third of a megabyte within seconds even on a slow machine."""
+    began = time.process_time()
+    assert decode(data)
+    assert time.process_time() - began < 5
+
+
+@given(
+    st.lists(
+        st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()) | st.just(EVENT),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_bytes_arrive_the_counts_add_up(parts: list[bytes]) -> None:
+    """Plain or aggregated, each user record leaves a trace: rows, skipped or dead letters, and never an exception."""
+    decoder = Decoder("stream", Shard("shard"))
+    for data in (*parts, aggregate([("k", part) for part in parts])):
+        done = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON)
+        outcomes = list(done.outcomes)
+        assert {outcome.place.sub_sequence for outcome in outcomes if not isinstance(outcome, Skipped)} <= set(
+            range(done.user_records)
+        )
+        assert len(outcomes) >= done.user_records
+        assert all(isinstance(outcome, Row | DeadLetter | Skipped) for outcome in outcomes)
+        assert not any(getattr(outcome, "reason", None) is Reason.INTERNAL_ERROR for outcome in outcomes)

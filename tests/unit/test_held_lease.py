@@ -1,0 +1,279 @@
+"""The hold of one lease: when it ends, what each write says, and what its answer means."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
+from consumer.leases import Change, Lease, NextOwner, Pending, Token, WorkerIdentity, Written
+from consumer.leases import lease as steps
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.records import SHARD_END, Position
+from consumer.shard.held_lease import STALE, HeldLease
+from tests.unit.clocks import FakeClock
+
+ME, SECOND_LIFE, PEER = WorkerIdentity("me", "1"), WorkerIdentity("me", "2"), WorkerIdentity("peer", "1")
+DURATION = 10.0
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class SlowTable(MemoryLeaseTable):
+    """A write takes a while; its answer may be lost, or somebody else may be quicker."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.takes, self.loses_answers = 0.0, 0
+        self.before: Callable[[], object] = lambda: None
+
+    def write(self, changes: Sequence[Change]) -> Sequence[Written]:
+        self.before()
+        written = super().write(changes)
+        self.clock.advance(self.takes)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise LeaseTableUnavailable
+        return written
+
+
+class Bench:
+    """A held_lease that has just begun."""
+
+    def __init__(self, **fields: object) -> None:
+        self.clock = FakeClock()
+        self.table = SlowTable(self.clock)
+        row = steps.taken(Lease("shard", **fields), ME)  # type: ignore[arg-type]
+        self.table.create(row)
+        self.held_lease = HeldLease(self.table, row, ME, DURATION, self.clock).began(self.clock())
+
+    @property
+    def row(self) -> Lease:
+        [row] = self.table.scan()
+        return row
+
+    def left(self) -> float:
+        """Seconds for which something may still be delivered."""
+        passed = 0.0
+        while True:
+            try:
+                self.held_lease.still_mine()
+            except LeaseStale:
+                return passed
+            self.clock.advance(0.25)
+            passed += 0.25
+
+    def renew(self, arrives: bool = True) -> bool:
+        """One renewal, as the task of renewals makes it."""
+        change = self.held_lease.begin_renewal()
+        assert change is not None
+        sent = self.clock()
+        [written] = self.table.write([change])
+        return self.held_lease.end_renewal(written if arrives else None, sent)
+
+    def overwrite(self, after: Callable[[Lease], Lease]) -> None:
+        self.table._rows["shard"] = after(self.row)
+
+
+# Every write that succeeds makes the lease last from before it was sent.
+WRITES: dict[str, Callable[[Bench], object]] = {
+    "renewal": lambda bench: bench.renew(),
+    "checkpoint": lambda bench: bench.held_lease.checkpoint(Position.of(5)),
+    "prepare": lambda bench: bench.held_lease.prepare(Pending(Position.of(5), "name")),
+}
+
+
+def test_it_holds_for_the_length_of_a_lease_from_before_it_was_taken() -> None:
+    """The take too was sent before it was answered."""
+    assert Bench().left() == DURATION
+    bench = Bench()
+    bench.held_lease.began(bench.clock() - 4.0)
+    assert bench.left() == DURATION - 4.0
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_deadline_counts_from_before_the_send(name: str) -> None:
+    """For the others the counter may have moved at any instant since: no later one is safe."""
+    bench = Bench()
+    bench.clock.advance(5.0)
+    bench.table.takes = 3.0
+    WRITES[name](bench)
+    assert bench.left() == DURATION - 3.0
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_of_a_write_that_is_made_again_the_last_send_counts(name: str) -> None:
+    """The first one's answer was lost, and the row shows it. Only the second has been answered."""
+    bench = Bench()
+    bench.table.loses_answers = 1
+    with pytest.raises(LeaseTableUnavailable):
+        bench.held_lease.checkpoint(Position.of(4))
+    bench.clock.advance(2.0)
+    bench.table.takes = 1.0
+    settled = WRITES[name](bench)
+    if settled is False:  # renewals are made again by their task
+        bench.renew()
+    assert bench.left() == DURATION - 1.0
+    assert bench.row == bench.held_lease.lease
+
+
+def test_an_answer_that_does_not_come_gains_nothing() -> None:
+    """Whether the write was made is not known."""
+    bench = Bench()
+    bench.clock.advance(4.0)
+    bench.renew(arrives=False)
+    assert bench.left() == DURATION - 4.0
+
+
+def test_adopting_a_row_gains_nothing_by_itself() -> None:
+    """When that was written is not known either; the write after it says."""
+    bench = Bench()
+    bench.renew(arrives=False)
+    bench.clock.advance(4.0)
+    assert bench.renew() is False
+    assert bench.left() == DURATION - 4.0
+
+
+def test_past_the_deadline_nothing_is_written_but_a_renewal_makes_it_good_again() -> None:
+    """As long as nobody has taken it; looking costs nothing, so it is asked for twice a second."""
+    bench = Bench()
+    bench.clock.advance(DURATION)
+    with pytest.raises(LeaseStale) as stale:
+        bench.held_lease.checkpoint(Position.of(5))
+    assert stale.value.retry_after == STALE
+    with pytest.raises(LeaseStale):
+        bench.held_lease.prepare(Pending(Position.of(5), "name"))
+    with pytest.raises(LeaseStale):
+        bench.held_lease.hand_on(None)
+    assert bench.row.counter == 1
+    assert bench.renew()
+    bench.held_lease.checkpoint(Position.of(5))
+    assert bench.row.checkpoint == Position.of(5)
+
+
+TAKEN_AWAY: dict[str, Callable[[Lease], Lease]] = {
+    "by a peer": lambda row: steps.taken(row, PEER),
+    "by another life of ours": lambda row: steps.taken(row, SECOND_LIFE),
+    "by a KCL": lambda row: replace(row, owner="kcl", counter=row.counter + 1),
+    "by a heartbeat of a KCL": lambda row: replace(row, counter=row.counter + 1),
+    "by a release": lambda row: replace(row, owner=None, counter=row.counter + 1, token=None),
+}
+
+
+@pytest.mark.parametrize("how", TAKEN_AWAY)
+@pytest.mark.parametrize("name", WRITES)
+def test_a_row_that_somebody_else_wrote_is_lost_and_stays_as_it_is(how: str, name: str) -> None:
+    """Not even another life under the same id is us."""
+    bench = Bench()
+    bench.overwrite(TAKEN_AWAY[how])
+    there = bench.row
+    if name == "renewal":
+        assert bench.renew() is True  # there is nothing to make again
+    else:
+        with pytest.raises(LeaseLost):
+            WRITES[name](bench)
+    assert bench.row == there
+    assert bench.held_lease.lost
+    with pytest.raises(LeaseLost):
+        bench.held_lease.still_mine()
+    assert bench.held_lease.begin_renewal() is None
+
+
+def test_a_row_that_is_gone_is_lost() -> None:
+    """An operator removed it."""
+    bench = Bench()
+    bench.table._rows.clear()
+    with pytest.raises(LeaseLost):
+        bench.held_lease.checkpoint(Position.of(5))
+
+
+def test_a_write_whose_answer_was_lost_is_ours_and_is_made_again() -> None:
+    """The row shows our token with a higher counter."""
+    bench = Bench()
+    bench.table.loses_answers = 1
+    with pytest.raises(LeaseTableUnavailable):
+        bench.held_lease.checkpoint(Position.of(5))
+    assert bench.row.checkpoint == Position.of(5)
+    bench.held_lease.checkpoint(Position.of(9))
+    assert bench.row.checkpoint == Position.of(9)
+    assert bench.row.counter == 3
+
+
+def test_a_kcls_leader_that_begins_to_move_the_lease_does_not_end_it() -> None:
+    """The old owner goes on until it has checkpointed, and then it is the new one's."""
+    bench = Bench()
+    bench.overwrite(lambda row: replace(row, owner="kcl", checkpoint_owner="me"))
+    bench.held_lease.checkpoint(Position.of(5))
+    assert (bench.row.checkpoint, bench.row.owner, bench.row.checkpoint_owner) == (Position.of(5), "kcl", "me")
+    bench.held_lease.hand_on(bench.held_lease.lease.next_owner)
+    assert (bench.row.owner, bench.row.checkpoint_owner, bench.row.token) == ("kcl", None, None)
+
+
+def test_one_write_at_a_time() -> None:
+    """A checkpoint that meets a renewal comes again at once; a renewal that meets a checkpoint is not needed."""
+    bench = Bench()
+    change = bench.held_lease.begin_renewal()
+    assert change is not None
+    with pytest.raises(LeaseTableUnavailable) as busy:
+        bench.held_lease.checkpoint(Position.of(5))
+    assert busy.value.retry_after is not None
+    bench.held_lease.end_renewal(None, bench.clock())
+    seen: list[object] = []
+    bench.table.before = lambda: seen.append(bench.held_lease.begin_renewal())
+    bench.held_lease.checkpoint(Position.of(5))
+    assert seen == [None]
+
+
+def test_a_lost_answer_to_a_renewal_frees_the_lease_for_other_writes() -> None:
+    """Else nothing would be delivered any more."""
+    bench = Bench()
+    bench.renew(arrives=False)
+    bench.held_lease.checkpoint(Position.of(5))
+    assert bench.row.checkpoint == Position.of(5)
+
+
+def test_a_renewal_tells_how_far_was_read_and_how_much() -> None:
+    """`read_to` never goes back; a checkpoint tells it too."""
+    bench = Bench(read_to=NOON)
+    bench.held_lease.read_to = NOON - timedelta(hours=1)
+    bench.held_lease.throughput.add(1_000_000)
+    bench.clock.advance(1.0)
+    bench.renew()
+    assert bench.row.read_to == NOON
+    assert bench.row.throughput == pytest.approx(500.0, abs=0.01)
+    bench.held_lease.read_to = NOON + timedelta(hours=1)
+    bench.held_lease.checkpoint(Position.of(5))
+    assert bench.row.read_to == NOON + timedelta(hours=1)
+
+
+def test_from_the_first_word_of_leaving_each_write_says_so_until_the_end() -> None:
+    """And who follows, if it is one of ours; a KCL's worker is not promised anything."""
+    bench = Bench()
+    bench.held_lease.leave(NextOwner("peer"))
+    bench.renew()
+    assert (bench.row.draining, bench.row.wanted_by) == (True, "peer")
+    bench.held_lease.checkpoint(Position.of(5))
+    assert (bench.row.draining, bench.row.wanted_by) == (True, "peer")
+    other = Bench()
+    other.held_lease.leave(NextOwner("kcl", ours=False))
+    other.renew()
+    assert (other.row.draining, other.row.wanted_by) == (True, None)
+
+
+def test_the_end_of_a_shard_names_its_children_and_nobody_who_would_follow() -> None:
+    """There is nothing to hand over."""
+    bench = Bench()
+    bench.held_lease.leave(NextOwner("peer"))
+    bench.held_lease.checkpoint(SHARD_END, ("child",))
+    assert (bench.row.draining, bench.row.wanted_by, bench.row.children) == (False, None, ("child",))
+
+
+def test_handing_on_ends_it() -> None:
+    """As an offer that keeps our token, and nothing may be delivered after it."""
+    bench = Bench()
+    bench.held_lease.hand_on(NextOwner("peer"))
+    assert (bench.row.owner, bench.row.token) == ("peer", Token("me", "1", 2))
+    assert bench.row.offered
+    with pytest.raises(LeaseLost):
+        bench.held_lease.still_mine()

@@ -1,0 +1,124 @@
+"""Who is alive, by what one worker has seen on its own clock."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from consumer.fleet.liveness import GLANCE, SILENCE, Liveness
+from consumer.leases import Lease
+from consumer.records import SHARD_END
+
+DURATION = 10.0
+ROW = Lease("shard", owner="peer", counter=3)
+
+
+def watched(looks: Sequence[tuple[float, Lease]]) -> Liveness:
+    watch = Liveness(DURATION)
+    for now, row in looks:
+        watch.observe([row], now)
+    return watch
+
+
+def every_second(until: int, row: Lease = ROW) -> list[tuple[float, Lease]]:
+    return [(float(now), row) for now in range(until + 1)]
+
+
+def test_an_owner_whose_counter_stands_still_for_longer_than_a_lease_is_dead() -> None:
+    """And not a moment before."""
+    watch = watched(every_second(10))
+    assert not watch.expired(ROW, 10.0)
+    assert watch.expired(ROW, 10.01)
+
+
+@pytest.mark.parametrize(
+    "moved", [replace(ROW, counter=4), replace(ROW, counter=2), replace(ROW, owner="other"), replace(ROW, owner=None)]
+)
+def test_whatever_moves_counter_or_owner_is_a_sign_of_life(moved: Lease) -> None:
+    """The silence is counted from when that was seen."""
+    watch = watched([*every_second(9), (9.5, moved)])
+    assert watch.still_for(moved, 9.5) == 0.0
+    assert not watch.expired(moved, 19.4)
+
+
+def test_other_fields_are_no_sign_of_life() -> None:
+    """A wish is written by somebody else."""
+    wished = replace(ROW, wanted_by="me", draining=True)
+    watch = watched([*every_second(10, ROW), (10.5, wished)])
+    assert watch.still_for(wished, 10.5) == 10.5
+
+
+@pytest.mark.parametrize("away", [GLANCE * DURATION, 5.0, 11.0, 3600.0])
+def test_time_without_looking_is_not_silence(away: float) -> None:
+    """After our own pause, or an outage of the table, the others may not have had the chance to renew."""
+    watch = watched([(0.0, ROW), (away, ROW)])
+    assert watch.still_for(ROW, away) == pytest.approx(GLANCE * DURATION)
+    assert not watch.expired(ROW, away)
+
+
+def test_each_pause_is_left_out_and_looking_is_counted() -> None:
+    """Two hours of it between seconds of looking."""
+    looks = [(0.0, ROW), (1.0, ROW), (3601.0, ROW), (3602.0, ROW), (7202.0, ROW)]
+    assert watched(looks).still_for(ROW, 7202.0) == pytest.approx(1 + 4 + 1 + 4)
+
+
+def test_single_looks_count_as_scans_do() -> None:
+    """And a pause before them is left out as well."""
+    watch = watched([(0.0, ROW)])
+    watch.glimpse([ROW], 100.0)
+    assert watch.still_for(ROW, 100.0) == pytest.approx(GLANCE * DURATION)
+    watch.glimpse([replace(ROW, counter=4)], 101.0)
+    assert watch.still_for(ROW, 101.0) == 0.0
+
+
+def test_a_row_that_a_scan_lacks_is_forgotten() -> None:
+    """One that is made anew under its name begins afresh; looks at single rows forget nothing."""
+    watch = watched(every_second(9))
+    watch.glimpse([Lease("other")], 9.5)
+    assert watch.still_for(ROW, 9.5) == 9.5
+    watch.observe([], 9.6)
+    watch.observe([ROW], 9.7)
+    assert not watch.expired(ROW, 19.0)
+    assert watch.still_for(ROW, 9.7) == 0.0
+
+
+def test_what_was_never_seen_or_has_no_owner_is_not_dead() -> None:
+    """There is nobody who could be."""
+    nobodys = replace(ROW, owner=None)
+    assert not Liveness(DURATION).expired(ROW, 100.0)
+    assert not watched(every_second(20, nobodys)).expired(nobodys, 20.0)
+
+
+def test_how_long_a_worker_has_had_a_row_is_counted_from_its_owner_alone() -> None:
+    """Renewer change nothing about it."""
+    watch = watched([(float(n), replace(ROW, counter=n)) for n in range(10)])
+    assert watch.owned_for(ROW, 9.0) == 9.0
+    watch.observe([replace(ROW, owner="other", counter=10)], 10.0)
+    assert watch.owned_for(ROW, 12.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("row", "seen", "silent"),
+    [
+        (ROW, SILENCE * DURATION, False),
+        (ROW, SILENCE * DURATION + 0.1, True),
+        (replace(ROW, owner=None), SILENCE * DURATION + 0.1, False),
+        (replace(ROW, checkpoint=SHARD_END), SILENCE * DURATION + 0.1, False),
+    ],
+)
+def test_a_row_that_stands_for_longer_than_renewals_are_apart_is_looked_at_closer(
+    row: Lease, seen: float, silent: bool
+) -> None:
+    """Only time in which it was seen to stand makes it so, not the time since."""
+    watch = watched([(0.0, row), (seen, row)])
+    assert watch.silent(row, seen) is silent
+    assert watched([(0.0, row)]).silent(row, 1000.0) is False
+
+
+def test_how_long_a_lease_has_been_free() -> None:
+    """Without a break: taken in between, it begins anew."""
+    watch, free = Liveness(DURATION), Lease("shard")
+    assert watch.free_for([free], 5.0) == {"shard": 0.0}
+    assert watch.free_for([free], 9.0) == {"shard": 4.0}
+    watch.free_for([], 10.0)
+    assert watch.free_for([free], 12.0) == {"shard": 0.0}

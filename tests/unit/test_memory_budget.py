@@ -1,0 +1,127 @@
+"""The bytes that all shards may hold at once (rule 9)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.runtime.memory_budget import HANGS, PATIENCE, SHARE, MemoryBudget
+
+
+def test_one_shard_is_always_admitted_however_large() -> None:
+    """A budget may slow the process down, never stop it."""
+    budget = MemoryBudget(100)
+    assert budget.reserve("a", 10_000)
+    assert not budget.reserve("b", 1)
+
+
+def test_a_shard_alone_may_go_on_reading() -> None:
+    """What it holds itself is its own affair: its batch limits bound it."""
+    budget = MemoryBudget(100)
+    budget.settle("a", 90)
+    assert budget.reserve("a", 90)
+
+
+def test_when_it_is_short_the_largest_holder_has_to_deliver_until_it_has() -> None:
+    """The one who asks waits; the largest is squeezed, and only that one."""
+    budget = MemoryBudget(100)
+    budget.settle("small", 10)
+    budget.settle("large", 80)
+    assert not budget.reserve("new", 20)
+    assert [shard for shard in ("small", "large", "new") if budget.squeezes(shard)] == ["large"]
+    budget.settle("large", 0)
+    assert not budget.squeezes("large")
+    assert budget.reserve("new", 20)
+
+
+def test_a_reservation_counts_until_it_is_settled() -> None:
+    """Bytes are reserved before the fetch, and what came of it replaces the guess."""
+    budget = MemoryBudget(100)
+    assert budget.reserve("a", 60)
+    assert not budget.reserve("b", 60)
+    budget.settle("a", 30)
+    assert budget.held() == 30
+    assert budget.reserve("b", 60)
+    budget.settle("b", 0)
+    assert budget.held() == 30
+
+
+def refuse(budget: MemoryBudget, shard: str, times: int, size: int = 1) -> None:
+    """Ask so often in vain."""
+    for _ in range(times):
+        assert not budget.reserve(shard, size)
+
+
+@pytest.mark.parametrize("left", [0, SHARE])
+def test_who_waited_long_borrows_until_it_holds_no_more_than_its_share(left: int) -> None:
+    """One at a time; the next one has to wait until then."""
+    budget = MemoryBudget(100)
+    budget.settle("stuck", 100)
+    refuse(budget, "a", PATIENCE)
+    assert budget.reserve("a", 10_000)
+    assert budget.lends("a")
+    budget.settle("a", SHARE + 1)
+    refuse(budget, "b", PATIENCE)
+    assert budget.lends("a")
+    budget.settle("a", left)
+    assert not budget.lends("a")
+    assert budget.reserve("b", 10_000)
+
+
+def test_a_borrower_may_borrow_more_for_what_it_has_fetched() -> None:
+    """Else it could not decode a large record."""
+    budget = MemoryBudget(100)
+    budget.settle("stuck", 100)
+    refuse(budget, "a", PATIENCE)
+    assert budget.reserve("a", SHARE)
+    assert budget.reserve("a", 10 * SHARE)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_longest_waiting_is_first_unless_it_does_not_ask_any_more(asks: bool) -> None:
+    """Refusals are counted while a shard asks, so the other one overtakes it."""
+    budget = MemoryBudget(100)
+    budget.settle("stuck", 100)
+    refuse(budget, "borrower", PATIENCE)
+    assert budget.reserve("borrower", SHARE + 1)
+    refuse(budget, "first", PATIENCE + 3)
+    refuse(budget, "second", PATIENCE)
+    budget.settle("borrower", 0)
+    refuse(budget, "second", 1 if asks else 3)
+    assert budget.reserve("first" if asks else "second", 1)
+
+
+def test_a_loan_that_hangs_holds_up_the_next_for_a_while_only() -> None:
+    """The sink of the borrower may never return."""
+    budget = MemoryBudget(100)
+    budget.settle("stuck", 100)
+    refuse(budget, "a", PATIENCE)
+    assert budget.reserve("a", SHARE + 1)
+    refuse(budget, "b", HANGS)
+    assert budget.reserve("b", 1)
+
+
+STUCK = st.lists(st.tuples(st.integers(1, 4 * SHARE), st.booleans()), max_size=8)
+
+
+@given(
+    st.integers(1, 8 * SHARE), STUCK, st.integers(1, 3), st.integers(1, 8 * SHARE), st.randoms(use_true_random=False)
+)
+def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng) -> None:  # type: ignore[no-untyped-def]
+    """However many others keep what they got, some of them hanging with a loan, and whoever asks first."""
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr("consumer.runtime.memory_budget.HANGS", 10)
+    budget, asking = MemoryBudget(total), {f"stuck-{number}": kept for number, kept in enumerate(stuck)}
+    names = [*asking, *(f"healthy-{number}" for number in range(healthy))]
+    progress = dict.fromkeys(names[len(stuck) :], 0)
+    for _ in range((10 + PATIENCE) * (len(stuck) + healthy + 2)):
+        for name in rng.sample(names, len(names)):
+            if name in progress and budget.reserve(name, need):
+                progress[name] += 1
+                budget.settle(name, 0)
+            elif name in asking and budget.reserve(name, need):
+                size, hangs = asking.pop(name)
+                if not hangs:
+                    budget.settle(name, min(size, SHARE) if budget.lends(name) else size)
+    monkey.undo()
+    assert min(progress.values()) > 0
+    assert budget.held() <= max(total, need) + (SHARE + need) * len(stuck)

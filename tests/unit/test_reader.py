@@ -1,0 +1,144 @@
+"""How a shard's answers are cut into steps, and what memory is reserved for them."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+
+from consumer.decoding.decoder import Processed
+from consumer.errors import Throttled
+from consumer.leases import Change, Lease, WorkerIdentity
+from consumer.leases.lease import taken
+from consumer.leases.memory import MemoryLeaseTable
+from consumer.pipeline.dead_letters import encode_dead_letter
+from consumer.pipeline.pipeline import Pipeline
+from consumer.records import BatchLimits, EventLocation, Fetched, Position, Record, Row, Shard, StreamSummary
+from consumer.runtime.memory_budget import MemoryBudget
+from consumer.shard.consumer import ShardConsumer
+from consumer.shard.context import PollingPolicy, ShardContext
+from consumer.shard.held_lease import HeldLease
+from consumer.sinks import Batch, Deduplication
+from consumer.streams import Stream
+from consumer.telemetry.metrics import Metrics
+
+ME = WorkerIdentity("me", "start")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Numbers(MemoryBudget):
+    """A budget that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.asked: list[int] = []
+
+    def reserve(self, shard_id: str, size: int) -> bool:
+        self.asked.append(size)
+        return super().reserve(shard_id, size)
+
+
+class FiveRecords:
+    """A stream of one answer after the other, five records of a million bytes each as it says."""
+
+    def summary(self) -> StreamSummary:
+        return StreamSummary("stream", True, NOW, NOW)
+
+    def shards(self) -> Sequence[Shard]:
+        return [Shard("shard")]
+
+    def open(self, shard_id: str, position: Position) -> str:
+        return "0"
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        first = int(iterator)
+        records = [Record(first + number, "key", 0.0, b"x") for number in range(1, 6)]
+        return Fetched(records, str(first + 5), 1000, size=5_000_000)
+
+    def close(self) -> None:
+        pass
+
+
+class Busy(FiveRecords):
+    """A stream that throttles every read."""
+
+    def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
+        raise Throttled("the stream throttles this shard")
+
+
+class Sizes:
+    """A sink that keeps how many rows each batch had."""
+
+    limits, repeats = BatchLimits(), Deduplication.BY_ROW
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+
+    def check(self) -> None:
+        pass
+
+    def write(self, batch: Batch) -> int:
+        self.written.append(len(batch))
+        return 0
+
+    def holds(self, name: str) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def process(record: Record, after: Position, /) -> Processed:
+    """A row a record."""
+    place = EventLocation("stream", "shard", record.sequence, 0, 0, "key", 0.0)
+    return Processed([Row(b"{}", place, record.data)], 1, 0, Position.of(record.sequence))
+
+
+def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple[Numbers, list[int]]:
+    """The budget and the rows of each batch written after some steps, far enough apart for AWS's limit."""
+    table, budget, sink = MemoryLeaseTable(), Numbers(), Sizes()
+    table.create(Lease("shard", hash_range=Shard("shard").hash_range))
+    [written] = table.write([Change(lease, taken(lease, ME)) for lease in table.scan()])
+    assert written.row is not None
+    clock = iter(range(1, 1_000_000)).__next__
+    world = ShardContext(
+        stream=stream or FiveRecords(),
+        outlets=Pipeline(sink, Sizes(), limits, lambda letter: encode_dead_letter(letter, 0.0), Metrics()),
+        budget=budget,
+        pace=PollingPolicy(),
+        clock=lambda: 0.0,
+        server_time=lambda: NOW,
+        processor=lambda _: process,
+        rng=random.Random(1),
+        log=structlog.get_logger(),
+    )
+    consumer = ShardConsumer(HeldLease(table, written.row, ME, 10.0, world.clock).began(0.0), world, lambda *_: ())
+    for _ in range(steps):
+        consumer.step(clock())
+    return budget, sink.written
+
+
+def test_reserves_for_an_answer_what_it_takes_while_it_is_read() -> None:
+    """Four times its data: base64 in pieces and put together, and decoded."""
+    budget, _ = read(3, BatchLimits(age=100.0))
+    assert budget.asked == [4 * 1024 * 1024, 4 * 5_000_000]
+
+
+@pytest.mark.parametrize(
+    ("limits", "batches"),
+    [
+        (BatchLimits(rows=2), [2, 2]),  # full in the middle of an answer: the rest of it waits
+        (BatchLimits(age=0.5), [5, 5]),  # only old: the answer is decoded to its end first
+    ],
+)
+def test_a_batch_ends_inside_an_answer_only_when_it_is_full(limits: BatchLimits, batches: list[int]) -> None:
+    """Whatever else makes a batch due is looked at between steps."""
+    assert read(7, limits)[1][:2] == batches
+
+
+def test_a_read_that_fails_holds_no_memory() -> None:
+    """Else a long outage would use up the budget of all shards, and none could ever read again."""
+    budget, _ = read(5, BatchLimits(), Busy())
+    assert len(budget.asked) == 5
+    assert budget.held() == 0
