@@ -12,7 +12,7 @@ KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate soak interop mutate bench schemas lock up down clean
+.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas lock audit release up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -87,9 +87,18 @@ lock: ## renew the locked requirements (needs uv)
 		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
 	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links -c requirements/dev.txt -o requirements/mutate.txt -
+	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links -o requirements/release.txt -
 	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --no-emit-find-links .ci/emulators/localstack/requirements.in \
 		-o .ci/emulators/localstack/requirements.txt
+
+audit: install ## known vulnerabilities of the locked requirements (asks a public service)
+	$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
+	build/audit/bin/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt
+
+release: install ## build wheel and sdist, and try the wheel in an empty environment
+	.ci/release
 
 clean: ## remove what make has made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
