@@ -24,13 +24,14 @@ ConsumerError
 A docstring is the default message of its class. Messages never carry a value of an event.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 
 class ConsumerError(Exception):
     """Something went wrong."""
 
     code = ""  # what the service, or the library that asks it, calls the error
+    cause: Hashable = None  # the same for all errors that one trouble of one party brings; None: not known
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, SSLError
 
-from consumer.aws.codes import DENIED
+from consumer.aws.codes import DENIED, THROTTLED
 from consumer.aws.network import host_of
 from consumer.aws.reasons import Reason, asked_host, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
@@ -61,10 +61,18 @@ class Calls:
         """Return what to raise for a response that lacks what it must have."""
         return self._unavailable(f"{self._what}: {action}: the response is incomplete at {host_of(self._endpoint)}")
 
+    def refused(self, code: str) -> ConsumerError:
+        """Return what to raise for a response that says of one of its parts that it failed."""
+        made = self._unavailable(f"{self._what}: {code}")
+        made.code, made.cause = code, (self._what, _trouble(None, code))
+        return made
+
     def _translated(self, error: Exception, action: str, running: bool) -> Exception:
         """Return the error of ours that says the same."""
         if isinstance(error, CredentialsUnavailable) or (running and isinstance(error, ConfigurationError)):
-            return self._unavailable(f"{self._what}: {action}: {error}")
+            made = self._unavailable(f"{self._what}: {action}: {error}")
+            made.cause = error.cause
+            return made
         if isinstance(error, ConsumerError):
             return error
         found = reason(error)
@@ -73,6 +81,7 @@ class Calls:
         )
         made = meaning if isinstance(meaning, ConsumerError) else meaning(self._line(error, action, found))
         made.code = found.code or type(error).__name__
+        made.cause = self._what, _trouble(error, made.code)
         return made
 
     def _line(self, error: Exception, action: str, found: Reason) -> str:
@@ -83,3 +92,12 @@ class Calls:
             return f"{self._what}: {action}: {found.words}"
         refused = "is denied" if found.code in DENIED else "is refused" if found.lasting else "failed"
         return f"{self._what}: {self._service}:{action} {refused} at {host}: {found.words}"
+
+
+def _trouble(error: Exception | None, code: str) -> str:
+    """Return one word for what one party says in several: which of them a call meets is chance."""
+    if code in THROTTLED:
+        return "throttled"
+    if isinstance(error, ConnectionError | HTTPClientError) and not isinstance(error, SSLError):
+        return "unreachable"
+    return code

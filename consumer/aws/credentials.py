@@ -70,7 +70,9 @@ class SharedCredentials(Credentials):
                 if not self.valid:
                     self.load()
         if self._held is None or not self.valid:
-            raise self._missing()
+            missing = self._missing()
+            missing.cause = (self.trouble and self.trouble.cause) or self._cause
+            raise missing
         return self._held.keys
 
     @property
@@ -83,6 +85,11 @@ class SharedCredentials(Credentials):
     def asking(self) -> str:
         """Who gives them out."""
         return self._source.asking
+
+    @property
+    def _cause(self) -> Hashable:
+        """What all failures for want of these have in common, whoever is asked with them."""
+        return "credentials", id(self)
 
     @property
     def fixed(self) -> bool:
@@ -110,6 +117,7 @@ class SharedCredentials(Credentials):
             self.trouble, self._doubted = None, False
         except Exception as error:
             self.trouble = _trouble(error, self._source.asking)
+            self.trouble.cause = getattr(error, "cause", None) or self._cause
         with self._changed:
             self._changed.notify_all()
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from consumer.errors import LeaseTableUnavailable
+from consumer.errors import ConsumerError, LeaseTableUnavailable
 from consumer.leases.lease import Lease, NextOwner, Pending, Token, WorkerIdentity
 
 __all__ = [
@@ -63,8 +63,9 @@ class PartlyWritten(LeaseTableUnavailable):
     `answers` has those that came, in the order of the changes, and None for each of the others.
     """
 
-    def __init__(self, message: str, answers: "Sequence[Written | None]") -> None:
-        super().__init__(message)
+    def __init__(self, why: ConsumerError, answers: "Sequence[Written | None]") -> None:
+        super().__init__(str(why))
+        self.code, self.cause = why.code, why.cause
         self.answers = answers
 
 

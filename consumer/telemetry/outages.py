@@ -109,12 +109,16 @@ def _ago(now: float, outage: Outage) -> float:
 
 
 def cause_of(error: Exception) -> Hashable:
-    """Return what is the same for all that fail for one reason: the party and its code, or what it says last.
+    """Return what is the same for all that fail for one reason: what the adapter says that it is, or party and code.
+
+    Without a code it is what the party says last.
 
     What was asked of the party stands before that, and differs.
     """
     if not isinstance(error, ConsumerError):
         return type(error), where(error)
+    if error.cause is not None:
+        return error.cause
     kinds = type(error).__mro__
     party = next((kind for kind in kinds if Retryable in kind.__bases__), kinds[0])
     return party, error.code or _VARIABLE.sub("#", str(error).rpartition(": ")[2])

@@ -52,7 +52,7 @@ class SimTable:
         given = [answer for answer in answers if answer is not None]
         if len(given) == len(answers):
             return given
-        raise PartlyWritten("answers were lost", answers) if given else LeaseTableUnavailable()
+        raise PartlyWritten(LeaseTableUnavailable("answers were lost"), answers) if given else LeaseTableUnavailable()
 
     def _carry_out(self, change: Change) -> Sequence[Written]:
         before = {row.shard_id: row for row in self._table.scan()}.get(change.before.shard_id)

@@ -196,10 +196,10 @@ def test_addresses_as_they_are_typed(text: str, host: str, port: int) -> None:
 
 def test_a_command_can_ask_a_page(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """0 when it is well, 1 with the reason when it is not or nobody answers."""
-    assert probe.main(f"{site.url}/livez") == 0
+    assert probe.main([f"{site.url}/livez"]) == 0
     site.not_live = "coordinator"
-    assert probe.main(f"{site.url}/livez") == 1
+    assert probe.main([f"{site.url}/livez"]) == 1
     assert "503" in capsys.readouterr().err
     with listen(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert probe.main(f"http://127.0.0.1:{port}/livez") == 1
+    assert probe.main([f"http://127.0.0.1:{port}/livez"]) == 1

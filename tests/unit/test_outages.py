@@ -97,6 +97,17 @@ def test_a_cause_met_by_several_calls_is_one_cause() -> None:
     assert scene.events == ["renewal.failed", "shard.waiting"]
 
 
+def test_a_cause_that_the_adapter_names_joins_errors_of_any_kind() -> None:
+    """Such as credentials that are missing, for which stream and lease table fail."""
+    scene = Scene()
+    for error in (StreamUnavailable("GetRecords: expired"), LeaseTableUnavailable("Scan: still waiting")):
+        error.cause = ("credentials", 1)
+        scene.fails(str(error), error)
+    scene.outages.worked("GetRecords: expired")
+    scene.outages.worked("Scan: still waiting")
+    assert scene.events == ["shard.waiting", "shard.resumed"]
+
+
 def test_the_code_of_an_error_is_its_cause() -> None:
     """Whatever the sentence around it."""
     scene = Scene()

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from consumer.aws.calls import Calls
 from consumer.aws.codes import THROTTLED, TRANSIENT
 from consumer.aws.reasons import code_of
-from consumer.errors import ConfigurationError, LeaseTableUnavailable
+from consumer.errors import ConfigurationError, ConsumerError, LeaseTableUnavailable
 from consumer.leases import Change, Lease, PartlyWritten, Scope, Written
 from consumer.leases.dynamodb.client import REFUSED, dynamodb_client
 from consumer.leases.dynamodb.expressions import Update, expressions, statement, update_of
@@ -42,6 +42,7 @@ MOST_WRITTEN = 25  # AWS, BatchExecuteStatement
 READ_TRIES = 5
 STATEMENT_REFUSED = "ConditionalCheckFailed"
 T = TypeVar("T")
+Settled = Written | ConsumerError  # what came of one change, or why that is not known
 
 
 def connect(url: Url, options: Options, scope: Scope) -> "DynamoDbLeaseTable":
@@ -187,21 +188,21 @@ class DynamoDbLeaseTable:
                     raise
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
-        answers: list[Written | str] = []
+        answers: list[Settled] = []
         try:
             for some in _chunks(changes, MOST_WRITTEN):
                 answers.extend(self._together(some) if self._batches and len(some) > 1 else self._singly(some))
         except LeaseTableUnavailable as error:
-            answers.extend([str(error)] * (len(changes) - len(answers)))
+            answers.extend([error] * (len(changes) - len(answers)))
         given = [answer for answer in answers if isinstance(answer, Written)]
         if len(given) == len(changes):
             return given
-        why = next(answer for answer in answers if isinstance(answer, str))
-        if not given:
-            raise LeaseTableUnavailable(why)
-        raise PartlyWritten(why, [answer if isinstance(answer, Written) else None for answer in answers])
+        why = next(answer for answer in answers if not isinstance(answer, Written))
+        if given:
+            raise PartlyWritten(why, [answer if isinstance(answer, Written) else None for answer in answers])
+        raise why
 
-    def _singly(self, changes: Sequence[Change]) -> Iterator[Written | str]:
+    def _singly(self, changes: Sequence[Change]) -> Iterator[Settled]:
         for change in changes:
             request = expressions(self._name, update_of(change))
             with self._calls.running("UpdateItem"):
@@ -217,7 +218,7 @@ class DynamoDbLeaseTable:
                 change, answer.get("Attributes"), answer.get("Item"), answer.get("Error", {}).get("Code")
             )
 
-    def _together(self, changes: Sequence[Change]) -> Iterator[Written | str]:
+    def _together(self, changes: Sequence[Change]) -> Iterator[Settled]:
         statements = [statement(self._name, update_of(change)) for change in changes]
         with self._calls.running("BatchExecuteStatement"):
             answer = self._client.batch_execute_statement(Statements=statements)
@@ -228,13 +229,13 @@ class DynamoDbLeaseTable:
             error = response.get("Error", {})
             yield self._settled(change, response.get("Item"), error.get("Item"), error.get("Code"))
 
-    def _settled(self, change: Change, made: Item | None, found: Item | None, code: str | None) -> Written | str:
+    def _settled(self, change: Change, made: Item | None, found: Item | None, code: str | None) -> Settled:
         """What an answer says: the row as made or as found, or why it is not known whether the change was made.
 
         A store that does not show the row is asked for it.
         """
         if code is not None and code not in (REFUSED, STATEMENT_REFUSED):
-            return f"lease table {self._name}: {code}"
+            return self._calls.refused(code)
         if item := made or found:
             shown = _read(item)
             return Written(shown if isinstance(shown, Lease) else None, done=code is None)
