@@ -31,8 +31,12 @@ demo: install ## the main job on an embedded Kinesis
 # Most of a test's time is waiting for processes: six at once keep two cores busy. `alone` are those that load the machine
 # themselves.
 test: install ## run the tests, side by side
-	$(BIN)/python -m pytest -m "not alone" -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not alone" -n $(TESTERS) --dist loadgroup --no-loadscope-reorder $(if $(COV),--cov --cov-report=)
 	$(BIN)/python -m pytest -m alone
+
+coverage: install ## the floors that the last `make test COV=1` has to reach, branches included
+	$(BIN)/coverage report --format=total --fail-under=90
+	$(BIN)/coverage report --format=total --fail-under=95 --include='consumer/fleet/*,consumer/shard/*,consumer/pipeline/*'
 
 integration: install ## real processes on real servers only
 	$(BIN)/python -m pytest tests/integration
