@@ -84,17 +84,17 @@ bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each,
 
 lock: ## renew the locked requirements (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --group build -o requirements/build.txt
+		--group build -o requirements/build.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --extra demo --group dev pyproject.toml -o requirements/dev.txt
+		--extra demo --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+		pyproject.toml -o requirements/runtime.txt
 	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links -c requirements/dev.txt -o requirements/mutate.txt -
+		-c requirements/dev.txt -o requirements/mutate.txt -
 	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links -o requirements/release.txt -
+		--no-annotate -o requirements/release.txt -
 	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
-		--no-annotate --no-emit-index-url --no-emit-find-links .ci/emulators/localstack/requirements.in \
+		--no-annotate .ci/emulators/localstack/requirements.in \
 		-o .ci/emulators/localstack/requirements.txt
 
 audit: install ## known vulnerabilities of the locked requirements (asks a public service)

@@ -1,5 +1,6 @@
 """The command `call-consumer`: arguments in, exit code out. One file for each command, loaded when it is asked for."""
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from consumer.telemetry.stderr import STDERR
 
 # What typer's command line raises when flags and arguments make no sense; typer names only this one kind of it.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+# What is said of a file that takes nothing more.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 # What there is, with the first words of what each says of itself: for --help none of them has to be loaded.
 COMMANDS = {
     "run": "Read a stream until told to stop.",
@@ -82,6 +85,8 @@ def main() -> None:
     except typer.Abort:
         code = 128 + signal.SIGINT
     except Exception as error:  # its text may carry a value of an event
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            _give_up(f"standard output: {error.strerror}")  # of every other file an adapter says which it is
         foreign.crashed(error)
         _end(Exit.UNEXPECTED)
     logs.flush()

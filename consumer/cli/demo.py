@@ -45,7 +45,7 @@ Directory = Annotated[
 
 def command(directory: Directory = None) -> None:
     """Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them."""
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 120)
     directory = _folder(directory)
     with embedded_kinesis() as endpoint:
         expected = _publish(console, endpoint)

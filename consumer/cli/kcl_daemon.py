@@ -20,6 +20,8 @@ Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its
 Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
 Properties = Annotated[bool, typer.Option("--properties", help="Print the daemon's .properties file, and end.")]
 
+STARTED_BY = "Amazon's MultiLangDaemon starts this; see kcl-daemon --properties"
+
 
 @with_settings
 def command(stream: Stream = None, config: Config = None, properties_: Properties = False, **flags: Any) -> None:
@@ -34,8 +36,10 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
         multilang_child(settings, 0, 1)  # finds the mistakes that the daemon would only log
         typer.echo(properties(settings, _command(given, config)), nl=False)
         return
+    if sys.stdin is None or sys.stdout is None:
+        raise ConfigurationError(f"kcl-daemon: standard {'output' if sys.stdin else 'input'} is closed: {STARTED_BY}")
     if sys.stdin.isatty():
-        raise ConfigurationError("kcl-daemon: Amazon's MultiLangDaemon starts this; see kcl-daemon --properties")
+        raise ConfigurationError(f"kcl-daemon: {STARTED_BY}")
     logs.configure(settings.log_level, settings.log_format)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the daemon says when to end

@@ -1,0 +1,219 @@
+"""A day in the life of one worker: everything around it fails, one after the other, and heals."""
+
+import fcntl
+import http.server
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.proxy import Fault, FaultyProxy
+from tests.integration.servers import kinesis_local
+from tests.integration.workers import (
+    CREDENTIALS,
+    STREAM,
+    active,
+    environment,
+    expected,
+    ids,
+    kinesis_client,
+    put,
+    wait_until,
+    worker,
+)
+from tests.servers_dynamodb import moto
+
+SHARDS = 8
+GOOD_FOR = 20.0  # seconds for which credentials are valid; from half of it on they are renewed
+HOLD = 8.0  # seconds for which the disk, the table and the stream fail
+LEASE = 12.0  # a renewal each 4 s
+PATIENCE = 90.0
+
+
+class CredentialsEndpoint(http.server.ThreadingHTTPServer):
+    """What a container asks for credentials; hangs while `healthy` is not set."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Visit)
+        self.healthy = threading.Event()
+        self.healthy.set()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/credentials"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gives up is no news."""
+
+
+class _Visit(http.server.BaseHTTPRequestHandler):
+    server: CredentialsEndpoint
+
+    def do_GET(self) -> None:
+        self.server.healthy.wait(PATIENCE)
+        expires = (datetime.now(UTC) + timedelta(seconds=GOOD_FOR)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = json.dumps({"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "t", "Expiration": expires}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+class Publisher:
+    """Puts events on the stream until it is closed; `count` of them so far."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.count = 0
+        self._client = kinesis_client(endpoint)
+        self._client.create_stream(StreamName=STREAM, ShardCount=SHARDS)
+        active(self._client)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.2):
+            put(self._client, range(self.count, self.count + 8))
+            self.count += 8
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(10)
+        self._client.close()
+
+
+class Day:
+    """The worker and what is around it. `lines`: those of its stderr that somebody has read."""
+
+    def __init__(self, directory: Path, kinesis: str, dynamodb: str) -> None:
+        rng = random.Random(1)
+        self.directory = directory
+        self.stream, self.table = FaultyProxy(kinesis, rng), FaultyProxy(dynamodb, rng)
+        self.endpoint, self.publisher = CredentialsEndpoint(), Publisher(kinesis)
+        self.lines: list[dict[str, Any]] = []
+        self._reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+        fixed = set(CREDENTIALS) - {"AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
+        env = {name: value for name, value in environment().items() if name not in fixed}
+        arguments = ["--sink", "jsonl:rows", "--dead-letters", "jsonl:letters", "--lease-duration", str(LEASE)]
+        arguments += ["--leases", f"dynamodb:day?endpoint_url={self.table.url}", "--batch-age", "0.3"]
+        self.process = subprocess.Popen(
+            worker(directory, self.stream.url, *arguments, "--log-level", "debug"),
+            cwd=directory,
+            env=env | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self.endpoint.url},
+            stdout=subprocess.DEVNULL,
+            stderr=writing,
+        )
+        os.close(writing)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def read_stderr(self) -> None:
+        """From now on somebody reads it."""
+        self._reader.start()
+
+    def _read(self) -> None:
+        with open(self._reading, "rb") as pipe:
+            for line in pipe:
+                self.lines.append(json.loads(line))
+
+    @property
+    def told(self) -> list[str]:
+        """What was told of troubles: where each began and where it ended."""
+        of_note = [
+            line for line in self.lines if line["level"] not in ("debug", "info") or line["event"].endswith(".resumed")
+        ]
+        return [line["event"] for line in of_note]
+
+    def goes_on(self) -> None:
+        """See that rows arrive that were put from now on."""
+        before = self.publisher.count
+        wait_until(lambda: len(ids(self.directory / "rows")) > before + 8 * SHARDS, PATIENCE)
+
+    def trouble(self, begin: Callable[[], object], end: Callable[[], object], hold: float = HOLD) -> list[str]:
+        """Let something fail for `hold` seconds and until it is told, then heal it; returns what was told of it."""
+        before = len(self.told)
+        begin()
+        try:
+            time.sleep(hold)
+            wait_until(lambda: len(self.told) > before, PATIENCE)
+        finally:
+            end()
+        wait_until(lambda: any(event.endswith(".resumed") for event in self.told[before:]), PATIENCE)
+        self.goes_on()
+        return self.told[before:]
+
+    def may_write(self, most: int) -> None:
+        """Let no file of the worker grow beyond `most` bytes, as a full disk or a quota does."""
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (most, hard))
+
+    def end(self) -> int:
+        """Stop publishing, wait for the last row, and tell the worker to end."""
+        self.publisher.close()
+        wait_until(lambda: len(ids(self.directory / "rows")) >= self.publisher.count, PATIENCE)
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+    def close(self) -> None:
+        self.publisher.close()
+        self.process.kill()
+        self.process.wait()
+        self.endpoint.healthy.set()
+        self.endpoint.shutdown()
+        self.endpoint.server_close()
+        self.stream.close()
+        self.table.close()
+
+
+@contextmanager
+def a_day(directory: Path) -> Iterator[Day]:
+    with kinesis_local() as kinesis, moto() as dynamodb:
+        day = Day(directory, kinesis, dynamodb)
+        try:
+            yield day
+        finally:
+            day.close()
+
+
+@pytest.mark.alone
+def test_a_day_costs_no_row_and_each_trouble_is_told_once_and_ended_once(tmp_path: Path) -> None:
+    """Stderr that nobody reads, credentials that hang, a full disk, a table that throttles, a stream that is gone."""
+    with a_day(tmp_path) as day:
+        day.goes_on()
+        time.sleep(HOLD)  # by now what it says has filled the pipe
+        day.goes_on()
+        day.read_stderr()
+        wait_until(lambda: len(day.lines) > 50)
+        assert day.told == []
+        unlimited = resource.prlimit(day.process.pid, resource.RLIMIT_FSIZE)[0]
+        endpoint = day.endpoint.healthy
+        assert day.trouble(endpoint.clear, endpoint.set) == ["credentials.not_renewed", "credentials.resumed"]
+        full = day.trouble(lambda: day.may_write(0), lambda: day.may_write(unlimited))
+        assert full == ["shard.waiting", "shard.resumed"]
+        for proxy, fault in ((day.table, Fault.THROTTLE), (day.stream, Fault.REFUSE)):
+            began, ended = day.trouble(lambda proxy=proxy, fault=fault: proxy.suffer(fault), proxy.heal)  # type: ignore[misc]
+            assert ended == f"{began.partition('.')[0]}.resumed"
+        assert day.end() == 0
+        assert sorted(ids(tmp_path / "rows")) == expected(day.publisher.count)
+        assert len(day.told) == 8, day.told
+        assert day.lines[-1]["exit_code"] == 0
