@@ -8,6 +8,7 @@ import importlib
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ from consumer.records import Reason
 MAGIC: bytes = aws_kinesis_agg.MAGIC
 DIGEST_SIZE: int = aws_kinesis_agg.DIGEST_SIZE
 SLICE = 256 * 1024  # bytes of a message that are objects at once
+LONGEST_KEY = 256  # characters of a partition key, by Kinesis and the KPL; a longer one would be in each row again
+LONGEST_HASH_KEY = 39  # digits of 128 bits
+NO_HASH_KEY = ""  # stands for a longer one, which is no number either
+CACHED = 1024  # strings, of which records of a long message name the same ones again and again
 Part = tuple[str, str | None, bytes]  # partition key, explicit hash key, data
 _VARINT, _LENGTH, _GROUP, _END_OF_GROUP = 0, 2, 3, 4  # wire types
 _FIXED = {1: 8, 5: 4}
@@ -60,7 +65,7 @@ class Parts:
     """
 
     def __init__(self, data: bytes, start: int, stop: int) -> None:
-        small = stop - start <= SLICE
+        self.small = small = stop - start <= SLICE
         self._slices: Iterable[Any] = (
             [_parsed(AggregatedRecord, data[start:stop])] if small else _Slices(data, start, stop)
         )
@@ -71,32 +76,35 @@ class Parts:
 
     def _check(self) -> None:
         """Fill the tables; what is wrong is said when all of it has parsed."""
-        complete = readable = True
+        complete = readable = short = True
         for message in self._slices:
             complete &= message.IsInitialized()
-            for table, strings in (
-                (self._keys, message.partition_key_table),
-                (self._hashes, message.explicit_hash_key_table),
-            ):
-                readable &= all(isinstance(string, str) for string in strings)  # protobuf gives bytes for what is not
-                if readable:
-                    table.extend(strings)
+            keys, hashes = message.partition_key_table, message.explicit_hash_key_table
+            readable &= all(isinstance(key, str) for key in (*keys, *hashes))  # protobuf gives bytes for what is not
+            if readable:
+                short &= max(map(len, keys), default=0) <= LONGEST_KEY
+                self._keys.extend(keys)
+                self._hashes.extend(key if len(key) <= LONGEST_HASH_KEY else NO_HASH_KEY for key in hashes)
         if not complete:
             raise _incomplete()
         if not readable:
             raise corrupt("a key is not UTF-8")
+        if not short:
+            raise corrupt(f"a partition key is longer than {LONGEST_KEY} characters")
 
     def __iter__(self) -> Iterator[Part]:
         return self._all() if self._made is None else iter(self._made)
 
     def _all(self) -> Iterator[Part]:
-        keys, hashes = self._keys, self._hashes
+        keys, hashes = self._keys.__getitem__, self._hashes.__getitem__
+        if not self.small:
+            keys, hashes = lru_cache(CACHED)(keys), lru_cache(CACHED)(hashes)
         try:
             for message in self._slices:
                 for part in message.records:
                     given = part.HasField("explicit_hash_key_index")  # absent is not 0
-                    explicit = hashes[part.explicit_hash_key_index] if given else None
-                    yield keys[part.partition_key_index], explicit, part.data
+                    explicit = hashes(part.explicit_hash_key_index) if given else None
+                    yield keys(part.partition_key_index), explicit, part.data
         except IndexError:
             raise corrupt("a user record names a key that is not there") from None
 

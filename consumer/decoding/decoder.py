@@ -96,6 +96,8 @@ class Decoder:
             outcome = self._ordinary(user_record)
             if outcome is not None:
                 yield outcome
+            elif letters.full and len(user_record.data) < SHORTEST_EVENT and b"[" not in user_record.data:
+                letters.more += 1
             else:
                 yield from self._carefully(user_record, letters)
         yield from letters.rest()
@@ -113,9 +115,6 @@ class Decoder:
             return self._letter(error, user_record, 0)
 
     def _carefully(self, user_record: UserRecord, letters: Letters) -> Iterator[Outcome]:
-        if letters.full and len(user_record.data) < SHORTEST_EVENT and b"[" not in user_record.data:
-            letters.more += 1
-            return
         mended = Warnings()
         try:
             found = events(user_record.data, mended)

@@ -57,6 +57,8 @@ def test_a_plain_record_is_its_own_user_record(data: bytes) -> None:
         (MAGIC + bytes(40), "the digest differs"),
         (aggregate([("k", b"x")])[:-1], "the digest differs"),
         (aggregate([("k", b"x"), ("k", b"y")])[:-20], "the digest differs"),
+        (aggregate([("k", b"x"), ("é" * 257, b"y")]), "a partition key is longer than 256 characters"),
+        (aggregate([("k" * 2**20, b"x")]), "a partition key is longer than 256 characters"),
         (sealed(b""), "it holds no user record"),
         (sealed(field(1, b"k")), "it holds no user record"),
         (sealed(b"\xff\xff\xff"), "the message does not parse"),
@@ -75,6 +77,12 @@ def test_what_does_not_hold_together_is_one_dead_letter_with_the_whole_record(da
     refused = letter(data)
     assert (refused.reason, refused.message) == (Reason.CORRUPT_AGGREGATE, message)
     assert (refused.data, refused.place.sub_sequence) == (data, 0)
+
+
+def test_a_partition_key_of_the_longest_is_kept() -> None:
+    """Kinesis counts characters, not bytes."""
+    [only], _ = split(aggregate([("é" * 256, b"x")]))
+    assert only.partition_key == "é" * 256
 
 
 def test_tags_and_unknown_fields_are_ignored() -> None:
