@@ -1,25 +1,25 @@
-"""Errors by what the caller does about them. A bad record is not here: it is a value, `records.DeadLetter`.
+"""Errors, ordered by what the caller does about them. A bad record is no error but a value, `records.DeadLetter`.
 
 ConsumerError
-├── ConfigurationError           tell the operator in one line, exit 2
-│   └── StreamAbsent             there is no such stream; while it is read, that has to be confirmed
-├── Retryable                    the same step later; may carry `retry_after` seconds
+├── ConfigurationError           print one line for the operator, exit 2
+│   └── StreamAbsent             the stream does not exist; confirm with further calls while it is read
+├── Retryable                    repeat the step later, after `retry_after` seconds if set
 │   ├── Throttled                the shard's read limits are used up
-│   ├── StreamUnavailable        the stream does not answer, or refuses for now
-│   │   ├── PositionUnknown      it does not know where to go on: read from the beginning, leave out what is delivered
-│   │   ├── IncompleteResponse   a response lacks what it must have: nothing follows from it, ask again
-│   │   └── ReadTimedOut         the response did not arrive in time, or not to its end: ask for less
+│   ├── StreamUnavailable        the stream does not respond, or fails temporarily
+│   │   ├── PositionUnknown      the stream does not know the position: read from TRIM_HORIZON, skip delivered records
+│   │   ├── IncompleteResponse   a response lacks required members: conclude nothing from it, repeat the call
+│   │   └── ReadTimedOut         the response timed out or was cut off: ask for fewer records
 │   ├── CredentialsUnavailable   there are no valid AWS credentials now
-│   ├── LeaseTableUnavailable    the lease table does not answer, or another write to the lease is under way
-│   ├── LeaseStale               the lease may have run out: wait for a renewal to tell
-│   └── SinkUnavailable          the sink does not take anything now
-├── IteratorExpired              reopen after the last fetched record
-├── ShardGone                    the stream says that it does not know the shard
-├── LeaseLost                    somebody else holds the lease: drop everything, write nothing
-├── RowsRejected                 these rows become dead letters, the rest is written
-├── BatchRejected                some row, unknown which; nothing is written: bisect
-├── NoThread                     the system gives us no thread: end, exit 1
-└── OutputClosed                 the reader of the output is gone: stop, nothing is wrong
+│   ├── LeaseTableUnavailable    the lease table does not respond, or another write to the lease is in flight
+│   ├── LeaseStale               the lease may have expired: wait for the next renewal
+│   └── SinkUnavailable          the sink cannot write now
+├── IteratorExpired              open a new iterator after the last fetched record
+├── ShardGone                    the stream does not know the shard
+├── LeaseLost                    another worker holds the lease: discard the buffer, write nothing
+├── RowsRejected                 the named rows become dead letters; the sink wrote the rest
+├── BatchRejected                an unknown row is invalid and nothing is written: bisect the batch
+├── NoThread                     the system starts no further thread: exit 1
+└── OutputClosed                 the reader of the output has ended: stop without an error
 
 A docstring is the default message of its class. Messages never carry a value of an event.
 """
@@ -30,8 +30,8 @@ from collections.abc import Hashable, Mapping
 class ConsumerError(Exception):
     """Something went wrong."""
 
-    code = ""  # what the service, or the library that asks it, calls the error
-    cause: Hashable = None  # the same for all errors that one trouble of one party brings; None: not known
+    code = ""  # the error code of the service or its client library
+    cause: Hashable = None  # equal for all errors with the same cause, such as one host that is down; None if unknown
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
@@ -104,8 +104,8 @@ class LeaseLost(ConsumerError):
 class RowsRejected(ConsumerError):
     """The sink rejected some rows and wrote the rest.
 
-    `rejected` maps a row's index in the batch to why, in words without values; `repeated` counts the rows among the
-    rest that the sink already had.
+    `rejected` maps a row's index in the batch to the reason, which must not contain values of the event. `repeated` is
+    the number of other rows that the sink already had.
     """
 
     def __init__(self, rejected: Mapping[int, str], repeated: int = 0) -> None:
@@ -127,7 +127,7 @@ class OutputClosed(ConsumerError):
 
 
 def where(error: BaseException) -> str:
-    """File and line of an unforeseen error; its text may carry a value of an event and is not shown."""
+    """Return FILE:LINE of an unforeseen error. Its text may carry a value of an event, so it is not shown."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

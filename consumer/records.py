@@ -1,10 +1,9 @@
-"""The values everybody shares: places on a stream, records, rows and dead letters.
+"""The values that all rooms share: positions, records, rows and dead letters. No module here does I/O.
 
-Nothing here does I/O or knows a service. Sequence numbers are integers inside the program and decimal strings at
-its edges: they are 56 digits long today, but the length is not promised, and comparing them as strings is wrong.
-Values made once an event are structs that the garbage collector does not look at: they hold no cycles, cost a third of
-a named tuple, and tens of thousands lie in the buffers. Positions are tuples, to be compared; the others are frozen
-dataclasses.
+Sequence numbers are integers inside the program and decimal strings at its edges. They have 56 digits today, but AWS
+does not promise a length, so comparing them as strings would be wrong.
+Values created for each event are structs that the garbage collector skips: they hold no cycles, cost a third of a named
+tuple, and tens of thousands of them are buffered. Positions are tuples, so that they compare in order.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import msgspec
 
 
 class PositionKind(IntEnum):
-    """The kinds of position in the order KCL gives them (ExtendedSequenceNumber): sentinels around the numbers."""
+    """The kinds of position, ordered as in KCL's ExtendedSequenceNumber: sentinels around sequence numbers."""
 
     AT_TIMESTAMP = 0
     TRIM_HORIZON = 1
@@ -27,13 +26,13 @@ class PositionKind(IntEnum):
     SHARD_END = 4
 
 
-_SEQUENCE = PositionKind.SEQUENCE  # a member of an enumeration is looked up slowly
+_SEQUENCE = PositionKind.SEQUENCE  # looking up an enum member is slow
 
 
 class Position(NamedTuple):
-    """A place in a shard: a sentinel, or the record `sequence` up to and including its user record `sub_sequence`.
+    """A position in a shard: a sentinel, or everything up to and including user record `sub_sequence` of `sequence`.
 
-    Positions are ordered as tuples are; `at` belongs to AT_TIMESTAMP alone.
+    Positions compare like tuples. `at` is only set for AT_TIMESTAMP.
     """
 
     rank: PositionKind
@@ -43,12 +42,12 @@ class Position(NamedTuple):
 
     @classmethod
     def of(cls, sequence: int, sub_sequence: int = 0) -> "Position":
-        """The place of one user record; a plain record is its own user record 0."""
-        return tuple.__new__(cls, (_SEQUENCE, sequence, sub_sequence, None))  # one is made for each record
+        """Return the position of one user record; a plain record is its own user record 0."""
+        return tuple.__new__(cls, (_SEQUENCE, sequence, sub_sequence, None))  # fast: called for each record
 
     @classmethod
     def at_timestamp(cls, at: datetime) -> "Position":
-        """The first record that arrived at or after `at`."""
+        """Return the position of the first record that arrived at or after `at`."""
         return cls(PositionKind.AT_TIMESTAMP, at=at)
 
     def __str__(self) -> str:
@@ -66,7 +65,7 @@ FULL_HASH_RANGE = (0, 2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as the stream lists it; `closed` says that a reshard has ended it."""
+    """A shard as the stream lists it. `closed` means that a reshard has ended it."""
 
     shard_id: str
     parents: tuple[str, ...] = ()
@@ -76,7 +75,7 @@ class Shard:
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A Kinesis record as fetched: `data` is what the producer put, `arrived_at` epoch seconds, 0.0 when unknown."""
+    """A Kinesis record as fetched, with the producer's `data`. `arrived_at` is in epoch seconds, 0.0 if unknown."""
 
     sequence: int
     partition_key: str
@@ -85,7 +84,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class UserRecord(msgspec.Struct, frozen=True, gc=False):
-    """One producer's record: a plain Kinesis record (sub-sequence 0), or one of a KPL aggregate."""
+    """One record as its producer sent it: a plain Kinesis record (sub-sequence 0), or one of a KPL aggregate."""
 
     sequence: int
     sub_sequence: int
@@ -95,7 +94,7 @@ class UserRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventLocation(msgspec.Struct, frozen=True, gc=False):
-    """Where an event stands on the stream. `event_index` counts within a record that holds a JSON array."""
+    """The location of an event on its stream. `event_index` is its index in a JSON array, 0 without one."""
 
     stream_name: str
     shard_id: str
@@ -109,8 +108,7 @@ class EventLocation(msgspec.Struct, frozen=True, gc=False):
 class Row(msgspec.Struct, frozen=True, gc=False):
     """One call request, ready for a sink: `line` is its JSON (schemas.call_request) without a newline.
 
-    `data` is the user record it came from, kept so that a row which a sink rejects becomes a dead letter with its
-    original bytes.
+    `data` is the user record that it came from: if a sink rejects the row, the dead letter needs the original bytes.
     """
 
     line: bytes
@@ -119,7 +117,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reason(Enum):
-    """Why an event is a dead letter. The values are what a reader of dead letters sees; they do not change."""
+    """Why an event became a dead letter. The values are written to dead letters and do not change."""
 
     NOT_JSON = "not-json"
     NOT_CLOUDEVENT = "not-cloudevent"
@@ -130,7 +128,7 @@ class Reason(Enum):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):
-    """What could not become a row, with its bytes and its place; `message` never carries a value of the event."""
+    """An event that could not become a row, with its bytes. `message` never carries a value of the event."""
 
     reason: Reason
     message: str
@@ -149,23 +147,23 @@ Outcome = Row | DeadLetter | Skipped
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One well-formed response of a shard: its records, and where to go on.
+    """One well-formed response of GetRecords.
 
-    `next_iterator` is None at the end of the shard, and also in responses of some emulators and proxies that mean
-    nothing by it; `children` is what a reshard made of an ended shard (some emulators leave it out). `millis_behind` is
-    how far the response is from the tip in milliseconds, as the service computes it; None when it does not say.
+    `next_iterator` is None at the end of the shard; some emulators and proxies also leave it out earlier. `children`
+    are the shards that follow an ended one; some emulators leave them out. `millis_behind` is the distance from the tip
+    in milliseconds as the service reports it, or None.
     """
 
     records: Sequence[Record]
     next_iterator: str | None
     millis_behind: int | None
     children: Sequence[Shard] = ()
-    size: int = 0  # bytes of `data` in all
+    size: int = 0  # bytes of `data` of all records
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """A stream as it describes itself. `server_time` is the service's Date header: whole seconds, rounded down."""
+    """The service's description of a stream. `server_time` is its Date header: whole seconds, rounded down."""
 
     name: str
     active: bool
@@ -174,13 +172,13 @@ class StreamSummary:
     retention: float = 86_400.0  # seconds
 
     def made_at(self, instant: datetime | None) -> bool:
-        """Return whether this is the stream that was created at `instant`; True when nobody knows."""
+        """Return whether this is the stream that was created at `instant`; True if `instant` is None (unknown)."""
         return instant is None or abs(self.created_at - instant) < timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What suits a sink: a batch is delivered at the first of these. Age in seconds since its first record."""
+    """The batch limits of a sink. A batch is delivered at the first one reached; `age` is in seconds."""
 
     rows: int = 1_000
     bytes: int = field(default=4 * 1024 * 1024)
@@ -188,12 +186,12 @@ class BatchLimits:
 
 
 def rfc3339(moment: datetime | float) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`, from an aware datetime or epoch seconds; finer digits are cut off."""
+    """Return an aware datetime or epoch seconds as RFC 3339 in UTC with milliseconds and `Z`. Finer digits are cut."""
     return from_epoch(moment.timestamp() if isinstance(moment, datetime) else moment)
 
 
 def from_epoch(seconds: float) -> str:
-    """RFC 3339 of epoch seconds."""
+    """Return epoch seconds as RFC 3339 in UTC with milliseconds and `Z`."""
     milliseconds = round(seconds * 1e6) // 1000
     return _second(milliseconds // 1000) + _ENDS[milliseconds % 1000]
 
@@ -201,6 +199,6 @@ def from_epoch(seconds: float) -> str:
 _ENDS = [f".{number:03d}Z" for number in range(1000)]
 
 
-@lru_cache(maxsize=256)  # the records of a batch share their seconds
+@lru_cache(maxsize=256)  # many records of a batch arrived within the same second
 def _second(epoch: int) -> str:
     return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat()

@@ -1,7 +1,7 @@
-"""Where rows, dead letters and leases live: one URL each, `scheme:path?option=value`.
+"""Parse the URLs of sinks and lease tables, `scheme:path?option=value`, and find the module for a scheme.
 
-Each module names its schemes and declares its options; a typo is an error that names it. Modules come from the table of
-`consumer.app`, or from an entry point of the same form outside of this tree.
+A module declares its options in a pydantic model; an unknown option is an error that names it. Modules are listed in
+`consumer.app`; other packages add theirs by an entry point.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from consumer.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A place taken apart; `label` is the setting it came from, for messages."""
+    """A parsed URL. `label` names the setting that it came from, for messages."""
 
     label: str
     scheme: str
@@ -29,12 +29,12 @@ class Url:
 
 
 def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
-    """Take a URL apart. `sqlite:FILE` is a path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
+    """Parse a URL. `sqlite:FILE` takes the path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
 
-    Schemes that are `known` are offered where only the colon is missing.
+    If only the colon is missing, the message suggests one of the `known` schemes.
 
     Raises:
-        ConfigurationError: it has no scheme, or an option has no value or is given twice.
+        ConfigurationError: the URL has no scheme, or an option has no value or is given twice.
     """
     scheme, colon, rest = text.partition(":")
     if not colon and (near := difflib.get_close_matches(text, known, n=1)):
@@ -56,10 +56,10 @@ def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
 
 
 def module_of(url: Url, modules: Mapping[str, str], group: str, noun: str = "sink") -> Any:
-    """The module that serves the URL's scheme; `noun` says what the scheme is one of.
+    """Return the module for the URL's scheme. `noun` names the kind of module in messages.
 
     Raises:
-        ConfigurationError: there is none, or it cannot be imported.
+        ConfigurationError: there is no such module, or it cannot be imported.
     """
     outside = {point.name: point for point in entry_points(group=group)}
     if url.scheme in modules:
@@ -77,10 +77,10 @@ def module_of(url: Url, modules: Mapping[str, str], group: str, noun: str = "sin
 
 
 def options_of(url: Url, model: type[BaseModel]) -> Any:
-    """The URL's options as the module declares them.
+    """Return the URL's options as an instance of the module's `model`.
 
     Raises:
-        ConfigurationError: an option is unknown or its value is wrong.
+        ConfigurationError: an option is unknown or its value is invalid.
     """
     try:
         return model.model_validate(dict(url.options))

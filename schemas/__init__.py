@@ -1,1 +1,1 @@
-"""The shapes of what comes in and of what goes out. Imports nothing of `consumer`."""
+"""The shapes of the events that are read and of the rows and dead letters that are written. Imports no `consumer`."""

@@ -1,4 +1,4 @@
-"""`python -m schemas`: write the JSON Schemas of what goes out into schemas/json; `--check` reports drift instead."""
+"""Write the JSON Schemas of rows and dead letters to schemas/json (`python -m schemas`); `--check` only compares."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "json"
 
 
 def documents() -> dict[str, str]:
-    """Each schema's file name and text."""
+    """Return the text of each schema by its file name."""
     shapes: dict[str, Any] = {
         f"call_request.v{CALL_REQUEST_VERSION}.json": CallRequest,
         "dead_letter.v1.json": DeadLetter,
@@ -23,7 +23,7 @@ def documents() -> dict[str, str]:
 
 
 def drifted() -> list[str]:
-    """The files that do not say what the code says."""
+    """Return the names of the files that are missing or differ from the code."""
     return [
         name
         for name, text in documents().items()
@@ -32,7 +32,7 @@ def drifted() -> list[str]:
 
 
 def main() -> int:
-    """Arguments in, exit code out."""
+    """Write or check the files; return the exit code."""
     if "--check" in sys.argv[1:]:
         for name in drifted():
             print(f"schemas/json/{name} is out of date: run python -m schemas", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""The row: one Twilio "Call API Request" event, flat. Version 1; keys are always present, absent is null.
+"""The row: one Twilio "Call API Request" event, flat. Version 1: every key is always present, null if absent.
 
-Times are RFC 3339 in UTC with milliseconds and `Z`. An event's identity is (event_source, event_id, event_type), never
-the call's SID: created, modified and callbacks share that.
+Times are RFC 3339 in UTC with milliseconds and `Z`. An event is identified by (event_source, event_id, event_type), not
+by the call's SID, which all events of a call share.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-from schemas.place import EventLocation
+from schemas.event_location import LocationFields
 
 CALL_REQUEST_VERSION = 1
 
@@ -19,7 +19,7 @@ Action = Literal["created", "modified", "deleted"]
 
 
 class WarningCode(StrEnum):
-    """What was odd about an event that became a row all the same. The list is closed; codes do not change."""
+    """A defect of an event that became a row nevertheless. The list is closed; codes do not change."""
 
     meaning: str
 
@@ -50,15 +50,15 @@ MEANINGS = " ".join(f"{warning_code.value}: {warning_code.meaning}." for warning
 
 
 class Facts(TypedDict):
-    """What the event says."""
+    """The fields that come from the event."""
 
     event_id: Annotated[str, Field(description="The envelope's id.")]
     event_source: Annotated[str, Field(description="The envelope's source.")]
     event_type: Annotated[str, Field(description="The envelope's type.")]
     event_time: Annotated[str | None, Field(description="The envelope's time.")]
     event_schema_version: Annotated[int | None, Field(description="The number at the end of dataschema.")]
-    resource: Annotated[Resource, Field(description="What it is about.")]
-    action: Annotated[Action, Field(description="What was asked for.")]
+    resource: Annotated[Resource, Field(description="The kind of resource that the request was about.")]
+    action: Annotated[Action, Field(description="The action that was requested.")]
     resource_sid: Annotated[str, Field(description="data.sid")]
     webhook_event_sid: Annotated[str | None, Field(description="data.eventSid")]
     account_sid: Annotated[
@@ -71,7 +71,7 @@ class Facts(TypedDict):
     requested_at: Annotated[str | None, Field(description="data.requestDateCreated")]
     responded_at: Annotated[str | None, Field(description="data.response.dateCreated")]
     request_method: Annotated[str | None, Field(description="data.request.method")]
-    request_url: Annotated[str | None, Field(description="data.request.url; a password in it is `***`.")]
+    request_url: Annotated[str | None, Field(description="data.request.url, with passwords as `***`.")]
     request_parameters: Annotated[
         Any,
         Field(description="data.request.parameters as they came; SipAuthPassword and passwords in URLs are `***`."),
@@ -86,7 +86,7 @@ class Facts(TypedDict):
     ]
     response_body_kind: Annotated[
         Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"],
-        Field(description="What the body turned out to be."),
+        Field(description="The kind of body that was found."),
     ]
     resource_status: Annotated[str | None, Field(description="A JSON body's status, if it is a string.")]
     error_code: Annotated[int | None, Field(description="The code of an error body.")]
@@ -94,11 +94,11 @@ class Facts(TypedDict):
     twiml_verbs: Annotated[list[str] | None, Field(description="The verbs directly under Response, in order.")]
 
 
-class Judged(Facts):
-    """What the event says, and how odd it was."""
+class FactsAndWarnings(Facts):
+    """The fields that come from the event, and the warnings about it."""
 
-    warnings: Annotated[list[WarningCode], Field(description="What was odd. " + MEANINGS)]
+    warnings: Annotated[list[WarningCode], Field(description="Defects of the event. " + MEANINGS)]
 
 
-class CallRequest(Judged, EventLocation):
-    """One call request: what the event says, how odd it was, and its place on the stream."""
+class CallRequest(FactsAndWarnings, LocationFields):
+    """One call request: the event, the warnings about it, and its location on the stream."""

@@ -1,7 +1,7 @@
 """The CloudEvents 1.0 envelope as Twilio sends it: strict about id, source and type, lenient about the rest.
 
-Only the three are needed to say what an event is. Twilio's documented examples have a time in `datacontenttype` and no
-`time`; such oddities are for whoever flattens the event to note.
+Only these three identify an event. Twilio's documented examples have a time in `datacontenttype` and no `time`;
+`consumer.decoding.flattening` notes such defects as warnings.
 """
 
 from typing import Annotated, Any, Required
@@ -13,7 +13,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class CloudEvent(TypedDict, total=False):
-    """The envelope but for `data`, which is each family's own. Unknown members are ignored; null is absent."""
+    """The envelope without `data`, whose shape depends on the type. Unknown members are ignored; null means absent."""
 
     id: Required[Name]
     source: Required[Name]

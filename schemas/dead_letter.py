@@ -1,24 +1,24 @@
-"""The dead letter: what could not become a row, with its bytes and its place. Its key is its place and its reason."""
+"""The dead letter: an event that could not become a row, with its bytes. Its key is its location and its reason."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it below Python 3.12
 
-from schemas.place import EventLocation
+from schemas.event_location import LocationFields
 
 
-class Refusal(TypedDict):
-    """Why it could not become a row."""
+class Rejection(TypedDict):
+    """Why the event could not become a row."""
 
     reason: Annotated[
         Literal["not-json", "not-cloudevent", "invalid-event", "corrupt-aggregate", "sink-rejected", "internal-error"],
-        Field(description="Why it is one."),
+        Field(description="Why the event became a dead letter."),
     ]
-    message: Annotated[str, Field(description="The same in words, without values of the event.")]
+    message: Annotated[str, Field(description="The reason in words, without values of the event.")]
 
 
-class DeadLetter(Refusal, EventLocation):
+class DeadLetter(Rejection, LocationFields):
     """One dead letter."""
 
     data: Annotated[str, Field(description="Base64 of the user record; of the whole record for corrupt-aggregate.")]

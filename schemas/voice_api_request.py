@@ -1,7 +1,8 @@
-"""The voice api-request family: an envelope around Voice.WebhookEvent, versions 1 and 2 (they differ in metadata only).
+"""The voice api-request events: an envelope around Voice.WebhookEvent, versions 1 and 2 (only metadata differs).
 
-What was asked of Twilio's API, and the answer: https://www.twilio.com/docs/events/event-types/voice/call-api-request.
-Only `sid` is required. The shapes say what a field should be; `consumer.decoding.validation` nulls one that is not.
+Each describes a request to Twilio's API and its response:
+https://www.twilio.com/docs/events/event-types/voice/call-api-request. Only `sid` is required;
+`consumer.decoding.validation` sets other fields to null if they do not fit these shapes.
 """
 
 from typing import Annotated, Any, Required
@@ -17,7 +18,7 @@ Number = Int64 | Digits | None
 
 
 class Request(TypedDict, total=False):
-    """The call of Twilio's API."""
+    """The request to Twilio's API."""
 
     method: str | None
     url: str | None
@@ -25,7 +26,7 @@ class Request(TypedDict, total=False):
 
 
 class Response(TypedDict, total=False):
-    """Its answer: the duration in milliseconds, the body in base64, the time in RFC 2822."""
+    """The response: the duration in milliseconds, the body in base64, the time in RFC 2822."""
 
     responseCode: Number
     requestDuration: Number

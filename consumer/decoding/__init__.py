@@ -1,1 +1,1 @@
-"""Twilio's format, from bytes to rows, dead letters and skipped events. Pure."""
+"""Decode Twilio's format: bytes become rows, dead letters or skipped events. No module here does I/O."""

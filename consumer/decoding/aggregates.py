@@ -1,7 +1,8 @@
-"""The protobuf message inside a KPL aggregate, parsed a slice at a time. The only importer of aws_kinesis_agg.
+"""Parse the protobuf message of a KPL aggregate slice by slice, to bound memory. The only importer of aws_kinesis_agg.
 
-A protobuf message is the concatenation of its fields, so slices cut between fields parse to the same as the whole:
-protobuf decides what is valid, and in here it is only found where fields end. A slice is what is there as objects.
+A protobuf message is the concatenation of its fields, so slices cut between fields parse to the same result as the
+whole message. This module only finds where fields end; the protobuf library decides what is valid. At most one slice at
+a time exists as Python objects.
 """
 
 import importlib
@@ -19,11 +20,11 @@ from consumer.records import Reason
 
 MAGIC: bytes = aws_kinesis_agg.MAGIC
 DIGEST_SIZE: int = aws_kinesis_agg.DIGEST_SIZE
-SLICE = 256 * 1024  # bytes of a message that are objects at once
-LONGEST_KEY = 256  # characters of a partition key, by Kinesis and the KPL; a longer one would be in each row again
-LONGEST_HASH_KEY = 39  # digits of 128 bits
-NO_HASH_KEY = ""  # stands for a longer one, which is no number either
-CACHED = 1024  # strings, of which records of a long message name the same ones again and again
+SLICE = 256 * 1024  # bytes of a message that are parsed into objects at once
+LONGEST_KEY = 256  # characters of a partition key, a limit of Kinesis and KPL; each row repeats the key
+LONGEST_HASH_KEY = 39  # decimal digits of a 128-bit number
+NO_HASH_KEY = ""  # replaces a longer one, which cannot be a hash key
+CACHED = 1024  # strings that a long message's records name again and again
 Part = tuple[str, str | None, bytes]  # partition key, explicit hash key, data
 _VARINT, _LENGTH, _GROUP, _END_OF_GROUP = 0, 2, 3, 4  # wire types
 _FIXED = {1: 8, 5: 4}
@@ -32,7 +33,7 @@ _RECORDS = 3 << 3 | _LENGTH  # the tag of the field that holds user records
 
 
 def _messages() -> Any:
-    """Import the protobuf classes. They need their own folder on sys.path meanwhile; the path is put back."""
+    """Import the protobuf classes. The import changes sys.path, so restore it afterwards."""
     path = list(sys.path)
     try:
         importlib.import_module("aws_kinesis_agg.aggregator")
@@ -46,22 +47,22 @@ _Record: Any = _messages().Record
 
 
 class Table(Protocol):
-    """Strings by number."""
+    """A table of strings that user records refer to by index."""
 
     def extend(self, strings: Iterable[str], /) -> None: ...
     def __getitem__(self, index: int, /) -> str: ...
 
 
 def corrupt(message: str) -> RecordRejected:
-    """Return the refusal of a whole aggregate."""
+    """Return the error that rejects a whole aggregate."""
     return RecordRejected(Reason.CORRUPT_AGGREGATE, message)
 
 
 class Parts:
-    """The user records of a message in `data`, as often as they are iterated.
+    """The user records of the message in `data[start:stop]`. Can be iterated more than once.
 
     Raises:
-        RecordRejected: corrupt-aggregate, when made or in the first iteration.
+        RecordRejected: corrupt-aggregate, on construction or in the first iteration.
     """
 
     def __init__(self, data: bytes, start: int, stop: int) -> None:
@@ -75,12 +76,12 @@ class Parts:
         self._made = list(self._all()) if small else None
 
     def _check(self) -> None:
-        """Fill the tables; what is wrong is said when all of it has parsed."""
+        """Fill both string tables. Raise only after every slice has parsed, so that a parse error comes first."""
         complete = readable = short = True
         for message in self._slices:
             complete &= message.IsInitialized()
             keys, hashes = message.partition_key_table, message.explicit_hash_key_table
-            readable &= all(isinstance(key, str) for key in (*keys, *hashes))  # protobuf gives bytes for what is not
+            readable &= all(isinstance(key, str) for key in (*keys, *hashes))  # protobuf returns bytes if not UTF-8
             if readable:
                 short &= max(map(len, keys), default=0) <= LONGEST_KEY
                 self._keys.extend(keys)
@@ -106,17 +107,17 @@ class Parts:
                     explicit = hashes(part.explicit_hash_key_index) if given else None
                     yield keys(part.partition_key_index), explicit, part.data
         except IndexError:
-            raise corrupt("a user record names a key that is not there") from None
+            raise corrupt("a user record names a key that is missing") from None
 
 
 class _Strings:
-    """A table of strings, kept as UTF-8: as objects, millions of short ones take ten times as much memory."""
+    """A compact table of strings, kept as UTF-8. Millions of short `str` objects would take ten times the memory."""
 
     def __init__(self) -> None:
         self._text, self._ends = bytearray(), array("I", [0])
 
     def extend(self, strings: Iterable[str], /) -> None:
-        """Add strings."""
+        """Append strings."""
         for string in strings:
             self._text += string.encode()
             self._ends.append(len(self._text))
@@ -127,7 +128,7 @@ class _Strings:
 
 
 class _Slices:
-    """A long message as messages that are short, parsed anew in each iteration."""
+    """A long message as a sequence of short ones. Each iteration parses it again."""
 
     def __init__(self, data: bytes, start: int, stop: int) -> None:
         self._data, self._cuts = data, [start, *_cuts(data, start, stop)]
@@ -143,7 +144,7 @@ class _Slices:
 
 
 def _long_record(data: bytes, start: int, stop: int) -> Any:
-    """Parse one user record. Its tags, of which nothing is made here, are checked and dropped."""
+    """Parse one user record that is longer than a slice. Validate its tags, then drop them: nothing uses them."""
     record = _Record()
     for left, right in pairwise([start, *_cuts(data, start, stop)]):
         part = _parsed(_Record, data[left:right])
@@ -162,7 +163,7 @@ def _parsed(kind: Any, data: bytes) -> Any:
 
 
 def _cuts(data: bytes, start: int, stop: int) -> Iterator[int]:
-    """Yield where to cut so that no slice is longer than `SLICE`, unless it is one field; the end is the last cut."""
+    """Yield the offsets at which each slice ends. Only a slice of a single field is longer than `SLICE`."""
     before = start
     for end in _ends_of_fields(data, start, stop):
         if end - start > SLICE and before > start:
@@ -174,7 +175,7 @@ def _cuts(data: bytes, start: int, stop: int) -> Iterator[int]:
 
 
 def _ends_of_fields(data: bytes, position: int, stop: int) -> Iterator[int]:
-    """Yield where each field ends that is not inside of a group."""
+    """Yield the end offset of each top-level field; a group counts as one field."""
     depth = 0
     while position < stop:
         tag, position = _varint(data, position)
@@ -194,15 +195,15 @@ def _ends_of_fields(data: bytes, position: int, stop: int) -> Iterator[int]:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the number at `position`, and where it ends."""
+    """Return the number that starts at `position`, and the offset after it."""
     byte = data[position]
     if byte < 128:
         return byte, position + 1
     number = 0
-    for place, byte in enumerate(data[position : position + LONGEST_VARINT]):
-        number |= (byte & 127) << 7 * place
+    for index, byte in enumerate(data[position : position + LONGEST_VARINT]):
+        number |= (byte & 127) << 7 * index
         if byte < 128:
-            return number, position + place + 1
+            return number, position + index + 1
     raise _malformed()
 
 

@@ -1,7 +1,7 @@
-"""Long JSON arrays: parsed a piece at a time, so that only a piece of one is ever there as objects.
+"""Parse long JSON arrays piece by piece, to bound memory: at most one piece at a time exists as Python objects.
 
-The pieces are whole elements. An array is valid JSON exactly if each of its pieces is, between brackets of its own, so
-the parser decides what is JSON; in here it is only found where elements end.
+A piece is one or more whole elements. An array is valid JSON exactly if every piece is, once put between brackets. This
+module only finds where elements end; the parser decides what is valid JSON.
 """
 
 import re
@@ -25,36 +25,36 @@ from consumer.decoding.rejection import RecordRejected
 from consumer.decoding.warnings import Warnings
 from consumer.records import Reason
 
-PIECE = 64 * 1024  # bytes of elements that are objects at once; fewer than `parsing.MOST_VALUES`
+PIECE = 64 * 1024  # bytes that are parsed into objects at once; must be below `json_document.MOST_VALUES`
 _SPACE = b" \t\r\n"
-_DEPTH = 16  # of what is skipped at the speed of C; the events of Twilio are four deep
+_DEPTH = 16  # nesting that the regular expression skips; deeper elements take a slower path (Twilio's are 4 deep)
 _START = re.compile(rb"(?:%b)*[ \t\r\n]*\[" % BOM)
 
 
 def _inside(depth: int) -> bytes:
-    """An expression for what may stand inside of brackets, `depth` further ones in it."""
+    """Return a regular expression for the content of brackets with up to `depth` nested levels."""
     deeper = rb"|[{[]%b[]}]" % _inside(depth - 1) if depth else b""
     return rb"(?:[^][{}\"]++|%b%b)*+" % (STRING, deeper)
 
 
 _ELEMENT = rb"(?:[^][{}\",]++|%b|[{[]%b[]}])*+" % (STRING, _inside(_DEPTH))
 _ELEMENTS = re.compile(rb"(?:%b,)++" % _ELEMENT, re.DOTALL)
-_TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")  # how msgspec says where a value ended
+_TRAILING = re.compile(r"trailing characters \(byte ([0-9]+)\)")  # msgspec reports where a value ended
 
 
-def events(data: bytes, odd: Warnings) -> Iterable[Any]:
-    """Return the values that stand for events: the elements of an array, or else the document itself.
+def events(data: bytes, warnings: Warnings) -> Iterable[Any]:
+    """Return the events in `data`: the elements of a JSON array, or the whole document.
 
-    One that is too large to be built is a `TooLarge`. All of `data` is known to be JSON when this returns, and what had
-    to be mended anywhere in it is noted in `odd`.
+    An event with too many values is returned as a `TooLarge`. All of `data` has been checked to be JSON on return.
+    Repairs made anywhere in it are noted in `warnings`.
 
     Raises:
         RecordRejected: not-json, or not-cloudevent for an empty array.
     """
     if len(data) > PIECE and (start := _START.match(data)):
-        return _elements(data, start.end(), odd)
+        return _elements(data, start.end(), warnings)
     try:
-        document = parse(data, odd)
+        document = parse(data, warnings)
     except TooLarge as error:
         return [error]
     if not isinstance(document, list):
@@ -64,28 +64,28 @@ def events(data: bytes, odd: Warnings) -> Iterable[Any]:
     return document
 
 
-def _elements(data: bytes, start: int, odd: Warnings) -> Iterator[Any]:
-    """Parse all pieces, and then each again when its elements are wanted."""
+def _elements(data: bytes, start: int, warnings: Warnings) -> Iterator[Any]:
+    """Check all pieces first, then parse each again as its elements are iterated."""
     cuts, empty = array("L", [start]), 0
     for stop in _cuts(data, start):
-        empty += not _parsed(data, cuts[-1], stop, odd)
+        empty += not _parsed(data, cuts[-1], stop, warnings)
         cuts.append(stop + 1)
     if empty:
-        raise _no_events() if len(cuts) == 2 else _malformed()  # nothing at all, or nothing between two commas
+        raise _no_events() if len(cuts) == 2 else _malformed()  # an empty array, or two commas in a row
     return (element for start, after in pairwise(cuts) for element in _parsed(data, start, after - 1, Warnings()))
 
 
-def _parsed(data: bytes, start: int, stop: int, odd: Warnings) -> list[Any]:
+def _parsed(data: bytes, start: int, stop: int, warnings: Warnings) -> list[Any]:
     piece = b"".join((b"[", memoryview(data)[start:stop], b"]"))
     try:
-        parsed: list[Any] = parse(piece, odd)
+        parsed: list[Any] = parse(piece, warnings)
         return parsed
     except TooLarge:
         return [too_large(piece[1:-1])]
 
 
 def _cuts(data: bytes, start: int) -> Iterator[int]:
-    """Yield where the array is cut, at commas between its elements, and where it ends."""
+    """Yield the offset at which each piece ends: a comma between elements, or the closing bracket."""
     end = len(data.rstrip(_SPACE)) - 1
     if end < start or data[end] != ord("]"):
         raise _malformed()
@@ -98,10 +98,10 @@ def _cuts(data: bytes, start: int) -> Iterator[int]:
 
 
 def _length_of_value(text: memoryview) -> int:
-    """Return how long the first JSON value in a text is, with what follows up to a comma.
+    """Return the length in bytes of the JSON value at the start of `text`, up to its comma.
 
-    That is for an element that is long, deep, or the last. If there is none, or more than a comma follows, all of the
-    text is one piece, and the parser says what is wrong with it.
+    Used for an element that is long, deeply nested, or the last one. Return the length of the whole text if it is not
+    valid JSON: the parser then reports the error.
     """
     try:
         check_json(text)
@@ -117,4 +117,4 @@ def _no_events() -> RecordRejected:
 
 
 def _malformed() -> RecordRejected:
-    return RecordRejected(Reason.NOT_JSON, "it does not parse")
+    return RecordRejected(Reason.NOT_JSON, "it does not parse")  # the same text as json_document's

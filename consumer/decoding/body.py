@@ -1,4 +1,4 @@
-"""What Twilio, or the customer's server, answered: base64 of JSON, TwiML, text, or anything at all."""
+"""Decode the response body of an event: base64 of JSON, TwiML, text or arbitrary bytes."""
 
 import binascii
 import re
@@ -17,26 +17,26 @@ from consumer.decoding.warnings import Warnings
 from schemas.call_request import WarningCode
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
-LONGEST_HEADER = 256  # characters of a content type that are looked at, and kept
-LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio takes 64 KB
+LONGEST_HEADER = 256  # characters of a content type that are parsed and cached
+LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio accepts at most 64 KB of TwiML
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
-# Python knows more codecs than there are charsets: some are no text, some take quadratic time.
+# Exclude Python codecs that do not decode to text, and those that take quadratic time.
 _CODECS = {*aliases.values()} - {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec"}
 _CODECS -= {"zlib_codec", "mbcs", "utf_7"}
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A body decoded: its text (the base64 as it came for what is no text), what it is, and what it says."""
+    """A decoded body. `text` is the original base64 if the body is not text."""
 
     text: str | None
     kind: Kind
-    document: dict[str, Any] = {}  # of a JSON body that is an object
-    verbs: list[str] | None = None  # of TwiML
+    document: dict[str, Any] = {}  # the members, if the body is a JSON object
+    verbs: list[str] | None = None  # the verbs, if the body is TwiML
 
 
 class Content(NamedTuple):
-    """What a content type says. `codec` is None for a charset that nobody knows."""
+    """A parsed content type. `codec` is None if Python has no codec for the charset."""
 
     json: bool
     xml: bool
@@ -44,22 +44,22 @@ class Content(NamedTuple):
     codec: str | None
 
 
-def decode_body(encoded: str | None, content_type: str | None, odd: Warnings) -> Body:
-    """Decode a body by its content type and its charset; never raises for anything that was sent."""
+def decode_body(encoded: str | None, content_type: str | None, warnings: Warnings) -> Body:
+    """Decode a body by its content type and charset. Never raises, for any input."""
     if encoded is None:
         return Body(None, "missing")
     content = _content((content_type or "")[:LONGEST_HEADER])
     try:
         data = binascii.a2b_base64(encoded, strict_mode=True)
     except ValueError:
-        odd.note(WarningCode.BODY)
+        warnings.note(WarningCode.BODY)
         return Body(encoded, "undecodable")
     text = _text(data, content.codec) if data else ""
     if text is None:
-        return _undecoded(encoded, content, odd)
+        return _undecoded(encoded, content, warnings)
     if not text:
         return Body("", "empty")
-    body = _read(text, content, odd)
+    body = _read(text, content, warnings)
     return Body(encoded, "binary") if body.kind == "text" and _CONTROL.search(text) else body
 
 
@@ -78,7 +78,7 @@ def _codec(charset: str) -> str | None:
 
 
 def _text(data: bytes, codec: str | None) -> str | None:
-    """The text without a byte order mark; None if it is none in that charset."""
+    """Return the decoded text without a byte order mark, or None if it does not decode."""
     if codec is None:
         return None
     try:
@@ -87,33 +87,33 @@ def _text(data: bytes, codec: str | None) -> str | None:
         return None
 
 
-def _undecoded(encoded: str, content: Content, odd: Warnings) -> Body:
+def _undecoded(encoded: str, content: Content, warnings: Warnings) -> Body:
     if not content.textual:
         return Body(encoded, "binary")
-    odd.note(WarningCode.BODY)
+    warnings.note(WarningCode.BODY)
     return Body(encoded, "undecodable")
 
 
-def _read(text: str, content: Content, odd: Warnings) -> Body:
+def _read(text: str, content: Content, warnings: Warnings) -> Body:
     start = text.lstrip()[:1]
     if content.json or (start in ("{", "[") and not content.xml):
-        return _read_json(text, content, odd)
+        return _read_json(text, content, warnings)
     if content.xml or start == "<":
-        return _read_xml(text, content, odd)
+        return _read_xml(text, content, warnings)
     return Body(text, "text")
 
 
-def _read_json(text: str, content: Content, odd: Warnings) -> Body:
+def _read_json(text: str, content: Content, warnings: Warnings) -> Body:
     try:
-        document = parse(text.encode(), odd)
+        document = parse(text.encode(), warnings)
     except RecordRejected:
         if content.json:
-            odd.note(WarningCode.BODY)
+            warnings.note(WarningCode.BODY)
         return Body(text, "text")
     return Body(text, "json", document if isinstance(document, dict) else {})
 
 
-def _read_xml(text: str, content: Content, odd: Warnings) -> Body:
+def _read_xml(text: str, content: Content, warnings: Warnings) -> Body:
     try:
         if len(text) <= LONGEST_XML:
             return Body(text, "twiml", {}, twiml_verbs(text))
@@ -122,5 +122,5 @@ def _read_xml(text: str, content: Content, odd: Warnings) -> Body:
     except expat.ExpatError:
         pass
     if content.xml:
-        odd.note(WarningCode.XML)
+        warnings.note(WarningCode.XML)
     return Body(text, "text")

@@ -1,4 +1,4 @@
-"""How many dead letters one record may leave: each may hold all of it, so those of a long array would fill any disk."""
+"""Limit the dead letters of one record. Each may hold the whole record, so a long array could fill any disk."""
 
 from collections.abc import Sequence
 
@@ -6,40 +6,41 @@ from msgspec.structs import replace
 
 from consumer.records import DeadLetter
 
-MOST_BYTES = 16 * 1024 * 1024  # in the dead letters of one record
-LEAST_BYTES = 512  # what any dead letter takes
+MOST_BYTES = 16 * 1024 * 1024  # of all dead letters of one record
+LEAST_BYTES = 512  # that a dead letter counts for, however short its data is
 
 
-class Letters:
-    """Lets dead letters of one record through as long as they fit; the last that fits stands for the rest.
+class DeadLetterLimit:
+    """Pass on the dead letters of one record until `MOST_BYTES` is used up; then only count further ones.
 
-    Then it says for how many, and holds all bytes of the record, `whole`: those of the others are in there.
+    The last one that fits is held back until the record ends. If others were counted, it states their number and holds
+    the bytes of the whole record, which contain theirs.
     """
 
     def __init__(self, whole: bytes) -> None:
         self._whole, self._room = whole, MOST_BYTES
         self._last: DeadLetter | None = None
-        self.more = 0  # that the last one stands for
+        self.more = 0  # dead letters that are only counted
 
     @property
     def full(self) -> bool:
-        """Return whether further ones are only counted."""
+        """Return whether further dead letters are only counted."""
         return self._last is not None
 
-    def take(self, letter: DeadLetter) -> Sequence[DeadLetter]:
-        """Return the letter; nothing if it is to wait for the rest, or only counts."""
+    def take(self, dead_letter: DeadLetter) -> Sequence[DeadLetter]:
+        """Return the dead letter, or nothing if it is held back or only counted."""
         if self._last is not None:
             self.more += 1
             return ()
-        size = max(len(letter.data), LEAST_BYTES)
+        size = max(len(dead_letter.data), LEAST_BYTES)
         self._room -= size
         if self._room >= size:
-            return (letter,)
-        self._last = letter
+            return (dead_letter,)
+        self._last = dead_letter
         return ()
 
     def rest(self) -> Sequence[DeadLetter]:
-        """Return the last one, when there are no more to come."""
+        """Return the dead letter that was held back, if any. Call it at the end of the record."""
         if self._last is None or not self.more:
             return () if self._last is None else (self._last,)
         message = f"{self._last.message}; so are {self.more} more of this {self._kind}"

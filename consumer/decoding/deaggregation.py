@@ -1,8 +1,8 @@
-"""KPL aggregates to user records, and back for publishers.
+"""Split KPL aggregates into user records, and build aggregates for publishers.
 
-The format: F3 89 9A C2, a protobuf message, its MD5
-(https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md). An aggregate that does not hold
-together is refused as a whole: its good half is never delivered without its bad one.
+The format is F3 89 9A C2, a protobuf message and its MD5
+(https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md). A corrupt aggregate is rejected
+as a whole: its digest covers all of it, so no single user record can be trusted.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ _HASH_KEY = re.compile("[0-9]{1,39}")  # decimal, of 128 bits
 
 
 def is_aggregate(data: bytes) -> bool:
-    """Does it begin as an aggregate does?"""
+    """Return whether the data starts like a KPL aggregate."""
     return data.startswith(MAGIC)
 
 
 class UserRecords(NamedTuple):
-    """The user records of one Kinesis record; those of a large one are made while they are iterated.
+    """The user records of one Kinesis record. They are built while `found` is iterated, once.
 
-    `out_of_range` hash outside of the shard. They are kept: a producer other than the KPL never sends them again, and
-    the KPL itself, since 0.15.11, sends only these again, so at worst they repeat.
+    `total` counts all of them. `out_of_range` counts those whose hash key lies outside the shard. These are kept: other
+    producers never send them again, and KPL since 0.15.11 sends only them again, so at worst they are duplicates.
     """
 
     found: Iterable[UserRecord]
@@ -38,7 +38,7 @@ def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -
     """Return the user records of a Kinesis record.
 
     Raises:
-        RecordRejected: corrupt-aggregate; digest, message, an index or a key is wrong.
+        RecordRejected: corrupt-aggregate, because the digest, the message, an index or a key is wrong.
     """
     sequence, arrived_at = record.sequence, record.arrived_at
     if not record.data.startswith(MAGIC):
@@ -46,7 +46,7 @@ def deaggregate(record: Record, hash_range: tuple[int, int] = FULL_HASH_RANGE) -
     _check_digest(record.data)
     parts = Parts(record.data, len(MAGIC), len(record.data) - DIGEST_SIZE)
     inside, count, outside = _inside(hash_range, parts.small), 0, 0
-    for count, (key, explicit, _) in enumerate(parts, 1):  # noqa: B007 - how many there are
+    for count, (key, explicit, _) in enumerate(parts, 1):  # noqa: B007 - count is used after the loop
         outside += not inside(key, explicit)
     if not count:
         raise corrupt("it holds no user record")
@@ -61,12 +61,12 @@ def _check_digest(data: bytes) -> None:
 
 
 def _inside(hash_range: tuple[int, int], small: bool) -> Callable[[str, str | None], bool]:
-    """Return the question; a long aggregate names the same keys again and again, and each hash takes 1 µs."""
+    """Return an `_Inside`, cached for a long aggregate: it repeats the same keys, and each hash takes 1 µs."""
     return _Inside(hash_range) if small else lru_cache(CACHED)(_Inside(hash_range))
 
 
 class _Inside:
-    """Does a user record hash into the shard? An explicit hash key that is no number counts as none."""
+    """Tell whether a user record hashes into the shard. An explicit hash key that is not a number is ignored."""
 
     def __init__(self, hash_range: tuple[int, int]) -> None:
         self._first, self._last = hash_range
@@ -83,7 +83,7 @@ class _Inside:
 
 
 def aggregate(user_records: Iterable[tuple[str, bytes]]) -> bytes:
-    """One KPL aggregate of (partition key, data) pairs."""
+    """Return one KPL aggregate of (partition key, data) pairs."""
     message = AggregatedRecord()
     table: dict[str, int] = {}
     for key, data in user_records:

@@ -1,20 +1,23 @@
-"""Which decoder made a batch: an upgrade between the two halves of a two-phase checkpoint must be noticed."""
+"""Identify the decoder that made a batch, to notice an upgrade between the phases of a two-phase checkpoint.
+
+See docs/guarantees.md#two-phase-checkpoints.
+"""
 
 import hashlib
 from functools import cache
 from importlib import resources
 
-PACKAGES = ("consumer.decoding", "schemas")  # all that decides what an event becomes
+PACKAGES = ("consumer.decoding", "schemas")  # all code that decides how an event is decoded
 
 
 def decoder_version(raw: bool) -> str:
-    """Return twelve hexadecimal digits that change with the decoder's code and with the settings that it takes."""
+    """Return twelve hexadecimal digits that change with the decoder's code and settings."""
     return hashlib.sha256(f"{_sources()} raw={raw}".encode()).hexdigest()[:12]
 
 
 @cache
 def _sources() -> str:
-    """Hash the source files: unlike a version number, that cannot be forgotten. A comment's change costs nothing."""
+    """Return a hash of the source files. Unlike a version number, nobody has to remember to raise it."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         files = [file for file in resources.files(package).iterdir() if file.name.endswith(".py")]

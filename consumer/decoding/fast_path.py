@@ -1,8 +1,8 @@
-"""The ordinary event, parsed and held against its shape in one pass over its bytes.
+"""Parse and validate an event of the usual shape in one pass over its bytes.
 
-What Twilio really sends fits these structs exactly, and so is read at a quarter of what `parsing` and `validation` cost
-(1.8 µs against 7). Anything else - a member or a type that is not here, an odd number, a lone surrogate - is left to
-them: they are the contract. An event that both take is the same event either way, and tests hold them to it.
+Twilio's real events fit these structs exactly, and take 1.8 µs here instead of 7 µs in `json_document` and
+`validation`. Any other event, such as one with an unknown member or a lone surrogate, is left to those two modules,
+which define the contract. Tests check that both ways return equal events.
 """
 
 from typing import Annotated, Any
@@ -15,16 +15,16 @@ _Name = Annotated[str, msgspec.Meta(min_length=1)]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """The call of Twilio's API, or of the customer's server."""
+class ApiRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The request to Twilio's API, or to the customer's server."""
 
     method: str | None = None
     url: str | None = None
     parameters: dict[str, str | list[str]] | None = None
 
 
-class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """Its answer."""
+class ApiResponse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The response to that request. `requestDuration` is in milliseconds, `responseBody` base64."""
 
     responseCode: _Int64 | None = None  # noqa: N815 - Twilio's names, here and below
     requestDuration: _Int64 | None = None  # noqa: N815
@@ -34,18 +34,18 @@ class Response(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Payload(msgspec.Struct, forbid_unknown_fields=True):
-    """The event's `data`."""
+    """The `data` member of an event."""
 
     sid: _Name
     requestDateCreated: str | None = None  # noqa: N815
     timestamp: str | None = None
     eventSid: str | None = None  # noqa: N815
-    request: Request | None = None
-    response: Response | None = None
+    request: ApiRequest | None = None
+    response: ApiResponse | None = None
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True):
-    """The envelope around it. Of one that is not ordinary, the members that may be anything are as they came."""
+    """A CloudEvent with a decoded payload. From `from_document`, members without a declared type keep any value."""
 
     id: _Name
     source: _Name
@@ -61,21 +61,21 @@ class Event(msgspec.Struct, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(Event).decode
 
 
-def ordinary(data: bytes) -> Event | None:
-    """The event that `data` is, if it is one and nothing about it has to be mended or judged."""
+def decode_fast(data: bytes) -> Event | None:
+    """Return the event in `data`, or None if it does not fit the structs exactly."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def validated(event: VoiceApiRequest) -> Event:
-    """The same of an event that came the careful way; digit strings become integers."""
+def from_document(event: VoiceApiRequest) -> Event:
+    """Return the same struct for a validated document. Strings of digits become integers."""
     envelope: dict[str, Any] = {**event}
     payload: dict[str, Any] = {**event["data"]}
     request, response = payload.get("request"), payload.get("response")
-    payload["request"] = None if request is None else Request(**request)
-    payload["response"] = None if response is None else Response(**{**response, **_integers(response)})
+    payload["request"] = None if request is None else ApiRequest(**request)
+    payload["response"] = None if response is None else ApiResponse(**{**response, **_integers(response)})
     envelope["data"] = Payload(**payload)
     return Event(**envelope)
 

@@ -1,7 +1,7 @@
-"""Bytes to JSON values: exact about what JSON is, patient with what JSON allows and fast parsers refuse.
+"""Parse JSON strictly by RFC 8259, including valid input that fast parsers reject.
 
-A lone surrogate (`"\\ud800"`) and a number that no double holds (`1e999`) are JSON by the letter of RFC 8259, so they
-do not cost the event; NaN and Infinity are not. A value that would take too much memory as objects is refused unread.
+A lone surrogate (`"\\ud800"`) and a number beyond a double's range (`1e999`) are valid JSON, so they are repaired and
+noted as warnings. NaN and Infinity are not JSON. A document with too many values is rejected before it is built.
 """
 
 import json
@@ -16,23 +16,23 @@ from consumer.decoding.warnings import Warnings
 from consumer.records import Reason
 from schemas.call_request import WarningCode
 
-# Arrays and objects inside of each other. Beyond it the interpreter's own limit would decide, by who calls.
+# Nested arrays and objects. Without it the interpreter's recursion limit would decide, which depends on the caller.
 DEEPEST = 200
-LONGEST_TYPE = 1024  # bytes: no event type is longer
-LONGEST_INTEGER = 4300  # digits: what msgspec takes, and Python reads again (sys.int_info)
-# Values in one document: as objects these take about 25 MB at most, whatever they are. An event of Twilio has 50.
+LONGEST_TYPE = 1024  # bytes; no event type is longer
+LONGEST_INTEGER = 4300  # digits that msgspec writes and Python can read again (sys.int_info)
+# Values in one document. As objects they take at most about 25 MB. An event of Twilio has about 50.
 MOST_VALUES = 100_000
 BOM = b"\xef\xbb\xbf"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # a JSON string, for a regular expression with DOTALL
 _GZIP = b"\x1f\x8b"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Each value but the first has one of these before it: the bytes up to the last value that is allowed.
+# Every value but the first follows a comma or an opening bracket: match up to the last value that is allowed.
 _MANY_VALUES = re.compile(rb"(?:(?:[^\",{[]++|%b)*+[,{[]){%d}+" % (STRING, MOST_VALUES), re.DOTALL)
 _decode = msgspec.json.Decoder().decode
 
 
 class _Typed(msgspec.Struct):
-    """An object of which only the type is looked at; the rest is checked to be JSON and not kept."""
+    """An object of which only `type` is kept; the other members are only checked to be JSON."""
 
     type: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -42,18 +42,18 @@ check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class TooLarge(RecordRejected):
-    """The document has more than `MOST_VALUES` values. `event_type` is what its member `type` says, "" if nothing."""
+    """The document has more than `MOST_VALUES` values. `event_type` is its member `type`, or "" if it has none."""
 
     def __init__(self, reason: Reason, message: str, event_type: str = "") -> None:
         super().__init__(reason, message)
         self.event_type = event_type
 
 
-def parse(data: bytes, odd: Warnings) -> Any:
-    """The JSON value of `data`; what had to be mended is noted in `odd`. A UTF-8 byte order mark is tolerated.
+def parse(data: bytes, warnings: Warnings) -> Any:
+    """Return the JSON value in `data`, and note repairs in `warnings`. A UTF-8 byte order mark is tolerated.
 
     Raises:
-        TooLarge: it is JSON, and not worth the memory.
+        TooLarge: it is JSON, but would take too much memory.
         RecordRejected: not-json.
     """
     if len(data) > MOST_VALUES and _has_too_many_values(data):
@@ -63,18 +63,18 @@ def parse(data: bytes, odd: Warnings) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _parse_patiently(data, odd)
+        return _parse_patiently(data, warnings)
     if len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
         _check_depth(document)
     return document
 
 
-def _parse_patiently(data: bytes, odd: Warnings) -> Any:
+def _parse_patiently(data: bytes, warnings: Warnings) -> Any:
     if data.startswith(BOM):
-        return parse(data[len(BOM) :], odd)
+        return parse(data[len(BOM) :], warnings)
     if data.startswith(_GZIP):
         raise RecordRejected(Reason.NOT_JSON, "it is compressed with gzip")
-    number = _Number(odd)
+    number = _Number(warnings)
     try:
         document = json.loads(
             data.decode(), parse_int=number.integer, parse_float=number.real, parse_constant=number.constant
@@ -86,20 +86,20 @@ def _parse_patiently(data: bytes, odd: Warnings) -> Any:
     except ValueError:
         raise RecordRejected(Reason.NOT_JSON, "it does not parse" if data else "it is empty") from None
     _check_depth(document)
-    return _without_surrogates(document, odd)
+    return _without_surrogates(document, warnings)
 
 
 def _has_too_many_values(data: bytes) -> bool:
-    most = data.count(b",") + data.count(b"{") + data.count(b"[")  # those in strings too
+    most = data.count(b",") + data.count(b"{") + data.count(b"[")  # an upper bound: strings count too
     return most >= MOST_VALUES and _MANY_VALUES.match(data) is not None
 
 
 def too_large(data: bytes) -> RecordRejected:
-    """Return what is wrong with a document of too many values, found out without building it."""
+    """Return the error for a document with too many values, without building the document."""
     try:
         if not data.isascii():
-            data.decode()  # what is skipped is not held against UTF-8
-        return _judged(with_harmless_surrogates(data.removeprefix(BOM)))
+            data.decode()  # msgspec does not check UTF-8 in values that it skips
+        return _too_large(with_harmless_surrogates(data.removeprefix(BOM)))
     except RecursionError:
         return _too_deep()
     except UnicodeDecodeError:
@@ -108,7 +108,7 @@ def too_large(data: bytes) -> RecordRejected:
         return RecordRejected(Reason.NOT_JSON, "it does not parse")
 
 
-def _judged(data: bytes) -> TooLarge:
+def _too_large(data: bytes) -> TooLarge:
     if not data.lstrip().startswith(b"{"):
         check_json(data)
         return TooLarge(Reason.NOT_CLOUDEVENT, "it is no JSON object")
@@ -119,15 +119,15 @@ def _judged(data: bytes) -> TooLarge:
 
 
 def with_harmless_surrogates(data: bytes) -> bytes:
-    """Return the same structure, as long, with no escaped surrogate, which msgspec refuses alone."""
+    """Replace escaped surrogates by other characters of the same length: msgspec rejects lone ones."""
     return data.replace(b"\\ud", b"\\u0").replace(b"\\uD", b"\\u0")
 
 
 class _Number:
-    """Reads numbers for the stdlib's parser; those too large stay text."""
+    """Parse numbers for the standard library's parser. Keep those that are too large as text."""
 
-    def __init__(self, odd: Warnings) -> None:
-        self._odd = odd
+    def __init__(self, warnings: Warnings) -> None:
+        self._warnings = warnings
 
     def integer(self, digits: str) -> int | str:
         return int(digits) if len(digits.removeprefix("-")) <= LONGEST_INTEGER else self._outsize(digits)
@@ -140,25 +140,25 @@ class _Number:
         raise ValueError(name)
 
     def _outsize(self, digits: str) -> str:
-        self._odd.note(WarningCode.NUMBER)
+        self._warnings.note(WarningCode.NUMBER)
         return digits
 
 
-def _without_surrogates(value: Any, odd: Warnings) -> Any:
+def _without_surrogates(value: Any, warnings: Warnings) -> Any:
     if isinstance(value, str):
-        mended = _SURROGATE.sub("\ufffd", value)
-        if mended != value:
-            odd.note(WarningCode.UNICODE)
-        return mended
+        repaired = _SURROGATE.sub("\ufffd", value)
+        if repaired != value:
+            warnings.note(WarningCode.UNICODE)
+        return repaired
     if isinstance(value, list):
-        return [_without_surrogates(item, odd) for item in value]
+        return [_without_surrogates(item, warnings) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key, odd): _without_surrogates(item, odd) for key, item in value.items()}
+        return {_without_surrogates(key, warnings): _without_surrogates(item, warnings) for key, item in value.items()}
     return value
 
 
 def _check_depth(document: Any) -> None:
-    """Level by level, without recursion."""
+    """Check the nesting level by level, without recursion."""
     level = [document]
     for _ in range(DEEPEST + 1):
         level = [inner for outer in level for inner in _inside(outer)]

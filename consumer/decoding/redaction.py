@@ -1,6 +1,7 @@
-"""What a row must not carry: the password of any URL, wherever it stands, and SipAuthPassword. All else stays verbatim.
+"""Remove secrets from rows: the password of any URL anywhere in a value, and SipAuthPassword.
 
-Values that hold neither `@` nor `%` nor the secret's name hold none of these, so most events pay for three look-ups.
+All other text stays verbatim. A value without `@`, `%` and the secret's name cannot hold a secret, so most events cost
+only three searches.
 """
 
 import re
@@ -15,22 +16,22 @@ _BEFORE_AUTHORITY = re.compile(r"\s*(?:(?:[a-z][a-z0-9+.-]*:)?[/\\]+|(?:sips?|ma
 _AUTHORITY = re.compile(r"[^/?#\\]*")
 _encode = msgspec.json.Encoder().encode
 _PAIR = re.compile(rf"({_SECRET}=)[^&#]*", re.IGNORECASE)
-# A whole value that is a URL. A word with a colon and an @ in it is none: most parameters are no URLs.
+# A value that is a URL as a whole. A word that merely contains a colon and an @ is not one.
 _URL = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:[/\\]+|[/\\]{2}|sips?:)", re.IGNORECASE)
-# URLs within text, such as TwiML, JSON or a list. Each start is tried once and looks no further than its authority or
-# 128 characters, so that no text takes quadratic time.
+# URLs inside text, such as TwiML, JSON or a list. Each match attempt stops at the end of the authority or after 128
+# characters, so that no text takes quadratic time.
 _WITHIN = re.compile(
     r"""
-    ( (?: : | (?<![/\\:]) [/\\] ) [/\\]++      # what stands before the user: `://`, `//`, JSON's `:\/\/`
-      (?! \[ ) [^\s"'<>:/?#\\@]*+ : )          # the user; no address in brackets
+    ( (?: : | (?<![/\\:]) [/\\] ) [/\\]++      # before the user: `://`, `//`, JSON's `:\/\/`
+      (?! \[ ) [^\s"'<>:/?#\\@]*+ : )          # the user; not an IPv6 address in brackets
     (?: [^\s"'<>/?#\\]* @                      # a password, up to the last @ of the authority
-      | (?! [0-9]*+ (?: [\s"'<>/?#\\] | \Z ) ) # no port, so a password with a raw slash, question mark or hash in it
+      | (?! [0-9]*+ (?: [\s"'<>/?#\\] | \Z ) ) # not a port, so a password that contains a raw / ? or #
         [^\s"'<>]{0,128} @ )
     """,
     re.VERBOSE,
 )
 _SIP_WITHIN = re.compile(r"""((?:(?<=\bsip)|(?<=\bsips)):[^\s"'<>:@]*+:)[^\s"'<>:@]*+@""", re.IGNORECASE)
-# The same, percent-encoded once or several times, as a URL stands in another one's query.
+# Percent-encoded URLs, once or several times, as in the query of another URL.
 _END = r"""(?!%(?:25)*(?:2F|3F|23|26))[^\s"'<>/?#&]"""
 _ENCODED = re.compile(
     rf"(%(?:25)*3A(?:(?:%(?:25)*2F|/){{1,4}}|(?<=sip%3A)|(?<=sips%3A))"
@@ -41,11 +42,11 @@ _ENCODED = re.compile(
 
 
 def without_secrets(parameters: Any) -> msgspec.Raw:
-    """The JSON of parameters without the passwords of URLs, and with SipAuthPassword as `***`.
+    """Return the parameters as JSON, with URL passwords and SipAuthPassword as `***`.
 
-    In any case, however deep, and in text too.
+    The name SipAuthPassword is found in upper or lower case, at any depth, and inside text.
     """
-    # It names the secret if any key or text does, is quicker to look through than they are, and is the row's anyway.
+    # Search the encoded JSON instead of each value: it is faster, and the row needs the JSON in any case.
     encoded = _encode(parameters)
     if b"@" not in encoded and b"%" not in encoded and _SECRET_BYTES not in encoded.lower():
         return msgspec.Raw(encoded)
@@ -66,7 +67,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def encode_row(row: msgspec.Struct) -> bytes:
-    """The JSON of a row, with the password of each URL in any of its texts as `***`."""
+    """Return the row as JSON, with every URL password in its strings as `***`."""
     line = _encode(row)
     if b"@" not in line and b"%" not in line:
         return line
@@ -75,25 +76,25 @@ def encode_row(row: msgspec.Struct) -> bytes:
 
 
 def without_password(url: str) -> str:
-    """A URL with its password, those of URLs in its query, and a SipAuthPassword in it, as `***`."""
+    """Return the URL with its password, those of URLs in its query, and SipAuthPassword as `***`."""
     if _SECRET in url.lower():
         url = _hidden(url)
     return _within(_without_own_password(url) if "@" in url else url)
 
 
 def without_passwords(text: str) -> str:
-    """Any text with the password of each URL in it as `***`."""
+    """Return the text with every URL password in it as `***`."""
     if "@" in text and _URL.match(text):
         text = _without_own_password(text)
     return _within(text)
 
 
 def _without_own_password(url: str) -> str:
-    start = _BEFORE_AUTHORITY.match(url).end()  # type: ignore[union-attr]  # it matches nothing, too
+    start = _BEFORE_AUTHORITY.match(url).end()  # type: ignore[union-attr]  # also matches ""
     end = _AUTHORITY.match(url, start).end()  # type: ignore[union-attr]
     colon, at = url.find(":", start, end), url.rfind("@", start, end)
     if at < 0 <= colon and url[start] != "[" and not url[colon + 1 : end].isdecimal():
-        at = url.rfind("@")  # no port: a password with a raw slash, question mark or hash in it
+        at = url.rfind("@")  # not a port, so a password that contains a raw / ? or #
     return f"{url[: colon + 1]}{HIDDEN}{url[at:]}" if 0 <= colon < at else url
 
 
@@ -104,6 +105,6 @@ def _within(text: str) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Form pairs lose their value; any other text that names the secret, such as JSON in a string, is hidden whole."""
+    """Hide the values of form pairs; hide the whole text if it names the secret in another way, such as JSON."""
     cleaned, pairs = _PAIR.subn(rf"\1{HIDDEN}", text)
     return cleaned if pairs == text.lower().count(_SECRET) else HIDDEN

@@ -1,10 +1,10 @@
-"""Why an event cannot become a row. Raised inside of the pipeline only: `decoding` makes a dead letter of it."""
+"""The error for an event that cannot become a row. The decoder catches it and makes a dead letter."""
 
 from consumer.records import Reason
 
 
 class RecordRejected(Exception):
-    """The reason, and the same in words without any value of the event."""
+    """The event cannot become a row. The message carries no value of the event."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

@@ -1,11 +1,11 @@
-"""The date formats of one payload, RFC 3339 and RFC 2822, to the row's: RFC 3339 in UTC with milliseconds and `Z`."""
+"""Convert the two time formats of a payload, RFC 3339 and RFC 2822, to RFC 3339 in UTC with milliseconds and `Z`."""
 
 import re
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-LONGEST = 64  # characters: no time is longer, and what is cached stays small
+LONGEST = 64  # characters; no valid time is longer, and the caches stay small
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _USUAL_RFC_3339 = re.compile(rf"\d{{4}}-\d\d-\d\dT{_CLOCK}\.\d{{3}}Z", re.ASCII)
 _USUAL_RFC_2822 = re.compile(rf"[A-Z][a-z]{{2}}, (\d\d [A-Z][a-z]{{2}} \d{{4}}) ({_CLOCK}) \+0000", re.ASCII)
@@ -18,22 +18,25 @@ _RFC_2822 = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-# The names of RFC 2822 §4.3 in hours; other names mean nothing certain.
+# Hours from UTC of the zone names in RFC 2822 §4.3. Other names are ambiguous.
 _ZONES = {"ut": 0, "utc": 0, "gmt": 0, "z": 0, "edt": -4, "est": -5, "cdt": -5, "cst": -6}
 _ZONES |= {"mdt": -6, "mst": -7, "pdt": -7, "pst": -8}
 
 
 def instant(text: str | None) -> str | None:
-    """The instant that either format names; None for anything else, such as a time without a zone."""
+    """Return the time of either format in the row's format. Return None for other text or a time without a zone."""
     if text is None or len(text) > LONGEST:
         return None
     return from_rfc3339(text) if text[4:5] == "-" else _from_rfc2822(text)
 
 
 def from_rfc3339(text: str) -> str | None:
-    """The instant; digits beyond milliseconds are cut off. None if it is no RFC 3339, or not in years 1 to 9999."""
+    """Return an RFC 3339 time in the row's format, or None if it is invalid or not in years 1 to 9999.
+
+    Digits beyond milliseconds are cut off.
+    """
     if _USUAL_RFC_3339.fullmatch(text) and _is_day(text[:10]):
-        return text  # the row's own form
+        return text  # already in the row's format
     found = _RFC_3339.fullmatch(text)
     if found is None:
         return None
@@ -41,9 +44,9 @@ def from_rfc3339(text: str) -> str | None:
     return _in_utc(clock, f"{fraction or ''}000"[:3], _offset(sign, hours, minutes))
 
 
-@lru_cache(maxsize=256)  # both such times of an event are mostly equal, and the next event has them again
+@lru_cache(maxsize=256)  # the two times of an event, and those of the next event, are usually equal
 def _from_rfc2822(text: str) -> str | None:
-    """Whole seconds. The weekday is not looked at; `-0000` is UTC."""
+    """Return an RFC 2822 time in the row's format, or None. Ignore the weekday; take `-0000` as UTC."""
     if (usual := _USUAL_RFC_2822.fullmatch(text)) and (day := _day(usual[1])):
         return f"{day}T{usual[2]}.000Z"
     return _any_rfc2822(text)
@@ -71,7 +74,7 @@ def _is_day(text: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _day(text: str) -> str | None:
-    """The day of RFC 2822 as RFC 3339 has it; None if there is no such day."""
+    """Return an RFC 2822 day as YYYY-MM-DD, or None if it is no date."""
     midnight = _any_rfc2822(f"{text} 00:00 +0000")
     return midnight and midnight[:10]
 
@@ -82,7 +85,7 @@ def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedel
 
 
 def _in_utc(clock: Iterable[str | int], milliseconds: str, offset: timedelta) -> str | None:
-    """A leap second counts as the second that follows it, as POSIX has it."""
+    """Return the time in the row's format. Like POSIX, count a leap second as the second after it."""
     year, month, day, hour, minute, second = map(int, clock)
     leap = second == 60
     try:

@@ -1,7 +1,7 @@
-"""The verbs of a TwiML document. Plain documents are read by a regular expression; expat decides about all others.
+"""Extract the verbs of a TwiML document: a regular expression reads plain documents, expat all others.
 
-Expat takes 5 µs a document, the expression 1.5. It takes only what is TwiML beyond doubt - elements two deep under
-`Response`, quoted attributes, text without references - and never says that a document is malformed.
+The expression takes 1.5 µs per document, expat 5 µs. It accepts only documents that are certainly valid: elements up to
+two levels below `Response`, quoted attributes, no entity references. It never decides that a document is malformed.
 """
 
 import re
@@ -16,7 +16,7 @@ _VALUE = rf'"[^"<&{_NO_CHARACTERS}]*+"'
 
 
 def _tag(name: str) -> str:
-    """A start tag up to its bracket. No attribute may be there twice."""
+    """Return an expression for a start tag up to its closing bracket, without repeated attributes."""
     again = rf"(?:{_SPACE}++{_NAME}={_VALUE}){{,{MOST_ATTRIBUTES}}}{_SPACE}++(?P={name}_attribute)="
     attribute = rf"{_SPACE}++(?P<{name}_attribute>{_NAME})={_VALUE}(?!{again})"
     return rf"<(?P<{name}>{_NAME})(?:{attribute}){{,{MOST_ATTRIBUTES}}}{_SPACE}*+"
@@ -29,15 +29,15 @@ _END = re.compile(rf"{_TEXT}</Response>{_SPACE}*+")
 
 
 class OtherXml(Exception):
-    """It is no TwiML."""
+    """The document is XML, but not TwiML."""
 
 
 def twiml_verbs(text: str) -> list[str]:
-    """The elements directly under `Response`, in order. Comments and processing instructions are none.
+    """Return the names of the elements directly under `Response`, in order. Skip comments and instructions.
 
     Raises:
         OtherXml: the root is another element.
-        expat.ExpatError: malformed, a DTD, or an entity that XML does not define itself.
+        expat.ExpatError: the document is malformed, or has a DTD or an entity that XML does not predefine.
     """
     text = text.lstrip()
     verbs = plain_verbs(text)
@@ -45,7 +45,7 @@ def twiml_verbs(text: str) -> list[str]:
 
 
 def plain_verbs(text: str) -> list[str] | None:
-    """The verbs of a plain document; None says only that it is not plain."""
+    """Return the verbs of a plain document, or None if expat has to read it."""
     start = _START.match(text)
     if start is None:
         return None
@@ -57,17 +57,17 @@ def plain_verbs(text: str) -> list[str] | None:
 
 
 def parsed_verbs(text: str) -> list[str]:
-    """The verbs of any document, by expat."""
+    """Return the verbs of any document, read by expat."""
     elements = _Elements()
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = elements.start, elements.end
-    parser.StartDoctypeDeclHandler = _refuse  # without a DTD there are no entities of its own
-    parser.Parse(text, True)  # text, so whatever encoding it declares is past
+    parser.StartDoctypeDeclHandler = _refuse  # a DTD could define entities that expand without bound
+    parser.Parse(text, True)  # given a str, expat ignores the declared encoding
     return elements.verbs
 
 
 class _Elements:
-    """Follows a document's elements."""
+    """Collect the verbs while expat reports the elements."""
 
     __slots__ = ("depth", "verbs")
 

@@ -1,15 +1,15 @@
-"""What is odd about an event on its way to a row."""
+"""Collect the warning codes of one event while it becomes a row."""
 
 from schemas.call_request import WarningCode
 
 
 class Warnings(list[WarningCode]):
-    """The `warnings` of one row: each warning_code once, in the order in which they are met."""
+    """The `warnings` of one row: each code once, in the order of discovery."""
 
     __slots__ = ()
 
-    def note(self, *oddities: WarningCode) -> None:
-        """Add what is not there yet."""
-        for warning_code in oddities:
-            if warning_code not in self:
-                self.append(warning_code)
+    def note(self, *codes: WarningCode) -> None:
+        """Append the codes that are not in the list yet."""
+        for code in codes:
+            if code not in self:
+                self.append(code)

@@ -1,1 +1,1 @@
-"""Local files: SQLite databases, output descriptors, and what a disk's errors mean."""
+"""Local files: SQLite databases, output descriptors, and errors of the file system."""

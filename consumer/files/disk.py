@@ -1,4 +1,4 @@
-"""What the file system answers, in an operator's words; and what makes a name in a folder last."""
+"""Describe errors of the file system for operators, and make folder entries durable."""
 
 import errno
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from consumer.errors import ConfigurationError, ConsumerError, Retryable
 
-Identity = tuple[int, int]  # device and inode: the same as long as it is the same file
-# Waiting does not help; an operator has to do something.
+Identity = tuple[int, int]  # device and inode; two files that exist at the same time never share both
+# Errors that only an operator can resolve: retrying does not help.
 PERMANENT = {
     errno.EACCES,
     errno.EEXIST,
@@ -23,22 +23,22 @@ PERMANENT = {
     errno.EROFS,
     errno.EXDEV,
 }
-PROBE = 4096  # bytes; a name alone can be made on a disk that is full
+PROBE = 4096  # bytes; an empty file can be created even on a full disk
 
 
 def reason_of(error: Exception) -> str:
-    """Return the operating system's reason, or the error's class. Never its text, which may quote what was written."""
+    """Return the operating system's reason or the error's class, never its text: that may quote written data."""
     return getattr(error, "strerror", None) or type(error).__name__
 
 
 def at_start(error: Exception, message: str, unavailable: type[Retryable]) -> ConsumerError:
-    """Return the error that stands for `error` before anything was written: retry it, or tell the operator."""
+    """Translate an error at the start: ConfigurationError if it is permanent, else `unavailable`."""
     permanent = not isinstance(error, OSError) or error.errno in PERMANENT
     return ConfigurationError(message) if permanent else unavailable(message)
 
 
 def identity_of(path: Path) -> Identity | None:
-    """Return the identity of the file or folder of this name, or None where there is none."""
+    """Return the identity of a file or folder, or None if it does not exist."""
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -47,7 +47,7 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a crash of the machine."""
+    """Fsync a folder, so that its entries survive a crash of the machine."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,15 +56,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def try_block(folder: Path) -> None:
-    """Write a real block to the folder's disk and flush it; nothing stays behind.
+    """Write and fsync one block in the folder, then delete it.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the block cannot be written.
     """
     path = folder / f".probe.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        if os.write(descriptor, os.urandom(PROBE)) < PROBE:  # of zeros some file systems store nothing
+        if os.write(descriptor, os.urandom(PROBE)) < PROBE:  # random: some file systems do not store zeros
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(descriptor)
     finally:

@@ -1,8 +1,7 @@
-"""Open files that several parts of this process write lines to: a pipe, a terminal, a file that somebody else opened.
+"""Share open files (a pipe, a terminal, a redirected file) between the parts of this process that write lines to them.
 
 Rows and dead letters may both go to standard output, and standard error to the same pipe (`2>&1`, systemd's journal).
-So there is one lock for each open file, by whatever descriptor it is reached, and one memory of whether its last line
-is whole.
+So each open file has one `Output`, whichever descriptor refers to it: one lock, and one flag for an incomplete line.
 """
 
 import contextlib
@@ -14,11 +13,11 @@ import threading
 import weakref
 
 NEWLINE = ord("\n")
-LOOK_AGAIN = 1000  # milliseconds
+LOOK_AGAIN = 1000  # milliseconds between attempts to write to a full pipe
 
 
 class Output:
-    """One open file. Hold `lock` while writing what belongs together."""
+    """One open file. Hold `lock` while writing lines that belong together."""
 
     def __init__(self, torn: bool = False) -> None:
         self.lock = threading.Lock()
@@ -26,29 +25,29 @@ class Output:
 
     @property
     def torn(self) -> bool:
-        """Was the last line left without its end?"""
+        """Return whether the last line is incomplete."""
         return self._torn
 
     def on_a_new_line(self, lines: bytes) -> bytes:
-        """Return what to write, so that `lines` begin on a line of their own whatever happened before."""
+        """Return `lines`, after a newline if the last line is incomplete."""
         return b"\n" + lines if self._torn else lines
 
     def wrote(self, data: memoryview) -> None:
-        """Keep in mind how what has been written ends."""
+        """Remember whether the written data ends with a newline."""
         if data:
             self._torn = data[-1] != NEWLINE
 
     def write(self, descriptor: int, lines: bytes) -> None:
-        """Write all of `lines`. Waits as long as nobody reads.
+        """Write all of `lines`. Block while the reader of a pipe does not read.
 
         Raises:
-            OSError: a part may be written.
+            OSError: the write failed; a part of the lines may be written.
         """
         view = memoryview(self.on_a_new_line(lines))
         while view:
             try:
                 written = os.write(descriptor, view)
-            except BlockingIOError:  # whoever started us shares the open file, and made it non-blocking
+            except BlockingIOError:  # our parent process shares the open file and made it non-blocking
                 _wait_until_writable(descriptor)
                 continue
             self.wrote(view[:written])
@@ -56,7 +55,7 @@ class Output:
 
 
 def output_of(descriptor: int) -> Output:
-    """Return the one `Output` of the open file behind a descriptor."""
+    """Return the `Output` of the open file behind a descriptor. All descriptors of one file share it."""
     found = os.fstat(descriptor)
     with _LOCK:
         output = _OUTPUTS.get((found.st_dev, found.st_ino))
@@ -77,11 +76,11 @@ def _wait_until_writable(descriptor: int) -> None:
 
 
 def _ends_within_a_line(descriptor: int, found: os.stat_result) -> bool:
-    """Was whoever wrote to this file before killed in the middle of a line?"""
+    """Return whether the file ends with an incomplete line, left by a killed writer."""
     if not stat.S_ISREG(found.st_mode):
         return False
     with contextlib.suppress(OSError):
-        reading = os.open(f"/dev/fd/{descriptor}", os.O_RDONLY)  # the descriptor itself can only be written
+        reading = os.open(f"/dev/fd/{descriptor}", os.O_RDONLY)  # the descriptor itself is write-only
         try:
             end = found.st_size if _appends(descriptor) else os.lseek(descriptor, 0, os.SEEK_CUR)
             return end > 0 and os.pread(reading, 1, end - 1) != b"\n"

@@ -1,7 +1,7 @@
-"""A SQLite file as sinks and lease tables use it: durable, private where asked, never a file that is no longer there.
+"""Use a SQLite file for sinks and lease tables: durable, optionally private, and never a deleted file.
 
-SQLite goes on writing to a file that was deleted or replaced, and says nothing. So device and inode are compared before
-and after each use, those of the `-wal` and `-shm` files too.
+SQLite silently continues to write to a file that was deleted or replaced. So compare device and inode before and after
+each use, also for the `-wal` and `-shm` files.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from consumer.files.sqlite_errors import is_busy, is_permanent, words_of
 
 OLDEST = (3, 35)  # UPDATE … FROM came with 3.33, RETURNING with 3.35
 BESIDE = ("-wal", "-shm", "-journal")
-# Give a table to a connection, or recognise it; True when this process has not used the file before.
+# Create or check the table on a connection. The flag is True when this process has not used the file before.
 Prepare = Callable[[sqlite3.Connection, bool], None]
 
 
 def require_sqlite(label: str) -> None:
-    """Refuse a SQLite library that lacks statements used here, before anything is written.
+    """Check that the SQLite library has the statements that this program uses.
 
     Raises:
-        ConfigurationError: it is too old.
+        ConfigurationError: the library is too old.
     """
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigurationError(
@@ -38,21 +38,21 @@ def require_sqlite(label: str) -> None:
 
 
 class _Moved(Exception):
-    """The file is not the one that was opened."""
+    """The path no longer leads to the file that was opened."""
 
 
 @dataclass
 class _Slot:
-    """A connection and who uses it."""
+    """A connection, if open, and the lock that its user holds."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: sqlite3.Connection | None = None
 
 
 class SqliteFile:
-    """One connection for writing and one for reading, so that a long read never holds up a write. Thread-safe.
+    """A SQLite file with two connections, so that a long read never delays a write. Thread-safe.
 
-    Every error leaves as `unavailable`; from `check` as `ConfigurationError` where waiting will not help.
+    Every error is raised as `unavailable`, except that `check` raises ConfigurationError for permanent ones.
     """
 
     def __init__(
@@ -72,36 +72,36 @@ class SqliteFile:
         self._seen: Mapping[Path, Identity] = {}  # the files of the open connections
 
     def check(self) -> None:
-        """Open the file, which is made if it is not there.
+        """Open the file, or create it if it is missing.
 
         Raises:
-            ConfigurationError: it cannot be used, and waiting will not help.
-            Retryable: of the class given; not now.
+            ConfigurationError: the file cannot be used until an operator changes something.
+            Retryable: of the class `unavailable`, if the file cannot be used now.
         """
         with self._using(self._writer, starting=True):
             try_block(self._file.absolute().parent)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit what the block does, durably, or nothing of it."""
+        """Run the block in a transaction: commit durably at the end, or roll back on an error."""
         with self._using(self._writer) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 connection.execute("COMMIT")
             finally:
-                if connection.in_transaction:  # SQLite ends it by itself when the disk is full
+                if connection.in_transaction:  # on a full disk SQLite has rolled back already
                     with contextlib.suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Read what is committed."""
+        """Yield the connection for reading committed data."""
         with self._using(self._reader) as connection:
             yield connection
 
     def close(self) -> None:
-        """Close both connections, once nothing uses them."""
+        """Wait until both connections are unused, then close them."""
         with self._writer.lock, self._reader.lock:
             for slot in (self._writer, self._reader):
                 if slot.connection is not None:
@@ -123,7 +123,7 @@ class SqliteFile:
                 self._compare()
         except (_Moved, sqlite3.Error, OSError, ValueError, OverflowError) as error:
             if not is_busy(error):
-                self.close()  # what is wrong may be gone in a connection that is new
+                self.close()  # a new connection may not have the problem
             raise self._translated(error, starting) from None
         except ConfigurationError as error:
             raise error if starting else self._unavailable(str(error)) from None
@@ -158,13 +158,13 @@ class SqliteFile:
             return connection
 
     def _settle(self, connection: sqlite3.Connection, before: Identity | None) -> None:
-        """Make a new connection durable, give it its table, and keep in mind which files it has open."""
+        """Make a new connection durable, prepare its table, and remember the identity of its files."""
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         if not self._seen:
             self._prepare(connection, not self._used)
             sync_folder(self._file.absolute().parent)
-        connection.execute("PRAGMA schema_version").fetchone()  # opens the files beside it
+        connection.execute("PRAGMA schema_version").fetchone()  # makes SQLite open the -wal and -shm files
         now = {path: found for path in _files(self._file) if (found := identity_of(path)) is not None}
         if before not in (None, now.get(self._file)):
             raise _Moved(_replaced(self._file))
@@ -181,41 +181,41 @@ class SqliteFile:
 
 
 def _connected(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    """Connect to a file: a path as it is, so neither `:memory:` nor a URI; modes are `ro`, `rw` and `rwc`."""
+    """Connect to a file by its literal path, never `:memory:` or a URI. The mode is `ro`, `rw` or `rwc`."""
     uri = f"{file.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def _files(file: Path) -> list[Path]:
-    """Return the file and those that SQLite keeps beside it while it is open: beside what a symbolic link names."""
+    """Return the file and its -wal and -shm files, which are next to the target of a symbolic link."""
     real = os.path.realpath(file)
     return [file, *(Path(f"{real}{suffix}") for suffix in BESIDE[:2])]
 
 
 def _deleted(path: Path, file: Path) -> str:
     if path != file:
-        return f"{path}: deleted while in use, with what {file} itself does not hold yet: opening it anew to save that"
+        return f"{path}: deleted while in use, with data that {file} does not hold yet: opening {file} again to save it"
     return (
-        f"{path}: deleted or moved while in use; nothing is written: put it back, or restart this worker to begin"
+        f"{path}: deleted or moved while in use; nothing is written: put it back, or restart this worker to create"
         " a new file"
     )
 
 
 def _replaced(path: Path) -> str:
-    return f"{path}: replaced by another file while in use; what was written before is in the old one: opening it anew"
+    return f"{path}: replaced by another file while in use; earlier data is in the old file: opening the new one"
 
 
 def _make_private(file: Path) -> None:
-    """Make the file for its owner only before SQLite makes those beside it alike; it may hold rows already.
+    """Restrict the file to its owner (mode 0600). SQLite gives its -wal and -shm files the same mode.
 
-    An existing file is never opened and closed here: that would end the locks of this process on it.
+    Never open and close an existing file here: closing it would release this process's POSIX locks on it.
     """
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         return
     except FileExistsError:
         pass
-    if not _is_database(file):  # somebody else's file is left as it is
+    if not _is_database(file):  # leave a file of another program unchanged
         return
     real = os.path.realpath(file)
     for path in (real, *(f"{real}{suffix}" for suffix in BESIDE)):

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean for an operator, and which of them waiting may help."""
+"""Describe SQLite's errors for operators, and tell permanent errors from temporary ones."""
 
 import os
 import sqlite3
@@ -10,7 +10,7 @@ from consumer.files.disk import reason_of
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of SQLite error: its code, SQLite's words for it, ours, and whether waiting will not help."""
+    """A kind of SQLite error: its code, SQLite's text, our message, and whether only an operator can resolve it."""
 
     code: int
     text: str
@@ -36,7 +36,7 @@ KINDS = (
 
 
 def kind_of(error: Exception) -> Kind | None:
-    """Return what kind of error SQLite reports, None for one that is not foreseen."""
+    """Return the kind of an error, or None if it is not listed."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     for kind in KINDS:
         if kind.code == code or (not code and kind.text in str(error)):
@@ -45,31 +45,31 @@ def kind_of(error: Exception) -> Kind | None:
 
 
 def is_busy(error: Exception) -> bool:
-    """Does another connection write, so that this one is as good as before?"""
+    """Return whether another connection is writing. This connection can then be kept."""
     kind = kind_of(error) if isinstance(error, sqlite3.Error) else None
     return kind is not None and kind.code == sqlite3.SQLITE_BUSY
 
 
 def is_permanent(error: sqlite3.Error) -> bool:
-    """Does an operator have to do something?"""
+    """Return whether retrying cannot help."""
     kind = kind_of(error)
     return kind is None or kind.permanent
 
 
 def words_of(error: sqlite3.Error, file: Path) -> str:
-    """Say what is wrong with the file. Of other errors only the name is shown: their text may quote a value."""
+    """Return a message for the operator. Show unlisted errors only by name: their text may quote a value."""
     kind = kind_of(error)
     if kind is not None and kind.code == sqlite3.SQLITE_CANTOPEN:
         return _why_not_opened(file) or kind.words
     if kind is not None:
         return kind.words
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-        return str(error)  # about our own statement, in which no value stands
+        return str(error)  # SQLite quotes our own statement, which contains no values
     return str(getattr(error, "sqlite_errorname", type(error).__name__))
 
 
 def _why_not_opened(file: Path) -> str:
-    """Return what stands in the way of opening a file, which SQLite does not say; empty when that is not to be seen."""
+    """Return why a file cannot be opened, which SQLite does not report. Return "" if no reason is found."""
     folder = file.absolute().parent
     if not folder.is_dir():
         return f"the directory {folder} does not exist: create it, or name another file"

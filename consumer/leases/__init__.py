@@ -1,7 +1,8 @@
-"""The lease table port. `lease.py` and `shard.held_lease` decide what may be written; an adapter compares and swaps.
+"""The lease table port: one row per shard, changed only by conditional writes.
 
-An adapter keeps one row a shard and answers a few questions; the same contract suite runs over all of them
-(tests/contracts). Every call may raise `LeaseTableUnavailable`: it may or may not have happened.
+`lease.py` and `shard.held_lease` decide what to write; an adapter only compares and writes. One contract suite
+(tests/contracts) runs over all adapters. Every call may raise `LeaseTableUnavailable`; a write may then have happened
+or not.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,9 +28,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose leases they are, and how to reach them. A call takes at most about `timeout` seconds.
+    """The application and stream that the leases belong to. A call takes at most about `timeout` seconds.
 
-    `access` makes AWS clients (`consumer.aws.access`), for a table that needs one.
+    `access` creates AWS clients (`consumer.aws.access`) for a table on AWS.
     """
 
     application: str
@@ -41,9 +42,9 @@ class Scope:
 
 
 class Change(NamedTuple):
-    """Make the row `after`, if its counter, owner and token are still those of `before`.
+    """Change the row to `after`, if its counter, owners and token are still those of `before`.
 
-    Only fields that differ are written, so what others put on the row meanwhile (`wanted_by`) stays.
+    Only the fields that differ are written, so a `wanted_by` that another worker has just set stays.
     """
 
     before: Lease
@@ -51,16 +52,16 @@ class Change(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What came of a change: the row as it stands now (None: there is none), and whether that is our doing."""
+    """The result of a change: the row as it is now (None if there is none), and whether the change was made."""
 
     row: Lease | None
     done: bool
 
 
 class PartlyWritten(LeaseTableUnavailable):
-    """Some changes have no answer: they may or may not have been made.
+    """Some changes have no known result: they may have been made or not.
 
-    `answers` has those that came, in the order of the changes, and None for each of the others.
+    `answers` has one item per change in the same order, None where the result is unknown.
     """
 
     def __init__(self, why: ConsumerError, answers: "Sequence[Written | None]") -> None:
@@ -73,60 +74,60 @@ class LeaseTable(Protocol):
     """The leases of one application on one stream. Thread-safe."""
 
     def check(self) -> None:
-        """Make the table if it is not there, and find out whether it can be used.
+        """Create the table if it is missing, and check that it can be used.
 
         Raises:
-            ConfigurationError: it cannot, and waiting will not help.
+            ConfigurationError: the table cannot be used until an operator changes something.
         """
         ...
 
     def scan(self) -> Sequence[Lease]:
-        """Return every row. May be a moment old: whatever is done about a row is conditional on it."""
+        """Return all rows. They may be slightly out of date: every later write is conditional on the row."""
         ...
 
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
-        """Return these rows, those that exist, as they stand now."""
+        """Return the current rows of these shards. Shards without a row are left out."""
         ...
 
     def unreadable(self) -> Mapping[str, str]:
-        """Return what the last scan left out, by shard id: rows that lack what each has, and what that is.
+        """Return the damaged rows that the last scan left out: a message by shard id.
 
-        They are never touched, and nothing may be concluded from them: the shard has a row, and it has not ended.
+        Never write such a row. Its shard counts as one that has a row and has not ended.
         """
         ...
 
     def assignees(self) -> Collection[str]:
-        """Return the live workers of a KCL 3.x fleet, as of the last scan: they read what is assigned to them.
+        """Return the ids of live workers of a KCL 3.x fleet, as of the last scan.
 
-        Nobody else does, but for workers of ours: a KCL 2.x never looks at a row that it has not taken itself.
+        A lease can be assigned to these. A KCL 2.x worker would ignore it: it only reads leases that it took itself.
         """
         ...
 
     def create(self, lease: Lease) -> None:
-        """Add a row unless the shard has one: idempotent."""
+        """Create a row, unless the shard has one already."""
         ...
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
-        """Carry out each change on its own (not all or nothing), at most one a shard; answers in the same order.
+        """Make each change independently of the others. Return the results in the order of `changes`.
 
-        A row that has ended stays ended: a change that would have it otherwise is not made.
+        `changes` has at most one change per shard. A row at SHARD_END stays there: a change that moves it is not made.
 
         Raises:
-            PartlyWritten: some were answered.
-            LeaseTableUnavailable: none was.
+            PartlyWritten: some results are known.
+            LeaseTableUnavailable: no result is known.
         """
         ...
 
     def want(self, lease: Lease, worker_id: str) -> None:
-        """Write a wish on a row that its owner will see at its next write: `wanted_by`, and nothing else.
+        """Ask the owner for a lease: set `wanted_by` to `worker_id`. The owner sees it at its next write.
 
-        Only while the row is still owned as seen and nobody else's wish is on it; else nothing happens. The counter
-        stays: a wish is no heartbeat.
+        Do nothing if the owner has changed or `wanted_by` is set already. The counter stays the same, because only the
+        owner's renewals may move it.
         """
         ...
 
     def delete(self, lease: Lease) -> None:
-        """Remove a row if it has ended and its counter is still as seen; else nothing happens."""
+        """Delete a row at SHARD_END if its counter is unchanged; otherwise do nothing."""
         ...
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""One row of the lease table, and the pure steps from one state of it to the next.
+"""One row of the lease table, and pure functions from one state of the row to the next.
 
-The lease row *is* the checkpoint row: one row, one condition, nothing to disagree with. Each step returns the row as it
-should stand next, always with the counter one higher; `LeaseTable.write` makes it so only if the row still stands as it
-was seen. Fields carry KCL's names where KCL has them; `token`, `started_at`, `stream_created_at`, `wanted_by`,
-`draining`, `read_to`, `lost_from` and `lost_to` are ours alone, and a KCL leaves them as they are.
+Lease and checkpoint share one row, so one condition protects both (docs/guarantees.md#fenced-writes). Each function
+returns the next row; `LeaseTable.write` stores it only if the row is unchanged. Fields have KCL's names. KCL does not
+know `token`, `started_at`, `stream_created_at`, `wanted_by`, `draining`, `read_to`, `lost_from` and `lost_to`, and
+leaves them unchanged.
 """
 
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position,
 
 
 class WorkerIdentity(NamedTuple):
-    """One life of one worker: its id, which may be used again, and the random `start` of this process."""
+    """A worker's id, which its next process may use again, and a random `start` that is unique to this process."""
 
     worker_id: str
     start: str
 
 
 class Token(NamedTuple):
-    """Who wrote the row last, if it was one of ours: a worker, its start, and the counter that it wrote.
+    """The last write by a worker of this program: the worker, its start, and the counter that it wrote.
 
-    When `counter` is not the row's, somebody else (a KCL) has written since, and the held_lease is over.
+    If `counter` differs from the row's counter, a KCL has written the row since, and the lease is lost.
     """
 
     worker_id: str
@@ -32,9 +32,9 @@ class Token(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """The first half of a two-phase checkpoint: where the batch ends, and what names the files it is written to.
+    """The first phase of a two-phase checkpoint: the end of the batch, and the name that its files get.
 
-    `version` tells which decoder, with which settings, made the batch; "" in rows of releases that did not keep it.
+    `version` identifies the decoder that made the batch; "" in rows that earlier releases wrote.
     """
 
     end: Position
@@ -43,18 +43,18 @@ class Pending(NamedTuple):
 
     @classmethod
     def stored(cls, end: Position, text: str) -> "Pending":
-        """Read what `text` wrote."""
+        """Return the value of a stored `text` and its end position."""
         name, _, version = text.partition(" ")
         return cls(end, name, version)
 
     @property
     def text(self) -> str:
-        """Name and version as a lease table stores them. Older releases take all of it for the name."""
+        """Return name and version as a lease table stores them. Earlier releases read both as the name."""
         return f"{self.name} {self.version}" if self.version else self.name
 
 
 class NextOwner(NamedTuple):
-    """Who is to have a lease next: one of ours, which accepts an offer, or a worker of a KCL 3.x."""
+    """The next owner of a lease: a worker of this program (`ours`), or one of a KCL 3.x fleet."""
 
     worker_id: str
     ours: bool = True
@@ -62,11 +62,11 @@ class NextOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A shard, how far it is delivered, and who may deliver on.
+    """The lease of one shard: its checkpoint and its owner.
 
-    `read_to`: all that arrived before is delivered. `throughput` is in KB/s, smoothed. `checkpoint_owner` is set by the
-    leader of a KCL 3.x fleet while it moves a lease: the old owner, who may still checkpoint; `owner` is the new one.
-    `lost_from`, `lost_to`: what arrived between may have been trimmed unread, the last time that this happened.
+    `read_to`: all records that arrived before this time are delivered. `throughput`: smoothed, in KB/s.
+    `checkpoint_owner`: while a KCL 3.x leader moves a lease, the old owner, which may still checkpoint; `owner` is then
+    the new one. `lost_from`, `lost_to`: records that arrived between these times may have been trimmed unread.
     """
 
     shard_id: str
@@ -91,17 +91,17 @@ class Lease:
 
     @property
     def ended(self) -> bool:
-        """The shard is finished and delivered; the row stays as a tombstone."""
+        """Return whether the shard is closed and delivered. Its row stays until its children have moved on."""
         return self.checkpoint == SHARD_END
 
     @property
     def ours(self) -> bool:
-        """A worker of this program wrote the row last; otherwise it was a KCL, or the row is new."""
+        """Return whether a worker of this program wrote the row last. False for a new row or one that a KCL wrote."""
         return self.token is not None and self.token.counter == self.counter
 
     @property
     def offered(self) -> bool:
-        """One of ours has handed the lease to `owner`, who has not accepted it yet."""
+        """Return whether a worker of this program has offered the lease to `owner`, which has not accepted it yet."""
         token = self.token
         if token is None or self.owner is None or self.checkpoint_owner is not None:
             return False
@@ -109,25 +109,25 @@ class Lease:
 
     @property
     def next_owner(self) -> NextOwner | None:
-        """Whom the lease is called for: whom a KCL's leader has named, or a peer of ours that wishes for it."""
+        """Return the worker that the lease should move to: the choice of a KCL's leader, or `wanted_by`."""
         if self.checkpoint_owner is not None:
             return NextOwner(str(self.owner), ours=False)
         return NextOwner(self.wanted_by) if self.wanted_by is not None else None
 
     def held_by(self, worker: WorkerIdentity) -> bool:
-        """This very process may move the checkpoint: the row names it, and nobody has written since."""
+        """Return whether `worker` may move the checkpoint: it owns the row and wrote it last."""
         holder = self.checkpoint_owner or self.owner
         return holder == worker.worker_id and self.token == Token(*worker, self.counter)
 
     def waits_for(self, worker: WorkerIdentity) -> bool:
-        """It names `worker`: offered, assigned by a KCL's leader, or a take of its own whose answer was lost.
+        """Return whether `worker` may take the row because it is the owner: by an offer, or assigned by a KCL's leader.
 
-        While an old owner still checkpoints (KCL 3.x), it is not the worker's yet.
+        It may also have taken the row and lost the response. False while an old owner still checkpoints (KCL 3.x).
         """
         return not self.ended and self.owner == worker.worker_id and self.checkpoint_owner is None
 
     def held_by_duplicate(self, worker: WorkerIdentity) -> bool:
-        """Another process under the same id, living or dead, owns the row and wrote it last."""
+        """Return whether another process with the same worker id, live or dead, owns the row and wrote it last."""
         token = self.token
         return (
             token is not None
@@ -138,17 +138,20 @@ class Lease:
 
     @property
     def start(self) -> Position:
-        """Where to open the shard: the checkpoint, or the instant kept for a row that has none yet (rule 6)."""
+        """Return the position to read from: the checkpoint, or the time of the application's first start.
+
+        See docs/guarantees.md#latest-is-an-instant.
+        """
         if self.checkpoint.rank is PositionKind.SEQUENCE or self.ended:
             return self.checkpoint
         if self.started_at is not None:
             return Position.at_timestamp(self.started_at)
-        # A KCL keeps the instant of AT_TIMESTAMP in its settings alone: without it, what is there loses nothing.
+        # KCL does not store the AT_TIMESTAMP instant in the row, so start at TRIM_HORIZON to lose nothing.
         return TRIM_HORIZON if self.checkpoint.rank is PositionKind.AT_TIMESTAMP else self.checkpoint
 
 
 def taken(lease: Lease, worker: WorkerIdentity) -> Lease:
-    """The row once `worker` holds it: from nobody, from a dead owner, from a KCL, or by accepting an offer."""
+    """Return the row owned by `worker`: unowned before, taken from a dead owner or a KCL, or offered."""
     switched = lease.owner != worker.worker_id
     return replace(
         _written(lease, worker),
@@ -161,27 +164,27 @@ def taken(lease: Lease, worker: WorkerIdentity) -> Lease:
 
 
 def renewed(lease: Lease, worker: WorkerIdentity, read_to: datetime | None, throughput: float | None = None) -> Lease:
-    """The row one heartbeat later."""
+    """Return the row after a renewal."""
     return replace(_written(lease, worker), read_to=later(lease.read_to, read_to), throughput=throughput)
 
 
 def departing(lease: Lease, next_owner: str | None) -> Lease:
-    """The row of an owner that is about to leave: nobody offers it anything, and `next_owner` may expect the lease."""
+    """Return the row of an owner that drains, so that it gets no offers. Reserve the lease for `next_owner`, if any."""
     return replace(lease, draining=True, wanted_by=next_owner or lease.wanted_by)
 
 
 def trimmed_unread(lease: Lease, start: datetime | None, end: datetime) -> Lease:
-    """The row of a shard of which records may have been trimmed unread: those that arrived from `start` to `end`."""
+    """Return the row with a note that records that arrived from `start` to `end` may have been trimmed unread."""
     return replace(lease, lost_from=start, lost_to=end)
 
 
 def withdrawn(lease: Lease) -> Lease:
-    """The row without the wish on it; written by who wished, so the counter stays: it is no heartbeat."""
+    """Return the row without `wanted_by`. The counter stays the same: the writer is not the owner."""
     return replace(lease, wanted_by=None)
 
 
 def prepared(lease: Lease, worker: WorkerIdentity, pending: Pending) -> Lease:
-    """The row before a batch that must be recognised when it is written again."""
+    """Return the row with a pending checkpoint, to be stored before the batch is written."""
     return replace(_written(lease, worker), pending=pending)
 
 
@@ -192,10 +195,10 @@ def checkpointed(
     read_to: datetime | None = None,
     children: tuple[str, ...] = (),
 ) -> Lease:
-    """The row once everything up to `position` is delivered. A pending end goes with it.
+    """Return the row with everything up to `position` delivered, and without a pending checkpoint.
 
     Raises:
-        ValueError: `position` lies before the checkpoint; a checkpoint never goes back.
+        ValueError: `position` is before the checkpoint, which never moves back.
     """
     if position < lease.checkpoint:
         raise ValueError(f"checkpoint of {lease.shard_id} would go back from {lease.checkpoint} to {position}")
@@ -212,10 +215,10 @@ def checkpointed(
 def handed_on(
     lease: Lease, worker: WorkerIdentity, next_owner: NextOwner | None, read_to: datetime | None = None
 ) -> Lease:
-    """The row once `worker` has handed it to `next_owner`, or to nobody.
+    """Return the row after `worker` has handed it off to `next_owner`, or released it if that is None.
 
-    To one of ours the token stays that of `worker`: this makes it an offer. To a worker of a KCL 3.x it is assigned as
-    the leader there assigns, without a token of ours; a move that the leader has begun ends as it said.
+    For a worker of this program the token of `worker` stays: that makes it an offer. For a worker of a KCL 3.x fleet
+    the row gets no token, as if its leader had assigned it. A move that the leader has started is completed.
     """
     moved = lease.checkpoint_owner is not None
     owner = lease.owner if moved else next_owner.worker_id if next_owner else None
@@ -236,5 +239,5 @@ def _written(lease: Lease, worker: WorkerIdentity) -> Lease:
 
 
 def later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the later of two instants, of those that are known."""
+    """Return the later of two instants; None means unknown."""
     return max(one, other) if one and other else one or other

@@ -1,4 +1,4 @@
-"""A lease table in memory: for one process and for the simulation. Nothing survives the process."""
+"""A lease table in memory, for one process and for simulations. Its rows end with the process."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -10,29 +10,27 @@ from consumer.errors import ConfigurationError
 from consumer.leases import Change, Lease, Scope, Written
 from consumer.urls import Url
 
-SCHEMES = ("memory",)
-
 
 class Options(BaseModel, extra="forbid"):
-    """There is nothing to set."""
+    """This table has no options."""
 
 
 def connect(url: Url, options: Options, scope: Scope) -> "MemoryLeaseTable":
-    """A new, empty table."""
+    """Return a new, empty table."""
     if url.path:
         raise ConfigurationError(f"{url.label} memory: takes no path; to keep leases in a file say sqlite:FILE")
     return MemoryLeaseTable()
 
 
 class MemoryLeaseTable:
-    """Rows in a dict; the reference for what every other table does."""
+    """Rows in a dict. This is the reference implementation of the port."""
 
     def __init__(self) -> None:
         self._rows: dict[str, Lease] = {}
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """It always works."""
+        """Do nothing: the table always works."""
 
     def scan(self) -> Sequence[Lease]:
         with self._lock:
@@ -43,11 +41,11 @@ class MemoryLeaseTable:
             return [self._rows[shard_id] for shard_id in shard_ids if shard_id in self._rows]
 
     def unreadable(self) -> Mapping[str, str]:
-        """Nobody else writes these rows."""
+        """Return nothing: no other program writes these rows."""
         return {}
 
     def assignees(self) -> Collection[str]:
-        """No KCL reads this table."""
+        """Return nothing: no KCL reads this table."""
         return ()
 
     def create(self, lease: Lease) -> None:
@@ -79,7 +77,7 @@ class MemoryLeaseTable:
                 del self._rows[row.shard_id]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection."""
 
 
 def _seen(row: Lease) -> tuple[object, ...]:
@@ -87,7 +85,7 @@ def _seen(row: Lease) -> tuple[object, ...]:
 
 
 def differing(change: Change) -> dict[str, object]:
-    """The fields that a change writes: those in which its two rows differ."""
+    """Return the fields that a change writes, those in which its two rows differ."""
     before, after = change
     names = (field.name for field in fields(Lease))
     return {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}

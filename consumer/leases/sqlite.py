@@ -1,7 +1,7 @@
 """A lease table in a SQLite file, shared by the worker processes of one host.
 
-Rows are keyed by application, stream and shard. All heartbeats of a process go out in one statement. SQLite's write
-lock is not fair, so after each write a process pauses before its next one: no writer starves another.
+Rows are keyed by application, stream and shard. One statement writes all renewals of a process. SQLite's write lock is
+not fair, so a process pauses between its writes, to let other processes write.
 """
 
 import sqlite3
@@ -20,22 +20,21 @@ from consumer.leases import Change, Lease, Scope, Written
 from consumer.leases.sqlite_row import FIELDS, Unreadable, lease_of, stored
 from consumer.urls import Url
 
-SCHEMES = ("sqlite",)
 PAUSE = 0.002  # seconds between a process's write transactions
 SHARD_ID = FIELDS.index("shard_id")
-ADDED = {"lost_from", "lost_to"}  # by a later release than the table; an earlier one does not look at them
-HEARTBEAT = {"counter", "token", "read_to", "throughput"}
+ADDED = {"lost_from", "lost_to"}  # columns that later releases added; earlier releases ignore them
+RENEWAL = {"counter", "token", "read_to", "throughput"}  # the columns that a renewal writes
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
 AS_SEEN = " AND ".join([KEY, *(f"{name} IS :seen_{name}" for name in SEEN), "(checkpoint <> 'SHARD_END' OR :ends)"])
 
 
 class Options(BaseModel, extra="forbid"):
-    """There is nothing to set."""
+    """This table has no options."""
 
 
 def connect(url: Url, options: Options, scope: Scope) -> "SqliteLeaseTable":
-    """Open the table; the file is made by `check`."""
+    """Return the table for a URL; `check` creates the file."""
     require_sqlite(url.label)
     if not url.path:
         raise ConfigurationError(f"{url.label} sqlite: name a file, such as sqlite:call-consumer.db")
@@ -79,7 +78,7 @@ class SqliteLeaseTable:
         return self._unreadable
 
     def assignees(self) -> Collection[str]:
-        """No KCL reads this table."""
+        """Return nothing: no KCL reads this table."""
         return ()
 
     def create(self, lease: Lease) -> None:
@@ -95,11 +94,11 @@ class SqliteLeaseTable:
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
         with self._transaction() as connection:
-            beats = [change for change in changes if _differing(change) <= HEARTBEAT]
-            beaten = self._beat(connection, beats) if beats else set()
+            renewals = [change for change in changes if _differing(change) <= RENEWAL]
+            renewed = self._renew(connection, renewals) if renewals else set()
             done = {
-                change.after.shard_id: change.after.shard_id in beaten
-                if _differing(change) <= HEARTBEAT
+                change.after.shard_id: change.after.shard_id in renewed
+                if _differing(change) <= RENEWAL
                 else self._swap(connection, change)
                 for change in changes
             }
@@ -126,25 +125,25 @@ class SqliteLeaseTable:
 
     # One statement each ----------------------------------------------------------------------------------------------
 
-    def _beat(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> set[str]:
-        """All heartbeats in one statement; returns the shards whose rows were as seen."""
-        beats = [
+    def _renew(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> set[str]:
+        """Write all renewals with one statement. Return the shards whose rows were unchanged and are renewed."""
+        renewals = [
             [
                 change.after.shard_id,
                 change.after.ended,
                 *_seen(change.before).values(),
-                *stored(change.after, sorted(HEARTBEAT)).values(),
+                *stored(change.after, sorted(RENEWAL)).values(),
             ]
             for change in changes
         ]
         connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS beats (s, e, c, o, h, t, counter, read_to, throughput, token)"
+            "CREATE TEMP TABLE IF NOT EXISTS renewals (s, e, c, o, h, t, counter, read_to, throughput, token)"
         )
-        connection.execute("DELETE FROM beats")
-        connection.executemany("INSERT INTO beats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", beats)
+        connection.execute("DELETE FROM renewals")
+        connection.executemany("INSERT INTO renewals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", renewals)
         rows = connection.execute(
-            "UPDATE leases SET counter = beats.counter, token = beats.token, read_to = beats.read_to,"
-            " throughput = beats.throughput, updated_at = datetime() FROM beats"
+            "UPDATE leases SET counter = renewals.counter, token = renewals.token, read_to = renewals.read_to,"
+            " throughput = renewals.throughput, updated_at = datetime() FROM renewals"
             " WHERE application = :application AND stream = :stream AND shard_id = s AND leases.counter = c"
             " AND owner IS o AND checkpoint_owner IS h AND leases.token IS t AND (checkpoint <> 'SHARD_END' OR e)"
             " RETURNING shard_id",
@@ -186,7 +185,7 @@ class SqliteLeaseTable:
                 self._wrote_at = time.monotonic()
 
     def _prepare(self, connection: sqlite3.Connection, new: bool) -> None:
-        """Make the table; but where there were rows, accept no file without them, or the stream would begin anew."""
+        """Create the table in a new file. After rows were seen, reject a file without any: reading would start over."""
         if new or not self._had_rows:
             columns = ", ".join(FIELDS)
             connection.execute(
@@ -196,7 +195,7 @@ class SqliteLeaseTable:
         elif not self._has_rows(connection):
             raise ConfigurationError(
                 f"{self._named}: holds no leases of application {self._scope['application']!r} any more; nothing is"
-                " delivered: put the lease table back, or restart this worker to begin a new one"
+                " delivered: put the lease table back, or restart this worker to create a new one"
             )
         found = {row[1] for row in connection.execute("PRAGMA table_info(leases)")}
         for name in ADDED - found if "shard_id" in found else ():

@@ -1,4 +1,4 @@
-"""A lease as the columns of a SQLite row, and back. SQLite checks no types, so every column is checked here."""
+"""Convert a lease to the columns of a SQLite row and back. SQLite does not check types, so check every column here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -14,19 +14,19 @@ FIELDS = tuple(field.name for field in fields(Lease))
 
 
 class Unreadable(ValueError):
-    """A row that lacks what each lease has. It is left as it is; the message names the columns, never their values."""
+    """The row is damaged and is left unchanged. The message names the damaged columns, never their values."""
 
 
 def stored(lease: Lease, names: Iterable[str]) -> dict[str, Any]:
-    """Return these fields of a lease as their columns hold them."""
+    """Return the column values of the fields `names`."""
     return {name: _column(getattr(lease, name)) for name in names}
 
 
 def lease_of(row: Sequence[Any]) -> Lease:
-    """Return the lease in a row of `FIELDS`.
+    """Return the lease in a row with the columns `FIELDS`.
 
     Raises:
-        Unreadable: it is damaged.
+        Unreadable: a column is damaged.
     """
     found: dict[str, Any] = {}
     damaged = []
@@ -41,7 +41,7 @@ def lease_of(row: Sequence[Any]) -> Lease:
 
 
 def _column(value: Any) -> Any:
-    """A field as its column holds it: numbers too large for SQLite are decimal strings in JSON."""
+    """Return the column value of a field. Numbers too large for SQLite become decimal strings in JSON."""
     if isinstance(value, Position):
         return (
             str(value.sequence) + "." + str(value.sub_sequence)
@@ -107,10 +107,10 @@ def _position(column: object) -> Position:
 
 
 def _sentinel(name: str) -> PositionKind:
-    rank = PositionKind[name]
-    if rank is PositionKind.SEQUENCE:
+    kind = PositionKind[name]
+    if kind is PositionKind.SEQUENCE:
         raise ValueError
-    return rank
+    return kind
 
 
 def _or_none(reader: Callable[[object], Any]) -> Callable[[object], Any]:

@@ -1,1 +1,1 @@
-"""Ports that report their calls to telemetry."""
+"""Wrappers of the three ports that report calls to telemetry."""

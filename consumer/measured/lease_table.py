@@ -1,4 +1,4 @@
-"""A lease table that tells which of its calls were not answered."""
+"""A lease table that reports failed calls."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from consumer.leases import Change, Lease, LeaseTable, Written
 
 
 class MeasuredLeaseTable:
-    """The table inside, unchanged. `tell` gets the name of each call that failed."""
+    """Delegate to `table`. Call `tell` with the name of each call that failed."""
 
     def __init__(self, table: LeaseTable, tell: Callable[[str], None]) -> None:
         self._table, self._tell = table, tell

@@ -1,4 +1,4 @@
-"""A sink that tells how long each write took, and whether it failed."""
+"""A sink that reports the duration and failure of each write."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from consumer.sinks import Batch, Sink
 
 
 class MeasuredSink:
-    """The sink inside, unchanged. `tell` gets the seconds of each write and whether it failed.
+    """Delegate to `sink`. Call `tell` after each write with its seconds and whether it failed.
 
-    Rows that are rejected are an answer like another, and a reader who is gone is nobody's failure.
+    Rejected rows and a closed output do not count as failures: the sink itself works.
     """
 
     def __init__(self, sink: Sink, tell: Callable[[float, bool], None]) -> None:

@@ -1,4 +1,4 @@
-"""A stream that tells which of its calls failed."""
+"""A stream that reports failed calls."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from consumer.streams import Stream
 
 
 class MeasuredStream:
-    """The stream inside, unchanged. `tell` gets AWS's name of each call that failed, and the code of its error."""
+    """Delegate to `stream`. Call `tell` with the AWS action of each failed call and its error code."""
 
     def __init__(self, stream: Stream, tell: Callable[[str, str], None]) -> None:
         self._stream, self._tell = stream, tell

@@ -12,19 +12,19 @@ WORKER_VERSION = version("call-request-consumer")
 
 def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLetter:
     """The JSON line of a dead letter (schemas.dead_letter)."""
-    place = letter.place
+    location = letter.place
     document = {
         "reason": letter.reason.value,
         "message": letter.message,
-        "stream_name": place.stream_name,
-        "shard_id": place.shard_id,
-        "sequence_number": str(place.sequence),
-        "sub_sequence_number": place.sub_sequence,
-        "event_index": place.event_index,
-        "partition_key": place.partition_key,
-        "arrived_at": rfc3339(place.arrived_at),
+        "stream_name": location.stream_name,
+        "shard_id": location.shard_id,
+        "sequence_number": str(location.sequence),
+        "sub_sequence_number": location.sub_sequence,
+        "event_index": location.event_index,
+        "partition_key": location.partition_key,
+        "arrived_at": rfc3339(location.arrived_at),
         "data": letter.data,  # in base64: msgspec writes bytes so
         "rejected_at": rfc3339(rejected_at),
         "worker_version": WORKER_VERSION,
     }
-    return EncodedDeadLetter(msgspec.json.encode(document), place)
+    return EncodedDeadLetter(msgspec.json.encode(document), location)

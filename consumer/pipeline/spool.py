@@ -24,7 +24,7 @@ class EncodedDeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 Item = Row | EncodedDeadLetter
-Packed = tuple[bytes, EventLocation, int | None]  # line, place, and where a row's data is in the file
+Packed = tuple[bytes, EventLocation, int | None]  # line, location, and where a row's data is in the file
 
 
 class Spool:
@@ -115,10 +115,10 @@ class _Disk:
         block: list[Packed] = pickle.load(self._file)
         return block
 
-    def _unpacked(self, line: bytes, place: EventLocation, data_at: int | None) -> Item:
+    def _unpacked(self, line: bytes, location: EventLocation, data_at: int | None) -> Item:
         if data_at is None:
-            return EncodedDeadLetter(line, place)
+            return EncodedDeadLetter(line, location)
         if data_at != self._data_at or self._data is None:
             self._file.seek(data_at)
             self._data, self._data_at = pickle.load(self._file), data_at
-        return Row(line, place, self._data)
+        return Row(line, location, self._data)

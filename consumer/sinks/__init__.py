@@ -1,6 +1,7 @@
-"""The sink port: where rows go, and dead letters too. One adapter a file; `consumer.app` has the table of schemes.
+"""The sink port: the interface through which rows and dead letters are written. One adapter per file.
 
-A sink is shared by all shards, so it is thread-safe, and what it has written is durable when `write` returns.
+All shards share a sink, so it must be thread-safe. Written data must be durable when `write` returns. The table of
+schemes is in `consumer.app`.
 """
 
 from collections.abc import Iterator
@@ -12,16 +13,16 @@ from consumer.records import BatchLimits
 
 
 class Deduplication(Enum):
-    """What a sink makes of the same rows written again."""
+    """How a sink handles rows that are written again."""
 
-    BY_ROW = "by-row"  # absorbs each row it already has
-    BY_BATCH = "by-batch"  # recognises a whole batch by its name; needs `prepare` (rule 7)
-    APPENDS = "appends"  # writes them again
+    BY_ROW = "by-row"  # ignores each row that it already has
+    BY_BATCH = "by-batch"  # recognises a whole batch by its name; see docs/guarantees.md#two-phase-checkpoints
+    APPENDS = "appends"  # keeps duplicates
 
 
 @dataclass(frozen=True, slots=True)
 class SinkSchema:
-    """What a sink is to hold: the name of it, its keys in order, which of them identify a line, and who may read it."""
+    """The content of a sink: a name, the fields in order, the key fields, and whether it is private to its owner."""
 
     name: str
     fields: tuple[str, ...]
@@ -30,17 +31,17 @@ class SinkSchema:
 
 
 class Item(Protocol):
-    """One thing to write: `line` is one JSON object in UTF-8, without a newline. Rows and dead letters both are."""
+    """A row or a dead letter to write. `line` is one JSON object in UTF-8 without a newline."""
 
     @property
     def line(self) -> bytes: ...
 
 
 class Batch(Protocol):
-    """What is written at once: all from one shard, in order. May lie on disk, so iterate it, once a write.
+    """Rows of one shard, in order, that are written together. They may be on disk: iterate once per write.
 
-    `name` is relative, without a suffix, and the same whenever the same records are delivered again:
-    `dt=2026-11-24/hour=05/SHARD-FIRST-LAST`, of the last record's arrival in UTC.
+    `name` is a relative path without suffix, `dt=2026-11-24/hour=05/SHARD-FIRST-LAST`, from the last record's arrival
+    in UTC. It is the same whenever the same records are delivered again.
     """
 
     @property
@@ -52,35 +53,33 @@ class Batch(Protocol):
 
 
 class Sink(Protocol):
-    """Where a batch goes."""
+    """The interface that every sink implements."""
 
     limits: BatchLimits
     repeats: Deduplication
 
     def check(self) -> None:
-        """Find out whether writing can work, without leaving anything behind that a reader would see.
+        """Check that writing works, without leaving anything that a reader would see.
 
         Raises:
-            ConfigurationError: it cannot, and waiting will not help.
-            SinkUnavailable: not now.
+            ConfigurationError: writing cannot work until an operator changes something.
+            SinkUnavailable: writing does not work now, but may work later.
         """
         ...
 
     def write(self, batch: Batch) -> int:
-        """Write a batch; durable on return. Returns how many of its rows the sink already had.
+        """Write a batch durably. Return the number of its rows that the sink already had.
 
         Raises:
-            SinkUnavailable: nothing, or an unknown part, is written: write all of it again.
-            RowsRejected: these rows never will be; the rest is written.
-            BatchRejected: some row never will be, unknown which; nothing is written.
-            OutputClosed: the reader is gone for good.
+            SinkUnavailable: nothing or an unknown part is written; the caller writes the whole batch again.
+            RowsRejected: the sink can never write the named rows; it wrote the rest.
+            BatchRejected: the sink can never write some unknown row; it wrote nothing.
+            OutputClosed: the reader of the output has ended.
         """
         ...
 
     def holds(self, name: str) -> bool:
-        """Return whether the batch of this name is there with every row, so none rejected.
-
-        Asked only of a sink that recognises batches by name.
+        """Return whether the sink has the complete batch of this name. Only called if `repeats` is BY_BATCH.
 
         Raises:
             SinkUnavailable: the sink cannot tell now.
@@ -88,5 +87,5 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Close files and connections; everything written is already durable."""
+        """Close files and connections. All written rows are durable already."""
         ...

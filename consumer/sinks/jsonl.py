@@ -1,8 +1,8 @@
-"""A directory of complete JSON-lines files, one a batch, that appear whole and are never touched again.
+"""Write JSON-lines files to a directory, one per batch. A file appears complete and never changes.
 
-`DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl` for rows, `….dead-letters` for dead letters, so that a reader of
-`*.jsonl` finds rows alone. A file is written under a name that readers ignore, fsynced, and linked to its final name:
-if that is taken the batch was written before, so each row is there exactly once.
+Rows go to `DIR/dt=2026-11-24/hour=05/SHARD-FIRST-LAST.jsonl`, dead letters to `….dead-letters`, so that `*.jsonl`
+matches only rows. A file is written under a hidden name, fsynced, and linked to its final name. If that name exists,
+the batch was written before, so each row exists exactly once.
 """
 
 import contextlib
@@ -22,32 +22,31 @@ from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.sinks.unfinished import SUFFIX, Leftovers, created
 from consumer.urls import Url
 
-SCHEMES = ("jsonl",)
 ROWS, DEAD_LETTERS = ".jsonl", ".dead-letters"
-OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # their name in earlier releases
-LINES_A_WRITE = 200  # a file's own buffer of 8 KiB would make it a system call every five lines
+OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # the suffix in earlier releases
+LINES_A_WRITE = 200  # Python's file buffer of 8 KiB would need a system call every five lines
 
 
 class Options(BaseModel, extra="forbid"):
-    """There is nothing to set."""
+    """This sink has no options."""
 
 
 def connect(url: Url, options: Options, contents: SinkSchema) -> "JsonlSink":
-    """Open the sink."""
+    """Return the sink for a URL; `check` creates the directory."""
     if not url.path:
         raise ConfigurationError(f"{url.label} jsonl: name a directory, such as jsonl:rows")
     return JsonlSink(Path(url.path), url.label, contents.private)
 
 
 class JsonlSink:
-    """Files in a directory; a batch's name says whether it is there already."""
+    """A directory with one file per batch. The file's name tells whether the batch was written before."""
 
     limits = BatchLimits(rows=10_000, bytes=8 * 1024 * 1024, age=10.0)
     repeats = Deduplication.BY_BATCH
 
     def __init__(self, directory: Path, label: str = "--sink", private: bool = False) -> None:
         self._directory, self._named = directory, f"{label} {directory}"
-        # Rows and dead letters may share a directory: a batch of the one must not pass for a batch of the other.
+        # Rows and dead letters may share a directory, so their batches need different suffixes.
         self._suffixes = (DEAD_LETTERS, OLD_DEAD_LETTERS) if private else (ROWS,)
         self._mode = 0o600 if private else 0o666
         self._leftovers = Leftovers(directory)
@@ -72,7 +71,7 @@ class JsonlSink:
             self._leftovers.remove()
             self._settle(final.parent)
             if self._is_there(batch.name):
-                sync_folder(final.parent)  # who wrote it may have been killed before its own
+                sync_folder(final.parent)  # its writer may have been killed before syncing the folder
                 return len(batch)
             repeated = self._make(final, batch)
             self._stay()
@@ -89,7 +88,7 @@ class JsonlSink:
             return there
 
     def close(self) -> None:
-        """No file stays open."""
+        """Do nothing: no file stays open."""
 
     def _is_there(self, name: str) -> bool:
         return any((self._directory / f"{name}{suffix}").exists() for suffix in self._suffixes)
@@ -97,7 +96,7 @@ class JsonlSink:
     # The directory ---------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Make the directory; from now on it has to stay."""
+        """Create the directory and remember its identity."""
         missing = [path for path in (self._directory, *self._directory.absolute().parents) if not path.exists()]
         self._directory.mkdir(parents=True, exist_ok=True)
         for path in missing:
@@ -105,9 +104,9 @@ class JsonlSink:
         self._identity = identity_of(self._directory)
 
     def _stay(self) -> None:
-        """See that the directory is the one that was there at the start.
+        """Check that the directory is still the one that was there at the start.
 
-        Made again it would be empty: below the place of a disk that was unmounted, or where no reader looks any more.
+        Do not create a missing one again: files in an unmounted disk's mount point would not reach any reader.
         """
         if self._identity is None:
             self._begin()
@@ -121,7 +120,7 @@ class JsonlSink:
             self._replaced(found)
 
     def _replaced(self, found: Identity) -> None:
-        """Go on in a directory made anew, not on another disk: unless that holds the last file, it is not ours."""
+        """Accept another directory on the same disk, or one that holds the last file; else the disk is unmounted."""
         same_disk = self._identity is not None and found[0] == self._identity[0]
         if same_disk or (self._last is not None and self._last.exists()):
             self._identity = found
@@ -133,7 +132,7 @@ class JsonlSink:
         )
 
     def _settle(self, folder: Path) -> None:
-        """Make a folder of the directory last, whoever made it: the maker may have been killed before it was synced."""
+        """Create a folder and sync it, even if it exists: its creator may have been killed before syncing it."""
         if folder in self._settled and folder.is_dir():
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +140,7 @@ class JsonlSink:
             if path == self._directory:
                 break
             sync_folder(path.parent)
-        with contextlib.suppress(PermissionError):  # the directory above is somebody else's
+        with contextlib.suppress(PermissionError):  # the parent directory may belong to another user
             sync_folder(self._directory.absolute().parent)
         self._leftovers.look_into(folder)
         self._settled.add(folder)
@@ -149,7 +148,7 @@ class JsonlSink:
     # Files -----------------------------------------------------------------------------------------------------------
 
     def _make(self, final: Path, batch: Batch) -> int:
-        """Write the file and let it appear; returns how many of its rows somebody else has written meanwhile."""
+        """Write the file and link it. Return the number of its rows that another writer has linked meanwhile."""
         unfinished, repeated = final.with_name(f".{final.name}.{secrets.token_hex(8)}{SUFFIX}"), 0
         try:
             with created(unfinished, self._mode) as descriptor:

@@ -1,4 +1,7 @@
-"""A table in a SQLite file. Its primary key is the event's identity, so repeats, Twilio's own too, are absorbed."""
+"""Write rows to a table in a SQLite file. Its primary key identifies the event, so duplicates are ignored.
+
+This includes events that Twilio itself sent twice.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -15,20 +18,18 @@ from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.urls import Url
 
-SCHEMES = ("sqlite",)
-# How long to wait for another writer of the file, seconds; longer ones are retried by the engine.
-BUSY = 2.0
-AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
+BUSY = 2.0  # seconds to wait for another writer of the file; after that, delivery backs off and retries
+AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
 NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
 Values = list[Any]
 
 
 class Options(BaseModel, extra="forbid"):
-    """There is nothing to set."""
+    """This sink has no options."""
 
 
 def connect(url: Url, options: Options, contents: SinkSchema) -> "SqliteSink":
-    """Open the sink; the file is made by `check`."""
+    """Return the sink for a URL; `check` creates the file."""
     require_sqlite(url.label)
     if not url.path:
         raise ConfigurationError(f"{url.label} sqlite: name a file, such as sqlite:rows.db")
@@ -36,7 +37,7 @@ def connect(url: Url, options: Options, contents: SinkSchema) -> "SqliteSink":
 
 
 class SqliteSink:
-    """One table; one transaction a batch; durable on return (WAL, synchronous=FULL)."""
+    """One table, written in one transaction per batch that is durable on return (WAL, synchronous=FULL)."""
 
     limits = BatchLimits(rows=1_000, bytes=4 * 1024 * 1024, age=1.0)
     repeats = Deduplication.BY_ROW
@@ -51,7 +52,7 @@ class SqliteSink:
         self._file.check()
 
     def write(self, batch: Batch) -> int:
-        """Insert all in one transaction, a part of the batch in memory at a time."""
+        """Insert the batch in one transaction. Only a part of it is in memory at once."""
         rejected: dict[int, str] = {}
         rows, start = iter(batch), 0
         with self._file.transaction() as connection:
@@ -66,27 +67,27 @@ class SqliteSink:
         return repeated
 
     def holds(self, name: str) -> bool:
-        """Nothing here has a name."""
+        """Return False: the table does not store batch names."""
         return False
 
     def close(self) -> None:
         self._file.close()
 
     def _prepare(self, connection: sqlite3.Connection, _new: bool) -> None:
-        """Make the table, in a file too that was put in the place of another one while the worker runs."""
+        """Create the table if it is missing: the file may be new, or replaced while the worker runs."""
         name, fields, key = self._contents.name, ", ".join(self._contents.fields), ", ".join(self._contents.key)
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({fields}, PRIMARY KEY ({key}))")
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({name})"))
         if found != self._contents.fields:
             raise ConfigurationError(f"{self._named}: table {name} has other columns; name another file")
-        connection.execute(f"DELETE FROM {name} WHERE FALSE")  # all else works read-only, too
+        connection.execute(f"DELETE FROM {name} WHERE FALSE")  # fails if the file is read-only
 
     def _values(self, line: bytes) -> Values:
         row = msgspec.json.decode(line)
         return [_stored(row.get(field)) for field in self._contents.fields]
 
     def _insert_all(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> Iterator[tuple[int, str]]:
-        """Insert rows; one by one only when SQLite can't store one of them. Yields those with the reason."""
+        """Insert all rows at once, or one by one if SQLite cannot store one. Yield index and reason of such rows."""
         try:
             connection.executemany(self._insert, rows)
             return
@@ -100,7 +101,7 @@ class SqliteSink:
 
 
 def _stored(value: Any) -> Any:
-    """Lists and objects are stored as JSON."""
+    """Return a value that SQLite can store; lists and objects become JSON text."""
     if isinstance(value, list | dict):
         return msgspec.json.encode(value).decode()
     return value

@@ -1,6 +1,6 @@
-"""JSON lines on standard output, for a pipe or a terminal. Deduplication what is delivered again.
+"""Write JSON lines to standard output, for a pipe or a terminal. Duplicates are kept.
 
-What is written to a pipe is in the hands of its reader: what the reader has not consumed when it ends is lost.
+Rows that the reader of a pipe has not consumed when it ends are lost.
 """
 
 import fcntl
@@ -18,20 +18,19 @@ from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.urls import Url
 
-SCHEMES = ("stdout",)
 STDOUT = 1
-AT_ONCE = 1_000  # rows in memory; a batch may be larger and lie on disk
+AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
 
 
 class Options(BaseModel, extra="forbid"):
-    """There is nothing to set."""
+    """This sink has no options."""
 
 
 def connect(url: Url, options: Options, contents: SinkSchema) -> "StdoutSink":
-    """Open the sink."""
+    """Return the sink for a URL."""
     if url.path:
         raise ConfigurationError(f"{url.label} stdout: takes no path; to write files say jsonl:DIR")
-    if sys.stdout is None:  # then descriptor 1 belongs to whatever is opened next
+    if sys.stdout is None:  # descriptor 1 is closed, and the next file to be opened would get it
         raise ConfigurationError(f"{url.label} stdout: standard output is closed; name another --sink")
     try:
         return StdoutSink(STDOUT)
@@ -40,7 +39,7 @@ def connect(url: Url, options: Options, contents: SinkSchema) -> "StdoutSink":
 
 
 class StdoutSink:
-    """Writes whole lines, a batch at a time, straight to the file descriptor: nothing waits in a buffer."""
+    """Write each batch as whole lines, directly to the file descriptor without a buffer."""
 
     limits = BatchLimits(rows=1_000, bytes=1024 * 1024, age=1.0)
     repeats = Deduplication.APPENDS
@@ -50,7 +49,7 @@ class StdoutSink:
         self._output = output_of(descriptor)
 
     def check(self) -> None:
-        """Standard output is there; whether anybody reads it, the first write tells."""
+        """Check that standard output is open for writing. Only the first write shows whether it is read."""
         try:
             flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
         except OSError as error:
@@ -73,8 +72,8 @@ class StdoutSink:
         return 0
 
     def holds(self, name: str) -> bool:
-        """Nothing here has a name."""
+        """Return False: standard output does not store batch names."""
         return False
 
     def close(self) -> None:
-        """Standard output belongs to the process."""
+        """Do nothing: standard output belongs to the process."""

@@ -1,8 +1,8 @@
-"""Files that writers which were killed left behind, and how a writer that lives protects its own.
+"""Remove unfinished files of killed writers, but not those of live writers.
 
 A writer locks its unfinished file, and the lock ends with the process. So a file that can be locked has no writer on
-this host. Where locks do not reach another host its age protects it; removed all the same, it fails to be linked, and
-its batch is written again.
+this host. If locks do not reach other hosts, the age of the file protects it. If it is removed anyway, linking fails
+and the batch is written again.
 """
 
 import contextlib
@@ -14,20 +14,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".tmp"
-AGE = 60.0  # seconds since the last write; writing a file takes far less
-SWEEP_TIME = 1.0  # seconds that the search at the start may take; a directory may hold folders of years
+AGE = 60.0  # seconds since the last write, after which a file may be removed; writing one takes far less
+SWEEP_TIME = 1.0  # seconds for the search at the start; the directory may hold folders of several years
 
 
 @contextmanager
 def created(path: Path, mode: int) -> Iterator[int]:
-    """Create a file that no `Leftovers` takes for one of a killed writer; gives its descriptor.
+    """Create and lock a file, so that no `Leftovers` removes it. Yield its descriptor; close it at the end.
 
     Raises:
-        OSError: it cannot be created, or is gone again.
+        OSError: the file cannot be created.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: the age protects it
+        with contextlib.suppress(OSError):  # on a file system without locks the file's age protects it
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
@@ -35,14 +35,14 @@ def created(path: Path, mode: int) -> Iterator[int]:
 
 
 class Leftovers:
-    """The unfinished files of killed writers in one directory. Those that are too young are looked at again later."""
+    """The unfinished files of killed writers in one directory. Files that are too young are checked again later."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._young: set[Path] = set()
 
     def sweep(self) -> None:
-        """Remove them everywhere, in the newest folders first, for a second at most."""
+        """Remove leftovers in all folders, newest first, for at most `SWEEP_TIME` seconds."""
         give_up = time.monotonic() + SWEEP_TIME
         with contextlib.suppress(OSError):
             for folder, folders, _ in os.walk(self._directory):
@@ -52,13 +52,13 @@ class Leftovers:
                     return
 
     def look_into(self, folder: Path) -> None:
-        """Remove those in one folder."""
+        """Find leftovers in one folder and remove those that are old enough."""
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             self._young.update(Path(entry.path) for entry in entries if _is_unfinished(entry.name))
         self.remove()
 
     def remove(self) -> None:
-        """Remove what has been found and is old enough by now. Never fails: nothing depends on it."""
+        """Remove the leftovers found so far that are old enough now. Ignore errors: no write depends on it."""
         for path in list(self._young):
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime > time.time() - AGE:

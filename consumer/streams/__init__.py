@@ -1,7 +1,7 @@
-"""The stream port: what the engine asks of a stream. `kinesis.py` is the adapter.
+"""The stream port: the calls that the worker makes to a stream. Its adapters are `kinesis.py` and `memory.py`.
 
-Every call may raise `StreamUnavailable` or `Throttled` (same call later) and `ConfigurationError` (no such stream, no
-permission: an operator's matter). No call retries by itself: a retry is a due time of the engine's.
+Every call may raise `StreamUnavailable` or `Throttled` (repeat it later), or `ConfigurationError` (no such stream or no
+permission). No call retries by itself: the scheduler repeats the step at a later time.
 """
 
 from collections.abc import Sequence
@@ -14,36 +14,36 @@ class Stream(Protocol):
     """One Kinesis stream. Thread-safe: all shards share it."""
 
     def summary(self) -> StreamSummary:
-        """Describe the stream: whether it is active, when it was made, what time the service has."""
+        """Describe the stream: whether it is active, when it was created, and the service's time."""
         ...
 
     def shards(self) -> Sequence[Shard]:
-        """List every shard, open and closed, that the stream still knows; all pages, each shard once.
+        """List all open and closed shards from all pages, each shard once.
 
-        A listing may lack shards all the same: `lineage.complete` tells whether it can be believed.
+        A listing may still be incomplete: check it with `lineage.complete`.
         """
         ...
 
     def open(self, shard_id: str, position: Position) -> str:
-        """Return an iterator *at* `position`: for a sequence number the record itself comes again.
+        """Return an iterator *at* `position`: for a sequence number, the record itself is read again.
 
-        Whoever asks drops what it already has; so half-done aggregates are resumed without loss.
+        The caller skips the user records that it already has, so a partly delivered aggregate loses nothing.
 
         Raises:
             ShardGone: the stream does not know the shard.
-            PositionUnknown: it does not know the position, such as a record that it has trimmed.
+            PositionUnknown: the stream does not know the position, such as a trimmed record.
         """
         ...
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
-        """Read once, at most `limit` records; `patient` waits longer for the response than usual.
+        """Read at most `limit` records with one request. Use a longer timeout if `patient`.
 
         Raises:
-            IteratorExpired: iterators live 300 seconds (AWS GetShardIterator).
+            IteratorExpired: the iterator is older than 300 seconds (AWS GetShardIterator).
             ShardGone: the stream does not know the shard.
-            IncompleteResponse: the response lacks its records, or is none.
-            ReadTimedOut: the response did not arrive in time, or not to its end.
-            ConfigurationError: reading is denied, and nothing was ever read.
+            IncompleteResponse: the response lacks required members, or is not JSON.
+            ReadTimedOut: the response timed out or was cut off.
+            ConfigurationError: reading is denied, and no read has succeeded before.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Amazon Kinesis, polled with botocore. Retries are the engine's: a call is made once, and its error translated."""
+"""Poll Amazon Kinesis with botocore. Make each call once and translate its error; the scheduler retries."""
 
 import re
 import threading
@@ -26,13 +26,13 @@ from consumer.errors import (
     Throttled,
 )
 from consumer.records import Fetched, Position, PositionKind, Shard, StreamSummary
-from consumer.streams import response_parser as answers
+from consumer.streams import response_parser
 from consumer.streams.times import UNKNOWN, epoch_seconds, server_time
 
 CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 10.0  # without a byte; an answer of 10 MiB may take longer in all
-PATIENT_TIMEOUT = 30.0  # once an answer did not come within the other
-MOST_PAGES = 1000  # of a listing, each of up to 1,000 shards
+READ_TIMEOUT = 10.0  # seconds without a byte; a response of 10 MiB may take longer in total
+PATIENT_TIMEOUT = 30.0  # seconds, after a read with READ_TIMEOUT has timed out
+MOST_PAGES = 1000  # in a listing, each of up to 1,000 shards
 ARN = re.compile(r"arn:[a-z-]+:kinesis:([a-z0-9-]+):\d{12}:stream/[A-Za-z0-9_.-]{1,128}")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 READS = ("GetShardIterator", "GetRecords")
@@ -46,10 +46,10 @@ def kinesis_client(
     read_timeout: float = READ_TIMEOUT,
     access: Access | None = None,
 ) -> Any:
-    """A client for a stream's name or ARN; profiles, environment and endpoints as botocore finds them.
+    """Return a client for a stream's name or ARN. Profiles, environment and endpoints are resolved by botocore.
 
     Raises:
-        ConfigurationError: no such name or ARN can be, no region, no such profile, or an endpoint that is no URL.
+        ConfigurationError: the name or ARN is invalid, the region or profile is missing, or the endpoint is not a URL.
     """
     region = _region_of(stream) or region
     access = access or Access()
@@ -59,14 +59,14 @@ def kinesis_client(
         read_timeout=read_timeout,
         max_pool_connections=connections,
         tcp_keepalive=True,
-        user_agent=access.session.user_agent(),  # else it is made anew twice a request: a tenth of what a poll costs
+        user_agent=access.session.user_agent(),  # botocore would build it twice per request, 10 % of a poll's CPU
     )
-    access.session.register_component("response_parser_factory", answers.TypedResponses())
+    access.session.register_component("response_parser_factory", response_parser.TypedResponses())
     return access.client("kinesis", region, endpoint_url, config)
 
 
 def _region_of(stream: str) -> str | None:
-    """The region in a stream's ARN; None for a name."""
+    """Return the region in a stream's ARN, or None for a name."""
     arn = ARN.fullmatch(stream)
     if arn is None and NAME.fullmatch(stream) is None:
         raise ConfigurationError(
@@ -76,7 +76,7 @@ def _region_of(stream: str) -> str | None:
 
 
 class KinesisStream:
-    """One stream, by name or ARN. `patient_client` makes the client that waits longer, once it is needed."""
+    """One stream, by name or ARN. `patient_client` creates a client with a longer timeout on first use."""
 
     def __init__(self, stream: str, client: Any, patient_client: Callable[[], Any] | None = None) -> None:
         self._client, self._patient_client = client, patient_client
@@ -107,13 +107,13 @@ class KinesisStream:
             return list({shard.shard_id: shard for shard in self._listed()}.values())
 
     def _listed(self) -> Iterator[Shard]:
-        # AWS refuses the stream's name beside a token, and wants its ARN all the same where that is used.
+        # AWS rejects a stream name together with a token, but requires the ARN if the first call had it.
         arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
         where: dict[str, str] = self._target
         tokens: set[str] = set()
         for _ in range(MOST_PAGES):
-            page: answers.Listing = self._client.list_shards(MaxResults=1000, **where)["Response"]
-            yield from map(answers.shard_of, page.Shards)
+            page: response_parser.Listing = self._client.list_shards(MaxResults=1000, **where)["Response"]
+            yield from map(response_parser.shard_of, page.Shards)
             if not page.NextToken:
                 return
             if page.NextToken in tokens:
@@ -139,8 +139,10 @@ class KinesisStream:
         arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
         client = self._waiting_longer() if patient else self._client
         with self._calls.running("GetRecords"):
-            answer: answers.Records = client.get_records(ShardIterator=iterator, Limit=limit, **arn)["Response"]
-            fetched = answers.fetched_of(answer)
+            response: response_parser.Records = client.get_records(ShardIterator=iterator, Limit=limit, **arn)[
+                "Response"
+            ]
+            fetched = response_parser.fetched_of(response)
         self._has_read = True
         return fetched
 
@@ -156,7 +158,7 @@ class KinesisStream:
             self._patient.close()
 
     def _meaning(self, action: str, found: Reason) -> Meaning:
-        """What a failure means here, beyond that the call failed."""
+        """Return the error class for a failure, or None for a plain StreamUnavailable."""
         if found.code in THROTTLED:
             return Throttled
         if found.odd:
@@ -175,7 +177,7 @@ class KinesisStream:
             return PositionUnknown
         if found.cut_off and fetching:
             return ReadTimedOut
-        # Until the first record was read, a permission that is missing is an operator's mistake.
+        # Before the first successful read, a missing permission is a mistake in the configuration.
         return ConfigurationError if found.code in ADVICE and not self._has_read else None
 
     def _absent(self) -> StreamAbsent:

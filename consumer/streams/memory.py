@@ -1,6 +1,6 @@
-"""A stream in memory, under the same contract as Kinesis: for tests, and to try a worker without a service.
+"""A stream in memory under the same contract as Kinesis, for tests and for trying a worker without AWS.
 
-It trims, reshards, lets iterators expire and counts in Kinesis' way how far a response is from the tip.
+It trims, reshards, expires iterators and reports `millis_behind` like Kinesis.
 """
 
 import itertools
@@ -28,7 +28,7 @@ class _Shard:
 
 @dataclass(frozen=True)
 class _Iterator:
-    """It stands behind the record `after`, so trimming does not move it."""
+    """An iterator behind the record with sequence number `after`, so that trimming does not move it."""
 
     shard_id: str
     after: int
@@ -36,7 +36,7 @@ class _Iterator:
 
 
 class MemoryStream:
-    """One stream, shared by all who read and write it. `clock` gives epoch seconds."""
+    """One stream, shared by its readers and writers. `clock` returns epoch seconds."""
 
     def __init__(self, name: str, shards: int = 1, clock: Callable[[], float] = time.time) -> None:
         self.name = name
@@ -51,10 +51,10 @@ class MemoryStream:
             last = FULL_HASH_RANGE[1] if index + 1 == shards else (index + 1) * width - 1
             self._add((), (index * width, last))
 
-    # For those who write to it and reshard it ------------------------------------------------------------------------
+    # For producers and resharding ------------------------------------------------------------------------------------
 
     def put(self, data: bytes, partition_key: str = "key", shard_id: str | None = None) -> int:
-        """Add a record to an open shard, the first when none is named; return its sequence number."""
+        """Append a record to an open shard, by default the first. Return its sequence number."""
         with self._lock:
             chosen = next(
                 name for name, each in self._shards.items() if not each.shard.closed and shard_id in (None, name)
@@ -64,7 +64,7 @@ class MemoryStream:
             return sequence
 
     def split(self, shard_id: str) -> tuple[str, ...]:
-        """Close a shard; return its two children."""
+        """Split a shard; return the ids of its two children."""
         with self._lock:
             first, last = self._shards[shard_id].shard.hash_range
             middle = (first + last) // 2
@@ -73,7 +73,7 @@ class MemoryStream:
             return children
 
     def merge(self, one: str, other: str) -> tuple[str, ...]:
-        """Close two neighbours; return their only child."""
+        """Merge two adjacent shards; return the id of their child."""
         with self._lock:
             ranges = [self._shards[shard_id].shard.hash_range for shard_id in (one, other)]
             child = self._add((one, other), (min(ranges)[0], max(ranges)[1]))
@@ -82,7 +82,7 @@ class MemoryStream:
             return (child,)
 
     def trim(self, shard_id: str, records: int) -> None:
-        """Forget the oldest records, as the retention does; a closed shard that has none left goes with them."""
+        """Remove the oldest `records` records, like retention. Remove a closed shard that has none left."""
         with self._lock:
             trimmed = self._shards[shard_id]
             del trimmed.records[:records]
@@ -152,6 +152,6 @@ class MemoryStream:
 
 
 def _fitting(records: Sequence[Record]) -> Sequence[Record]:
-    """The first records up to the size of a response, and one in any case."""
+    """Return the first records that fit into one response, but at least one."""
     sizes = itertools.accumulate(len(record.data) for record in records)
     return records[: max(1, sum(1 for size in sizes if size <= MOST_BYTES))]

@@ -1,6 +1,6 @@
-"""Reads Kinesis' responses with typed decoders, which tell an absent member from an empty one.
+"""Parse Kinesis' responses with typed decoders, which distinguish a missing member from an empty one.
 
-botocore's own parser does not, fails on odd times, and costs 16 to 30 µs a record; this one about one.
+botocore's parser does not, fails on malformed times, and takes 16 to 30 µs per record; this one takes about 1 µs.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ class _SequenceNumberRange(msgspec.Struct):
 
 
 class ChildShard(msgspec.Struct):
-    """A child as the last response of its parent names it; some emulators name nothing but its id."""
+    """A child shard in the last response of its parent. Some emulators only send its id."""
 
     ShardId: str
     ParentShards: list[str] | None = None
@@ -43,7 +43,7 @@ class ChildShard(msgspec.Struct):
 
 
 class ListedShard(msgspec.Struct):
-    """A shard of a listing."""
+    """A shard in a response of ListShards."""
 
     ShardId: str
     HashKeyRange: HashKeys
@@ -53,7 +53,7 @@ class ListedShard(msgspec.Struct):
 
 
 class Records(msgspec.Struct):
-    """A response of GetRecords. What has no default must be there, else nothing can be concluded from the rest."""
+    """A response of GetRecords. A response without a member that has no default here is rejected."""
 
     Records: list[_Record]
     NextShardIterator: str | None = None
@@ -86,7 +86,7 @@ class Summary(msgspec.Struct):
     StreamDescriptionSummary: _Summary
 
 
-# By the name of botocore's output shape: the action in words, and its decoder.
+# The action and its decoder, by the name of botocore's output shape.
 _DECODERS = {
     "GetRecordsOutput": ("GetRecords", msgspec.json.Decoder(Records, strict=False).decode),
     "ListShardsOutput": ("ListShards", msgspec.json.Decoder(Listing, strict=False).decode),
@@ -96,7 +96,7 @@ _DECODERS = {
 
 
 class TypedResponses(ResponseParserFactory):  # type: ignore[misc,unused-ignore]
-    """Makes botocore parse the responses above with these decoders, and all else, errors too, by itself."""
+    """Make botocore parse the responses above with our decoders, and errors and other responses with its own."""
 
     def create_parser(self, protocol_name: str) -> Any:
         return _Parser(super().create_parser(protocol_name))
@@ -110,7 +110,7 @@ class _Parser:
         """Parse one response.
 
         Raises:
-            IncompleteResponse: it is not what the service promises: `{}`, the page of a proxy, a part of a body.
+            IncompleteResponse: it does not fit its shape, such as `{}`, a proxy's page or a truncated body.
         """
         action, decode = _DECODERS.get(getattr(shape, "name", ""), ("", None))
         if decode is None or response["status_code"] >= 300:
@@ -127,7 +127,7 @@ class _Parser:
 
 
 def shard_of(shard: ListedShard) -> Shard:
-    """Return a listed shard as a value."""
+    """Convert a shard of a listing."""
     numbers = shard.SequenceNumberRange
     parents = (shard.ParentShardId, shard.AdjacentParentShardId)
     return Shard(
@@ -144,7 +144,7 @@ def _hash_range(keys: HashKeys | None) -> tuple[int, int]:
 
 
 def fetched_of(response: Records) -> Fetched:
-    """Return a response of GetRecords as values; a distance from the tip that cannot be is unknown."""
+    """Convert a response of GetRecords. An impossible `MillisBehindLatest` becomes None."""
     records = [
         Record(int(r.SequenceNumber), r.PartitionKey or "", epoch_seconds(r.ApproximateArrivalTimestamp), r.Data)
         for r in response.Records

@@ -1,17 +1,17 @@
-"""Reads the times that services, emulators and proxies send: none of them is worth a halt, so an odd one is unknown."""
+"""Parse the times that services, emulators and proxies send. A malformed time is unknown, never an error."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# Kinesis began in December 2013. A number outside this span is no time in seconds.
+# Kinesis started in December 2013. A number outside of this range is not a time in seconds.
 EARLIEST = datetime(2013, 1, 1, tzinfo=UTC).timestamp()
 LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 UNKNOWN = 0.0
 
 
 def epoch_seconds(value: object) -> float:
-    """Return epoch seconds of a time in seconds, milliseconds or ISO 8601; `UNKNOWN` for anything else."""
-    if type(value) is float and EARLIEST <= value < LATEST:  # as Kinesis sends it, for each record
+    """Return a time in seconds, milliseconds or ISO 8601 as epoch seconds; `UNKNOWN` for any other value."""
+    if type(value) is float and EARLIEST <= value < LATEST:  # fast: Kinesis sends this for each record
         return value
     try:
         number = _number(value)
@@ -33,7 +33,7 @@ def _number(value: object) -> float:
 
 
 def server_time(header: str | None) -> datetime:
-    """Return what a Date header says, or this machine's time when it is missing, odd or without a zone."""
+    """Return the time of a Date header, or this machine's time if the header is missing or malformed."""
     try:
         moment = parsedate_to_datetime(header or "")
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -56,8 +56,8 @@ class DeadLetterLog:
     def _tell(self, reason: Reason, now: float) -> None:
         with self._lock:
             waiting = self._waiting[reason]
-            letters, place, message = waiting.letters, waiting.place, waiting.message
-            if not letters or place is None:
+            letters, location, message = waiting.letters, waiting.place, waiting.message
+            if not letters or location is None:
                 return
             waiting.letters, waiting.told_at = 0, now
         self._log.warning(
@@ -65,8 +65,8 @@ class DeadLetterLog:
             reason=reason.value,
             letters=letters,
             message=message,
-            shard=place.shard_id,
-            sequence=str(place.sequence),
-            sub_sequence=place.sub_sequence,
-            index=place.event_index,
+            shard=location.shard_id,
+            sequence=str(location.sequence),
+            sub_sequence=location.sub_sequence,
+            index=location.event_index,
         )

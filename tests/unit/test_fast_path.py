@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.decoding.fast_path import Event, Payload, Request, Response, ordinary, validated
+from consumer.decoding.fast_path import ApiRequest, ApiResponse, Event, Payload, decode_fast, from_document
 from consumer.decoding.json_document import parse
 from consumer.decoding.validation import validate
 from consumer.decoding.warnings import Warnings
@@ -38,12 +38,12 @@ SPELLINGS = [
 
 def agree(data: bytes) -> bool:
     """Was it ordinary? Then it is the same event the careful way, with nothing odd about its shape."""
-    quick = ordinary(data)
+    quick = decode_fast(data)
     if quick is not None:
         odd = Warnings()
         document = parse(data, odd)
         assert isinstance(document, dict)
-        careful = validated(validate(document, odd))
+        careful = from_document(validate(document, odd))
         assert (quick, msgspec.json.encode(quick)) == (careful, msgspec.json.encode(careful))  # 1 == 1.0 == True
         assert odd == []
     return quick is not None
@@ -94,7 +94,7 @@ def test_so_is_whatever_only_flattening_has_an_opinion_about(document: dict[str,
 )
 def test_anything_else_is_left_to_the_careful_way(document: Any) -> None:
     """A member that Twilio adds tomorrow, too: it costs time, and nothing else."""
-    assert ordinary(json.dumps(document).encode()) is None
+    assert decode_fast(json.dumps(document).encode()) is None
 
 
 def test_both_declare_the_same_members() -> None:
@@ -102,8 +102,8 @@ def test_both_declare_the_same_members() -> None:
     declared: list[tuple[type[msgspec.Struct], Any]] = [
         (Event, voice_api_request.VoiceApiRequest),
         (Payload, voice_api_request.WebhookEvent),
-        (Request, voice_api_request.Request),
-        (Response, voice_api_request.Response),
+        (ApiRequest, voice_api_request.Request),
+        (ApiResponse, voice_api_request.Response),
     ]
     for struct, contract in declared:
         assert {field.name for field in msgspec.structs.fields(struct)} == set(contract.__annotations__)

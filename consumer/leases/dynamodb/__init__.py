@@ -1,1 +1,1 @@
-"""The lease table in DynamoDB, in the form of Amazon's KCL."""
+"""The lease table in DynamoDB, in the format of Amazon's KCL."""

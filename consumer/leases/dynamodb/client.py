@@ -1,4 +1,4 @@
-"""How DynamoDB is reached. A call is made once: botocore's own retries would sleep inside a renewal."""
+"""Create the DynamoDB client. It makes each call once: botocore's retries would sleep inside a renewal."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from botocore.config import Config
 from consumer.aws.access import Access
 from consumer.leases import Scope
 
-CONNECTIONS = 64  # kept open at most; shards checkpoint from threads of their own
+CONNECTIONS = 64  # kept open at most; shards checkpoint from several threads
 REFUSED = "ConditionalCheckFailedException"
 
 
 def dynamodb_client(scope: Scope, region: str | None, endpoint_url: str | None, access: Access | None = None) -> Any:
-    """A client whose calls end within `scope.timeout`, answered or not.
+    """Return a client whose calls end within `scope.timeout` seconds, by a response or a timeout.
 
     Raises:
-        ConfigurationError: no region, no such profile, or an endpoint that is no URL.
+        ConfigurationError: the region or profile is missing, or the endpoint is not a URL.
     """
     config = Config(
         retries={"total_max_attempts": 1},

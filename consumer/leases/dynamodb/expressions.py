@@ -1,4 +1,4 @@
-"""One conditional update, and how it is said in the two languages of DynamoDB: expressions and PartiQL."""
+"""Write one conditional update in DynamoDB's two languages, expressions and PartiQL."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ SEEN = ("counter", "owner", "checkpoint_owner", "token")
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One conditional update of one item: attributes to set, to remove, and to find as they were seen (None: absent).
+    """One conditional update of one item: attributes to set, to remove, and to compare first (None means absent).
 
-    `revives` says that it would take a row away from SHARD_END if it stood there: it never may.
+    If `revives`, the update would move a row away from SHARD_END, so it must also check that the row is not there.
     """
 
     key: str
@@ -25,9 +25,9 @@ class Update:
 
 
 def update_of(change: Change) -> Update:
-    """Write the fields that differ, if counter, owners and token are those of `before`.
+    """Return the update that writes the differing fields if counter, owners and token are those of `before`.
 
-    A checkpoint takes a pending one with it, as KCL's does, whoever has written that.
+    A checkpoint also removes any pending checkpoint, even a KCL application's, as KCL does.
     """
     before, after = change
     fields = {field for field in FIELDS if getattr(before, field) != getattr(after, field)}
@@ -44,7 +44,7 @@ def update_of(change: Change) -> Update:
 
 
 def expressions(table: str, update: Update) -> dict[str, Any]:
-    """The arguments of UpdateItem, without what it is to return."""
+    """Return the arguments of UpdateItem, without those that select return values."""
     values: dict[str, Attribute] = {}
     names: dict[str, str] = {}
 
@@ -78,7 +78,7 @@ def expressions(table: str, update: Update) -> dict[str, Any]:
 
 
 def statement(table: str, update: Update) -> dict[str, Any]:
-    """One of the statements of BatchExecuteStatement; it answers with the item, whether it was changed or not."""
+    """Return one statement of BatchExecuteStatement. Its response has the item, changed or not."""
     values = list(update.sets.values())
     changes = [f'SET "{name}"=?' for name in update.sets] + [f'REMOVE "{name}"' for name in update.removes]
     conditions = [f'"{KEY}"=?']

@@ -1,8 +1,7 @@
-"""A lease as an item of Amazon KCL's table, attribute by attribute, and back.
+"""Convert a lease to an item of Amazon KCL's lease table and back. Nothing here calls DynamoDB.
 
-Names, types and sentinels are those of KCL's DynamoDBLeaseSerializer, so that a KCL reads what this program writes and
-the other way round. What is ours alone has names that begin with `cc_`; KCL only ever sends updates of single
-attributes, so it leaves them in place. Nothing here calls DynamoDB.
+Names, types and sentinels are those of KCL's DynamoDBLeaseSerializer, so that each program can read the other's items.
+Attributes that only this program uses start with `cc_`. KCL updates single attributes, so it leaves them in place.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,27 +16,27 @@ Item = Mapping[str, Attribute]
 
 KEY = "leaseKey"
 CHECKPOINT = "checkpoint"
-MARK = b"call-consumer:"  # how a pendingCheckpointState of ours begins; name and version of the batch follow
-SENTINELS = {rank.name: rank for rank in PositionKind if rank is not PositionKind.SEQUENCE}
+MARK = b"call-consumer:"  # starts our pendingCheckpointState, before the name and version of the batch
+SENTINELS = {kind.name: kind for kind in PositionKind if kind is not PositionKind.SEQUENCE}
 SHARD_END = {"S": PositionKind.SHARD_END.name}
 
 
 class Unreadable(ValueError):
-    """An item that looks like a lease, and lacks what each of them has. It is left as it is."""
+    """The item is a lease, but a required attribute is missing or invalid. It is left unchanged."""
 
 
 class MultiStream(Unreadable):
-    """A lease of a KCL that reads several streams: its keys name account, stream, epoch and shard."""
+    """The lease belongs to a KCL that reads several streams. Its key contains account, stream, epoch and shard."""
 
 
 # From an item to a lease ----------------------------------------------------------------------------------------------
 
 
 def is_lease(item: Item) -> bool:
-    """Tell leases from what KCL 3.5 keeps beside them: its leader, its migration, its workers' metrics.
+    """Return whether an item is a lease. KCL 3.5 also stores leader, migration and worker metrics in the table.
 
-    An item without a counter is none, unless its key is a shard's: then the lease is damaged, and nobody may read the
-    shard as if it had no row.
+    An item without a counter is only a lease if its key is a shard's. Such a lease is damaged; its shard must not be
+    treated as one without a row.
     """
     if "entityType" in item:
         return bool(item["entityType"].get("S") == "LEASE")
@@ -45,11 +44,11 @@ def is_lease(item: Item) -> bool:
 
 
 def lease_of(item: Item) -> Lease:
-    """Read one lease.
+    """Return the lease in an item.
 
     Raises:
-        MultiStream: it belongs to a KCL that reads several streams.
-        Unreadable: an attribute that every lease has is missing or of another type.
+        MultiStream: the lease belongs to a KCL that reads several streams.
+        Unreadable: a required attribute is missing or has the wrong type.
     """
     shard_id = _string(item, KEY)
     if "streamName" in item or ":" in shard_id:
@@ -98,12 +97,12 @@ def _integer(item: Item, name: str) -> int:
 
 
 def _names(item: Item, name: str) -> tuple[str, ...]:
-    """A set of shard ids; DynamoDB promises no order, so it is sorted."""
+    """Return a set of shard ids, sorted, because DynamoDB returns sets in any order."""
     return tuple(sorted(_value(item, name, "SS"))) if name in item else ()
 
 
 def _position(item: Item, name: str, sub_name: str) -> Position:
-    """A sentinel or a sequence number. AT_TIMESTAMP has no instant: KCL keeps that in its workers' configuration."""
+    """Return a sentinel or a sequence number. AT_TIMESTAMP has no `at`: KCL does not store the instant."""
     text, sub_sequence = _string(item, name), _integer(item, sub_name)
     if text in SENTINELS:
         return Position(SENTINELS[text])
@@ -113,7 +112,7 @@ def _position(item: Item, name: str, sub_name: str) -> Position:
 
 
 def _hash_range(item: Item) -> tuple[int, int]:
-    """The range, or the whole of it where a KCL 1.x has left it out."""
+    """Return the hash range, or the full range for an item of KCL 1.x, which does not store it."""
     if "startingHashKey" not in item or "endingHashKey" not in item:
         return FULL_HASH_RANGE
     try:
@@ -133,7 +132,7 @@ def _token(item: Item) -> Token | None:
 
 
 def _pending(item: Item) -> Pending | None:
-    """A prepared batch of ours. A KCL application's has no mark: it is not read, and goes with the next checkpoint."""
+    """Return our pending checkpoint. Ignore a KCL application's, which lacks `MARK`: the next checkpoint removes it."""
     state = item.get("pendingCheckpointState", {}).get("B", b"")
     if not bytes(state).startswith(MARK) or "pendingCheckpoint" not in item:
         return None
@@ -154,12 +153,12 @@ def _instant(item: Item, name: str) -> datetime | None:
 
 
 def item_of(lease: Lease) -> dict[str, Attribute]:
-    """The whole item, with everything that a KCL expects on each."""
+    """Return the complete item, with all attributes that a KCL expects."""
     return {name: value for name, value in attributes_of(lease, FIELDS).items() if value is not None}
 
 
 def attributes_of(lease: Lease, fields: Collection[str]) -> dict[str, Attribute | None]:
-    """What some of its fields are as attributes; None: the attribute has to be absent."""
+    """Return the attributes of the given fields. None means that the attribute must be absent."""
     return dict(pair for field in _WRITERS if field in fields for pair in _written(lease, field))
 
 
@@ -171,7 +170,7 @@ def _written(lease: Lease, field: str) -> Written:
 
 
 def _as(name: str, attribute: Callable[[Any], Attribute | None]) -> Callable[[Any], Written]:
-    """A field that is one attribute, absent when there is nothing to say."""
+    """Return a writer for a field that is stored as one attribute, absent if its value is None."""
 
     def written(value: Any) -> Written:
         yield name, attribute(value)

@@ -1,4 +1,4 @@
-"""The table: made on demand, and found fit for use. `Options` are those of a `dynamodb:` URL."""
+"""Create and check the DynamoDB table. `Options` are those of a `dynamodb:` URL."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from consumer.leases.dynamodb.item import KEY
 
 PATIENCE = 120.0  # seconds for a new table to become ACTIVE; AWS takes about ten
 USABLE = ("ACTIVE", "UPDATING")
-# True of no item, so that a call which carries it shows a permission and writes nothing.
+# A condition that no item fulfils: a call with it tests a permission and writes nothing.
 NEVER = f"attribute_exists({KEY}) AND attribute_not_exists({KEY})"
 
 
 class Options(BaseModel, extra="forbid"):
-    """Where the table is, and what a new one is to have."""
+    """The location of the table, and settings for creating it."""
 
     endpoint_url: str | None = None
     region: str | None = None
@@ -31,7 +31,7 @@ class Options(BaseModel, extra="forbid"):
     @field_validator("tags", mode="before")
     @classmethod
     def _tags(cls, text: object) -> object:
-        """`team:calls,stage:live`"""
+        """Parse tags such as `team:calls,stage:live`."""
         if not isinstance(text, str):
             return text
         pairs = [tag.partition(":") for tag in text.split(",")]
@@ -40,27 +40,27 @@ class Options(BaseModel, extra="forbid"):
         return {name: value for name, _, value in pairs}
 
     @property
-    def wishes(self) -> Mapping[str, Any]:
-        """Further arguments of CreateTable; what is not wished for is not said, as some stores do not know it."""
-        wishes = {
+    def create_arguments(self) -> Mapping[str, Any]:
+        """Return further arguments of CreateTable. Leave out unset ones: some emulators do not know them."""
+        arguments = {
             "DeletionProtectionEnabled": self.deletion_protection,
             "Tags": [{"Key": name, "Value": value} for name, value in self.tags.items()],
         }
-        return {name: value for name, value in wishes.items() if value}
+        return {name: value for name, value in arguments.items() if value}
 
 
 class Table:
-    """The table itself: made if it is not there, and found fit for use."""
+    """Create the table if it is missing, and check that a worker can use it."""
 
     def __init__(self, client: Any, name: str, options: Options, calls: Calls, sleep: Callable[[float], None]) -> None:
         self._client, self._name, self._options, self._calls, self._sleep = client, name, options, calls, sleep
 
     def check(self) -> None:
-        """Make the table if need be, wait for it, and ask for every permission that a worker needs.
+        """Create the table if it is missing, wait until it is active, and test every permission that a worker needs.
 
         Raises:
-            ConfigurationError: one line that says what is wrong.
-            LeaseTableUnavailable: the service does not answer.
+            ConfigurationError: the table or a permission is not usable.
+            LeaseTableUnavailable: the service does not respond.
         """
         described = self._description()
         if described is None:
@@ -92,10 +92,10 @@ class Table:
                     KeySchema=[{"AttributeName": KEY, "KeyType": "HASH"}],
                     AttributeDefinitions=[{"AttributeName": KEY, "AttributeType": "S"}],
                     BillingMode="PAY_PER_REQUEST",
-                    **self._options.wishes,
+                    **self._options.create_arguments,
                 )
             except ClientError as error:
-                if code_of(error) != "ResourceInUseException":  # another worker has made it just now
+                if code_of(error) != "ResourceInUseException":  # another worker has just created it
                     raise
 
     def _active(self, described: dict[str, Any] | None) -> dict[str, Any]:

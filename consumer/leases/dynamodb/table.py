@@ -1,8 +1,8 @@
 """A lease table on DynamoDB that Amazon's KCL can read and write: `dynamodb:[TABLE][?option=value]`.
 
-One conditional update a change. Several changes, such as all renewals of a worker, go out 25 a call, each still
-conditional on its own (PartiQL's BatchExecuteStatement): measured at a seventh of the CPU and half of the time of
-single calls. Where a store or a policy has no PartiQL, they go out one by one.
+Each change is one conditional update. Several changes, such as all renewals of a worker, are sent 25 per call with
+PartiQL's BatchExecuteStatement. That takes a seventh of the CPU and half of the time of single calls. If the service or
+the policy does not allow PartiQL, they are sent one by one.
 """
 
 import re
@@ -35,18 +35,17 @@ from consumer.leases.dynamodb.kcl_workers import KclWorkers
 from consumer.leases.dynamodb.provisioning import Options, Table
 from consumer.urls import Url
 
-SCHEMES = ("dynamodb",)
 NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # AWS, CreateTable
 MOST_READ = 100  # AWS, BatchGetItem
 MOST_WRITTEN = 25  # AWS, BatchExecuteStatement
 READ_TRIES = 5
 STATEMENT_REFUSED = "ConditionalCheckFailed"
 T = TypeVar("T")
-Settled = Written | ConsumerError  # what came of one change, or why that is not known
+Result = Written | ConsumerError  # the result of one change, or the error that made it unknown
 
 
 def connect(url: Url, options: Options, scope: Scope) -> "DynamoDbLeaseTable":
-    """Connect to nothing yet; the table is made by `check`."""
+    """Return the table for a URL. Nothing is sent yet; `check` creates the table."""
     name = url.path or scope.application
     if not NAME.fullmatch(name):
         raise ConfigurationError(
@@ -58,7 +57,7 @@ def connect(url: Url, options: Options, scope: Scope) -> "DynamoDbLeaseTable":
 
 
 class DynamoDbLeaseTable:
-    """The leases of one application, one item each, beside whatever a KCL keeps in the same table."""
+    """The leases of one application, one item each. A KCL may keep other items in the same table."""
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class DynamoDbLeaseTable:
         self._table = Table(client, name, options, self._calls, sleep)
         self._workers = KclWorkers(client, name, clock)
         self._unreadable: Mapping[str, str] = {}
-        self._entity_types = False  # does the table say entityType, as KCL 3.5 does?
+        self._entity_types = False  # whether the items have an entityType, as KCL 3.5 writes it
         self._batches = False
 
     def check(self) -> None:
@@ -100,7 +99,7 @@ class DynamoDbLeaseTable:
         return leases
 
     def _takes_batches(self) -> bool:
-        """Ask with a statement that changes nothing: does the store know them, and do the credentials allow them?"""
+        """Return whether service and credentials allow PartiQL. Test it with a statement that changes nothing."""
         nothing = Update("-", {"cc_token": {"S": "-"}}, ("cc_wantedBy",), {KEY: None}, revives=True)
         with self._calls.checking("BatchExecuteStatement"):
             try:
@@ -140,7 +139,7 @@ class DynamoDbLeaseTable:
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 wanted = answer.get("UnprocessedKeys") or {}
                 read = self._calls.member(answer, "Responses", "BatchGetItem")
-                # Nothing but what is said to be unprocessed may be left out: a row that is not there counts as deleted.
+                # Without UnprocessedKeys the response must name the table: a missing row would count as deleted.
                 found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
                 return found
@@ -163,8 +162,8 @@ class DynamoDbLeaseTable:
 
     def want(self, lease: Lease, worker_id: str) -> None:
         seen = {"leaseOwner": None if lease.owner is None else {"S": lease.owner}, "cc_wantedBy": None}
-        wish = Update(lease.shard_id, {"cc_wantedBy": {"S": worker_id}}, (), seen, revives=True)
-        self._unless_refused("UpdateItem", lambda: self._client.update_item(**expressions(self._name, wish)))
+        update = Update(lease.shard_id, {"cc_wantedBy": {"S": worker_id}}, (), seen, revives=True)
+        self._unless_refused("UpdateItem", lambda: self._client.update_item(**expressions(self._name, update)))
 
     def delete(self, lease: Lease) -> None:
         condition = f"{CHECKPOINT} = :ended AND leaseCounter = :counter"
@@ -188,21 +187,21 @@ class DynamoDbLeaseTable:
                     raise
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
-        answers: list[Settled] = []
+        results: list[Result] = []
         try:
             for some in _chunks(changes, MOST_WRITTEN):
-                answers.extend(self._together(some) if self._batches and len(some) > 1 else self._singly(some))
+                results.extend(self._together(some) if self._batches and len(some) > 1 else self._singly(some))
         except LeaseTableUnavailable as error:
-            answers.extend([error] * (len(changes) - len(answers)))
-        given = [answer for answer in answers if isinstance(answer, Written)]
+            results.extend([error] * (len(changes) - len(results)))
+        given = [answer for answer in results if isinstance(answer, Written)]
         if len(given) == len(changes):
             return given
-        why = next(answer for answer in answers if not isinstance(answer, Written))
+        why = next(answer for answer in results if not isinstance(answer, Written))
         if given:
-            raise PartlyWritten(why, [answer if isinstance(answer, Written) else None for answer in answers])
+            raise PartlyWritten(why, [answer if isinstance(answer, Written) else None for answer in results])
         raise why
 
-    def _singly(self, changes: Sequence[Change]) -> Iterator[Settled]:
+    def _singly(self, changes: Sequence[Change]) -> Iterator[Result]:
         for change in changes:
             request = expressions(self._name, update_of(change))
             with self._calls.running("UpdateItem"):
@@ -214,11 +213,11 @@ class DynamoDbLeaseTable:
                     if code_of(error) not in (REFUSED, *THROTTLED):
                         raise
                     answer = error.response
-            yield self._settled(
+            yield self._result(
                 change, answer.get("Attributes"), answer.get("Item"), answer.get("Error", {}).get("Code")
             )
 
-    def _together(self, changes: Sequence[Change]) -> Iterator[Settled]:
+    def _together(self, changes: Sequence[Change]) -> Iterator[Result]:
         statements = [statement(self._name, update_of(change)) for change in changes]
         with self._calls.running("BatchExecuteStatement"):
             answer = self._client.batch_execute_statement(Statements=statements)
@@ -227,12 +226,13 @@ class DynamoDbLeaseTable:
                 raise self._calls.incomplete("BatchExecuteStatement")
         for change, response in zip(changes, responses, strict=True):
             error = response.get("Error", {})
-            yield self._settled(change, response.get("Item"), error.get("Item"), error.get("Code"))
+            yield self._result(change, response.get("Item"), error.get("Item"), error.get("Code"))
 
-    def _settled(self, change: Change, made: Item | None, found: Item | None, code: str | None) -> Settled:
-        """What an answer says: the row as made or as found, or why it is not known whether the change was made.
+    def _result(self, change: Change, made: Item | None, found: Item | None, code: str | None) -> Result:
+        """Return the result of a change, or the error if it is unknown whether the change was made.
 
-        A store that does not show the row is asked for it.
+        `made` is the item after the change, `found` the item that failed the condition. Some emulators return neither,
+        so read the row again.
         """
         if code is not None and code not in (REFUSED, STATEMENT_REFUSED):
             return self._calls.refused(code)
