@@ -38,7 +38,7 @@ class Alone:
 
     pending = None
 
-    def still_mine(self) -> None:
+    def ensure_held(self) -> None:
         """It is."""
 
     def prepare(self, pending: Pending) -> None:

@@ -240,9 +240,9 @@ def _coordinator(
     log = structlog.get_logger().bind(worker=me.worker_id)
     world = ShardContext(
         stream=made.stream,
-        outlets=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics, told),
+        pipeline=_outlets(settings, made.rows, made.dead_letters, lambda: clock().timestamp(), metrics, told),
         budget=budget,
-        pace=PollingPolicy(settings.poll_interval, eager=settings.until_caught_up),
+        polling=PollingPolicy(settings.poll_interval, eager=settings.until_caught_up),
         clock=boottime,
         server_time=clock,
         processor=lambda shard: Decoder(clock.summary.name, shard, settings.raw),
@@ -258,8 +258,8 @@ def _coordinator(
         until=clock.summary.server_time if settings.until_caught_up else None,
     )
     log.info("worker.started", stream=clock.summary.name, **about(settings))
-    holdings = RunningShards(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
-    return Coordinator(holdings, scheduler)
+    running_shards = RunningShards(fleet, made.leases, world, _origin(settings, clock.summary), scheduler)
+    return Coordinator(running_shards, scheduler)
 
 
 def _origin(settings: Settings, summary: StreamSummary) -> InitialPosition:

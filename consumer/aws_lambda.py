@@ -43,7 +43,7 @@ class Invocation:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def still_mine(self) -> None:
+    def ensure_held(self) -> None:
         if self._context.get_remaining_time_in_millis() < TIME_TO_ANSWER:
             raise LeaseStale("the invocation is about to time out")
 

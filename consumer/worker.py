@@ -27,7 +27,7 @@ READS_END = 2.0
 # How long before the deadline the shards give up to deliver, seconds: the leases are still to be handed over.
 HANDING_OVER = 2.0
 # How often the last look at the lease table is tried; the leases that it would release run out by themselves.
-FAREWELLS, FAREWELL_PAUSE = 3, 0.5
+DECLINE_ATTEMPTS, DECLINE_PAUSE = 3, 0.5
 # How long the end waits for a check that is under way, seconds: nothing has begun that would have to be put in order.
 CHECK_ENDS = 2.0
 # How often the main thread looks up without a reason, seconds.
@@ -186,18 +186,18 @@ class Life:
         if ending.error is None:
             reads_on = coordinator.drain(timeout / 3, began + timeout - min(HANDING_OVER, timeout / 5))
         else:
-            coordinator.abandon()
-        while not coordinator.drained:
+            coordinator.discard()
+        while not coordinator.finished:
             if ending.error is not None:
-                coordinator.abandon()  # also what a take that was under way has brought
+                coordinator.discard()  # also what a take that was under way has brought
             if clock() >= began + reads_on + READS_END:
-                coordinator.let_go()
+                coordinator.cancel_reads()
             time.sleep(0.01)
         self.drained = True
-        for _ in range(FAREWELLS):
-            if coordinator.farewell():
+        for _ in range(DECLINE_ATTEMPTS):
+            if coordinator.decline_offers():
                 break
-            time.sleep(FAREWELL_PAUSE)
+            time.sleep(DECLINE_PAUSE)
 
 
 class Report:

@@ -2,7 +2,7 @@
 
 Load is counted in leases that can run, weighted by their bytes; finished shards never skew it. From a live peer of ours
 a lease is asked for, not stolen, and only if the move makes the two more even: so each move lessens the unevenness of
-the fleet, and leases come to rest. A KCL does not hear wishes: from its workers we take as a KCL 2.x takes.
+the fleet, and leases come to rest. A KCL does not hear requests: from its workers we take as a KCL 2.x takes.
 """
 
 import heapq
@@ -47,37 +47,37 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A live worker: its leases, and whether it is one of ours, which hears wishes and accepts offers."""
+    """A live worker: its leases, and whether it is one of ours, which hears requests and accepts offers."""
 
     leases: int
     ours: bool
-    leaving: bool
+    draining: bool
 
 
-def plan(rows: Sequence[Lease], watch: Liveness, view: View) -> Plan:
+def plan(rows: Sequence[Lease], liveness: Liveness, view: View) -> Plan:
     """Decide what this worker does next."""
     leases = runnable(rows)
-    dead = _lapsed(leases, watch, view.now)
+    dead = _lapsed(leases, liveness, view.now)
     free = [row for row in leases if row.shard_id not in view.running and _is_free(row, dead, view.me)]
     peers = _peers(leases, dead, view.me)
-    share = math.ceil(len(leases) / (sum(not peer.leaving for peer in peers.values()) + 1))
-    take = _takes(leases, free, share, watch, view)
+    share = math.ceil(len(leases) / (sum(not peer.draining for peer in peers.values()) + 1))
+    take = _takes(leases, free, share, liveness, view)
     mine = sum(row.shard_id in view.running for row in leases) + len(take)
     room = min(view.most_moves - len(take), view.most_leases - mine)
     if free or room <= 0:
         return Plan(take)
-    want = _wishes(leases, dead, watch, view, room)
+    want = _requests(leases, dead, liveness, view, room)
     return Plan(take, want, _steals(leases, view, mine) if view.may_steal and not want and mine < share else ())
 
 
-def _takes(leases: Sequence[Lease], free: list[Lease], share: int, watch: Liveness, view: View) -> list[Lease]:
-    waited = watch.free_for(free, view.now)
+def _takes(leases: Sequence[Lease], free: list[Lease], share: int, liveness: Liveness, view: View) -> list[Lease]:
+    waited = liveness.free_for(free, view.now)
     mine = sum(row.shard_id in view.running for row in leases)
     free.sort(key=lambda row: (row.owner != view.me.worker_id, _shuffled(row, view.me)))
     take: list[Lease] = []
     for row in free:
         offered_to_me = row.owner == view.me.worker_id
-        unwanted = waited[row.shard_id] > watch.duration / 2  # whoever is below its share had its time
+        unwanted = waited[row.shard_id] > liveness.duration / 2  # whoever is below its share had its time
         bound = view.most_leases if offered_to_me or unwanted else min(view.most_leases, share)
         if mine + len(take) < bound and (offered_to_me or len(take) < view.most_moves):
             take.append(row)
@@ -88,33 +88,33 @@ def _is_free(row: Lease, dead: Collection[str], me: WorkerIdentity) -> bool:
     return row.owner is None or row.shard_id in dead or row.waits_for(me)
 
 
-def _lapsed(leases: Sequence[Lease], watch: Liveness, now: float) -> set[str]:
+def _lapsed(leases: Sequence[Lease], liveness: Liveness, now: float) -> set[str]:
     """The shards whose owners are dead, or were offered them and have not accepted: they say nothing of who lives."""
-    stale = {row.shard_id for row in leases if row.offered and watch.still_for(row, now) >= OFFER_STANDS}
-    return stale | {row.shard_id for row in leases if watch.expired(row, now)}
+    stale = {row.shard_id for row in leases if row.offered and liveness.still_for(row, now) >= OFFER_STANDS}
+    return stale | {row.shard_id for row in leases if liveness.expired(row, now)}
 
 
-def peers_of(leases: Sequence[Lease], watch: Liveness, me: WorkerIdentity, now: float) -> dict[str, Peer]:
+def peers_of(leases: Sequence[Lease], liveness: Liveness, me: WorkerIdentity, now: float) -> dict[str, Peer]:
     """The live workers other than `me` and how many of these leases each has; those that only wish have none."""
-    return _peers(leases, _lapsed(leases, watch, now), me)
+    return _peers(leases, _lapsed(leases, liveness, now), me)
 
 
 def _peers(leases: Sequence[Lease], dead: Collection[str], me: WorkerIdentity) -> dict[str, Peer]:
     owned: Counter[str] = Counter()
     ours: set[str] = set()
-    leaving: set[str] = set()
+    draining: set[str] = set()
     for row in leases:
         if row.shard_id in dead:
             continue
         if row.owner is not None:
             owned[row.owner] += 1
             ours |= {row.owner} if row.ours else set()
-            leaving |= {row.owner} if row.draining else set()
+            draining |= {row.owner} if row.draining else set()
         if row.wanted_by is not None:
             owned[row.wanted_by] += 0
             ours.add(row.wanted_by)
     return {
-        worker_id: Peer(leases, worker_id in ours, worker_id in leaving)
+        worker_id: Peer(leases, worker_id in ours, worker_id in draining)
         for worker_id, leases in owned.items()
         if worker_id != me.worker_id
     }
@@ -127,41 +127,41 @@ def weights(leases: Iterable[Lease]) -> dict[str, float]:
     return {row.shard_id: 1.0 + (row.throughput or 0.0) / max(mean, LEAST_THROUGHPUT) for row in rows}
 
 
-def _wishes(leases: Sequence[Lease], dead: Collection[str], watch: Liveness, view: View, room: int) -> list[Lease]:
+def _requests(leases: Sequence[Lease], dead: Collection[str], liveness: Liveness, view: View, room: int) -> list[Lease]:
     """Leases to ask their owners for, as if everything wished for had already moved."""
     weight = weights(leases)
-    holdings = _holdings(leases, dead, view)
-    loads = {owner: sum(weight[row.shard_id] for row in held) for owner, held in holdings.items()}
+    by_owner = _by_owner(leases, dead, view)
+    loads = {owner: sum(weight[row.shard_id] for row in held) for owner, held in by_owner.items()}
     mine = view.me.worker_id
-    wishes: list[Lease] = []
-    givers = {str(row.owner) for row in leases if row.owner in holdings and row.ours and row.shard_id not in dead}
+    requests: list[Lease] = []
+    givers = {str(row.owner) for row in leases if row.owner in by_owner and row.ours and row.shard_id not in dead}
     richest = [(-loads[owner], owner) for owner in givers - {mine}]
     heapq.heapify(richest)
-    while richest and len(wishes) < room:
+    while richest and len(requests) < room:
         load, owner = richest[0]
         if -load - loads[mine] <= 1.0 + SLACK:  # the lightest lease weighs one
             break  # nor have the others more
-        row = _best(holdings[owner], weight, -load - loads[mine], view.me)
-        uneven = len(holdings[owner]) - len(holdings[mine]) >= 2
-        if row is None or not (uneven or watch.owned_for(row, view.now) > 3 * watch.duration):
+        row = _best(by_owner[owner], weight, -load - loads[mine], view.me)
+        uneven = len(by_owner[owner]) - len(by_owner[mine]) >= 2
+        if row is None or not (uneven or liveness.owned_for(row, view.now) > 3 * liveness.duration):
             heapq.heappop(richest)
             continue
-        holdings[owner].remove(row)
-        holdings[mine].append(row)
+        by_owner[owner].remove(row)
+        by_owner[mine].append(row)
         heapq.heapreplace(richest, (load + weight[row.shard_id], owner))
         loads[mine] += weight[row.shard_id]
-        wishes.append(row)
-    return wishes
+        requests.append(row)
+    return requests
 
 
-def _holdings(leases: Sequence[Lease], dead: Collection[str], view: View) -> dict[str, list[Lease]]:
+def _by_owner(leases: Sequence[Lease], dead: Collection[str], view: View) -> dict[str, list[Lease]]:
     """Who will hold what once every wish is granted."""
-    holdings: dict[str, list[Lease]] = {view.me.worker_id: []}
+    by_owner: dict[str, list[Lease]] = {view.me.worker_id: []}
     for row in leases:
         next_owner = row.owner if row.wanted_by is None else row.wanted_by
         if next_owner is not None and row.shard_id not in dead:
-            holdings.setdefault(next_owner, []).append(row)
-    return holdings
+            by_owner.setdefault(next_owner, []).append(row)
+    return by_owner
 
 
 def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float, me: WorkerIdentity) -> Lease | None:

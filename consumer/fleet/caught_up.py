@@ -18,8 +18,8 @@ MOST_REASONS = 5
 class CaughtUp:
     """Judges each scan of the lease table."""
 
-    def __init__(self, holdings: RunningShards) -> None:
-        self._holdings, self._fleet = holdings, holdings.fleet
+    def __init__(self, running_shards: RunningShards) -> None:
+        self._running_shards, self._fleet = running_shards, running_shards.fleet
         self._between = FIRST_LINE
         self._tell_at: float | None = None
 
@@ -34,31 +34,31 @@ class CaughtUp:
         return not behind and not waits_for
 
     def _read_to(self, row: Lease, until: datetime) -> bool:
-        consumer = self._holdings.running.get(row.shard_id)
+        consumer = self._running_shards.running.get(row.shard_id)
         if consumer is not None and not consumer.held_lease.lost:
             return consumer.held_lease.read_to is not None and consumer.held_lease.read_to >= until
         return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION
 
     def _obstacles(self, rows: Sequence[Lease]) -> Iterator[str]:
         """What keeps us from knowing every shard."""
-        for shard_id, why in self._holdings.table.unreadable().items():
+        for shard_id, why in self._running_shards.table.unreadable().items():
             yield f"{shard_id}: its row in the lease table is damaged: {why}"
-        if not rows or not self._holdings.discovered:
+        if not rows or not self._running_shards.discovered:
             yield "the stream has not been listed yet"
-        elif not self._holdings.every_shard_has_a_row(rows):
+        elif not self._running_shards.every_shard_has_a_row(rows):
             yield "not every shard of the stream has a row in the lease table yet"
 
     def _reason(self, row: Lease, rows: Sequence[Lease]) -> str:
         """Why a shard is not read to the end; empty where it is being read here, or waits for its parents alone."""
-        consumer = self._holdings.running.get(row.shard_id)
+        consumer = self._running_shards.running.get(row.shard_id)
         if consumer is not None and not consumer.held_lease.lost:
-            return f"{row.shard_id}: {consumer.trouble.text}" if consumer.trouble.text else ""
+            return f"{row.shard_id}: {consumer.failures.text}" if consumer.failures.text else ""
         if row.owner is not None and row.owner != self._fleet.me.worker_id:
             read_to = f"has read up to {rfc3339(row.read_to)}" if row.read_to else "has read nothing yet"
             return f"{row.shard_id}: held by worker {row.owner}, which {read_to}"
         if row not in runnable(rows):
             return ""
-        if len(self._holdings.running) >= self._fleet.most_leases:
+        if len(self._running_shards.running) >= self._fleet.most_leases:
             return f"{row.shard_id}: nobody reads it, and --max-leases is {self._fleet.most_leases} here"
         return f"{row.shard_id}: nobody reads it yet"
 
@@ -70,6 +70,6 @@ class CaughtUp:
         elif now >= self._tell_at:
             shown = list(waits_for[:MOST_REASONS])
             more = len(waits_for) - len(shown)
-            self._holdings.log.warning("caught_up.waiting", shards=behind, waits_for=shown, more=more)
+            self._running_shards.log.warning("caught_up.waiting", shards=behind, waits_for=shown, more=more)
             self._between = min(2 * self._between, MOST_BETWEEN_LINES)
             self._tell_at = now + self._between

@@ -16,9 +16,9 @@ class Drain:
     worker drains and who follows, and the shards are read on until those have looked: only then does a gap begin.
     """
 
-    def __init__(self, holdings: RunningShards, next_owners: Callable[[], Mapping[NextOwner, int]]) -> None:
-        self._holdings, self._heirs = holdings, next_owners
-        self._promised: dict[str, NextOwner | None] = {}
+    def __init__(self, running_shards: RunningShards, next_owners: Callable[[], Mapping[NextOwner, int]]) -> None:
+        self._running_shards, self._next_owners = running_shards, next_owners
+        self._chosen: dict[str, NextOwner | None] = {}
         self._stops_at, self._until = float("-inf"), float("inf")
         self._handed: set[str] = set()
 
@@ -30,32 +30,32 @@ class Drain:
         """
         self._until = until
         self._choose()
-        for shard_id, consumer in self._holdings.running.items():
-            consumer.held_lease.leave(self._promised[shard_id])
-        told = any(next_owner is not None and next_owner.ours for next_owner in self._promised.values())
+        for shard_id, consumer in self._running_shards.running.items():
+            consumer.held_lease.announce_drain(self._chosen[shard_id])
+        told = any(next_owner is not None and next_owner.ours for next_owner in self._chosen.values())
         reads_on = notice if told else 0.0
-        self._stops_at = self._holdings.world.clock() + reads_on
+        self._stops_at = self._running_shards.context.clock() + reads_on
         return reads_on
 
     def step(self, now: float) -> float | None:
         if now < self._stops_at:
             return self._stops_at - now
         self._choose()
-        running = self._holdings.running
+        running = self._running_shards.running
         for shard_id in running.keys() - self._handed:
-            self._holdings.hand_over(running[shard_id], self._promised[shard_id], self._until)
+            self._running_shards.hand_off(running[shard_id], self._chosen[shard_id], self._until)
         self._handed |= running.keys()
         return None if all(consumer.over for consumer in running.values()) else LOOK_AGAIN
 
     def _choose(self) -> None:
         """Whoever wishes for a lease shall have it, else who has the fewest, unless they are leaving or dead by now."""
-        leases = dict(self._heirs())
-        for shard_id, consumer in self._holdings.running.items():
-            next_owner = self._promised.get(shard_id, consumer.held_lease.lease.next_owner)
+        leases = dict(self._next_owners())
+        for shard_id, consumer in self._running_shards.running.items():
+            next_owner = self._chosen.get(shard_id, consumer.held_lease.lease.next_owner)
             if next_owner not in leases:
                 next_owner = min(
                     leases, key=lambda next_owner: (leases[next_owner], next_owner.worker_id), default=None
                 )
             if next_owner is not None:
                 leases[next_owner] += 1
-            self._promised[shard_id] = next_owner
+            self._chosen[shard_id] = next_owner

@@ -7,9 +7,9 @@ from consumer.leases.lease import handed_on, withdrawn
 
 # Seconds between two looks at what is on its way, in a small fleet. The old owner has stopped reading by the time that
 # it offers, so what passes until the offer is seen is a gap.
-GLANCE_INTERVAL = 0.1
+REFRESH_INTERVAL = 0.1
 # So many rows are looked at together: one is a DynamoDB read unit, and a fleet that starts wishes for many at once.
-MOST_GLANCES = 16
+MOST_REFRESHED = 16
 
 
 class IncomingOffers:
@@ -31,7 +31,7 @@ class IncomingOffers:
         """Is it on its way to us?"""
         return not row.ended and self._me.worker_id in (row.wanted_by, row.owner)
 
-    def refusals(self, rows: Sequence[Lease]) -> list[Change]:
+    def declines(self, rows: Sequence[Lease]) -> list[Change]:
         """What a worker that leaves writes on the rows it does not read: it takes no offer, and wishes for nothing.
 
         What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
@@ -44,4 +44,4 @@ class IncomingOffers:
     def expected(self, now: float) -> list[str]:
         """The shards worth another look soon, the latest first."""
         fresh = [shard_id for shard_id, since in self._since.items() if now - since < self._patience]
-        return sorted(fresh, key=lambda shard_id: -self._since[shard_id])[:MOST_GLANCES]
+        return sorted(fresh, key=lambda shard_id: -self._since[shard_id])[:MOST_REFRESHED]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from consumer.leases import Lease
 
-GLANCE = 0.4
+LONGEST_GAP = 0.4
 SILENCE = 0.35  # more than the third of a lease between two renewals, less than a glance
 
 
@@ -27,7 +27,7 @@ class Observation:
 class Liveness:
     """Tells the living from the dead: an owner whose counter stands still for longer than a lease lasts is dead.
 
-    Only time in which this worker was looking counts: of what lies between two looks at a row, no more than `GLANCE`
+    Gaps between scans count for at most `LONGEST_GAP` leases.
     leases. After a pause of its own, or an outage of the table, the others may not have had the chance to renew, and
     nobody should lose a lease that it could keep.
     """
@@ -38,13 +38,13 @@ class Liveness:
 
     def observe(self, rows: Sequence[Lease], now: float) -> None:
         """Take in a scan: rows that are not in it are gone."""
-        self._seen = {row.shard_id: self._sight(row, now) for row in rows}
+        self._seen = {row.shard_id: self._observation(row, now) for row in rows}
 
-    def glimpse(self, rows: Sequence[Lease], now: float) -> None:
+    def refresh(self, rows: Sequence[Lease], now: float) -> None:
         """Take in a few rows that were looked at on their own."""
-        self._seen.update({row.shard_id: self._sight(row, now) for row in rows})
+        self._seen.update({row.shard_id: self._observation(row, now) for row in rows})
 
-    def _sight(self, row: Lease, now: float) -> Observation:
+    def _observation(self, row: Lease, now: float) -> Observation:
         seen = self._seen.get(row.shard_id)
         if seen is None:
             return Observation(row.counter, row.owner, now, now, now)
@@ -53,7 +53,7 @@ class Liveness:
         elif seen.counter != row.counter:
             seen.counter, seen.since = row.counter, now
         else:
-            seen.since += max(0.0, now - seen.looked_at - GLANCE * self.duration)
+            seen.since += max(0.0, now - seen.looked_at - LONGEST_GAP * self.duration)
         seen.looked_at = now
         return seen
 

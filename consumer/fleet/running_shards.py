@@ -32,7 +32,7 @@ class Fleet:
         return self.lease_duration / 3
 
     @property
-    def probe_interval(self) -> float:
+    def balance_interval(self) -> float:
         """A tenth of the lease, so that a silent owner is found out within two of them after its lease."""
         return min(1.0, self.lease_duration / 10)
 
@@ -45,9 +45,14 @@ class RunningShards:
     """The shards this process reads, and the rows they stand for."""
 
     def __init__(
-        self, fleet: Fleet, table: LeaseTable, world: ShardContext, origin: InitialPosition, scheduler: Scheduler
+        self,
+        fleet: Fleet,
+        table: LeaseTable,
+        context: ShardContext,
+        initial_position: InitialPosition,
+        scheduler: Scheduler,
     ) -> None:
-        self.fleet, self.table, self.world, self.origin = fleet, table, world, origin
+        self.fleet, self.table, self.context, self.initial_position = fleet, table, context, initial_position
         self.running: dict[str, ShardConsumer] = {}  # replaced, never changed: other lanes iterate over it
         self.takes_part = False  # the table has been looked at and acted upon once
         self.draining = False
@@ -56,18 +61,18 @@ class RunningShards:
         self.discovered = False  # a listing that can be believed was made, and every shard of it has a row
         self._doubted: tuple[frozenset[str], float] | None = None  # a listing that may lack shards, and since when
         self.listed_beside: frozenset[str] | None = None  # the unfinished rows to which that listing had to add nothing
-        self.log = world.log.bind()
+        self.log = context.log.bind()
         self._scheduler = scheduler
 
     def read(self, held_lease: HeldLease) -> None:
         """Begin to read a shard."""
-        consumer = ShardConsumer(held_lease, self.world, self.register)
+        consumer = ShardConsumer(held_lease, self.context, self.register)
         self.running = {**self.running, held_lease.shard_id: consumer}
         self._scheduler.add(consumer, Lane.SHARDS)
 
-    def hand_over(self, consumer: ShardConsumer, next_owner: NextOwner | None, until: float | None = None) -> None:
+    def hand_off(self, consumer: ShardConsumer, next_owner: NextOwner | None, until: float | None = None) -> None:
         """Give a shard up once it has delivered what it has, at `until` or after a lease's length at the latest."""
-        consumer.hand_over(next_owner, self.world.clock() + self.fleet.lease_duration if until is None else until)
+        consumer.hand_off(next_owner, self.context.clock() + self.fleet.lease_duration if until is None else until)
         self._scheduler.wake(consumer)
 
     def undelivered(self) -> list[str]:
@@ -79,7 +84,7 @@ class RunningShards:
         """Return whether no row is missing: they cover all hash keys, or a believed listing had nothing to add."""
         return covered(rows) or self.listed_beside == unfinished(rows)
 
-    def reap(self) -> None:
+    def remove_finished(self) -> None:
         """Forget the shards that are over."""
         if self.draining:
             self._undelivered += [c.shard_id for c in self.running.values() if c.over and c.undelivered]
@@ -94,7 +99,7 @@ class RunningShards:
         Raises:
             StreamUnavailable: another parent of a child is not known yet. With a row for the child it would look ended.
         """
-        shards = list(self.world.stream.shards())
+        shards = list(self.context.stream.shards())
         named, listed = ({shard.shard_id for shard in some} for some in (children, shards))
         family = [shard for shard in shards if shard.shard_id in named or parent.shard_id in shard.parents]
         unlisted = [child for child in children if child.shard_id not in listed]
@@ -110,7 +115,7 @@ class RunningShards:
         """Return whether a listing is complete, and when a shard may be missing all the same, has stayed as it is."""
         if not complete(shards) or not doubtful(shards):
             return complete(shards)
-        shard_ids, now = frozenset(shard.shard_id for shard in shards), self.world.clock()
+        shard_ids, now = frozenset(shard.shard_id for shard in shards), self.context.clock()
         if self._doubted is None or self._doubted[0] != shard_ids:
             self._doubted = (shard_ids, now)
         return now - self._doubted[1] >= LOOK_AGAIN
@@ -118,8 +123,8 @@ class RunningShards:
     def add_rows(self, shards: Sequence[Shard]) -> list[Lease]:
         """Make the rows that a listing calls for; returns all rows as they were before."""
         rows = list(self.table.scan())
-        origin = self.origin.following(rows)
+        initial_position = self.initial_position.following(rows)
         for shard in missing(shards, {row.shard_id for row in rows} | self.table.unreadable().keys()):
-            self.table.create(origin.lease(shard))
-            self.log.info("lease.created", shard=shard.shard_id, position=str(origin.position))
+            self.table.create(initial_position.lease(shard))
+            self.log.info("lease.created", shard=shard.shard_id, position=str(initial_position.position))
         return rows

@@ -25,9 +25,9 @@ MOST_BACKOFF = 5.0
 class ShardSync:
     """A task that lists the stream's shards, adds rows that are missing, and removes tombstones."""
 
-    def __init__(self, holdings: RunningShards) -> None:
-        self._holdings = holdings
-        self._backoff = Backoff(0.5, MOST_BACKOFF, holdings.world.rng)
+    def __init__(self, running_shards: RunningShards) -> None:
+        self._running_shards = running_shards
+        self._backoff = Backoff(0.5, MOST_BACKOFF, running_shards.context.rng)
         self._absence = Absence()
         self._listed_at = float("-inf")
         self._told: dict[str, str] = {}
@@ -35,37 +35,37 @@ class ShardSync:
 
     def step(self, now: float) -> float:
         try:
-            rows = self._holdings.table.scan()
+            rows = self._running_shards.table.scan()
             self._tell_unreadable(now)
-            if now - self._listed_at > LISTING_INTERVAL or not self._holdings.every_shard_has_a_row(rows):
+            if now - self._listed_at > LISTING_INTERVAL or not self._running_shards.every_shard_has_a_row(rows):
                 if not self._list():
                     return LOOK_AGAIN
                 self._listed_at = now
         except Retryable as error:
             return self._later(error)
         except ConfigurationError as error:
-            if not self._holdings.discovered:
+            if not self._running_shards.discovered:
                 raise
             if isinstance(error, StreamAbsent):
                 self._absence.confirm(f"the stream was deleted: {error}", now)
             return self._later(error)  # it has worked before: an operator may mend it while we go on
         self._backoff.reset()
-        self._holdings.world.outages.worked("discovery")
+        self._running_shards.context.outages.worked("discovery")
         self._absence.over()
-        return self._interval() * self._holdings.world.rng.uniform(0.7, 1.0)
+        return self._interval() * self._running_shards.context.rng.uniform(0.7, 1.0)
 
     def _tell_unreadable(self, now: float) -> None:
         """Name the damaged rows once per audit interval, and at once when there is another one."""
-        unreadable = dict(self._holdings.table.unreadable())
-        if unreadable == self._told and now - self._told_at < 0.7 * self._holdings.fleet.audit_interval:
+        unreadable = dict(self._running_shards.table.unreadable())
+        if unreadable == self._told and now - self._told_at < 0.7 * self._running_shards.fleet.audit_interval:
             return
         self._told, self._told_at = unreadable, now
         for shard_id, why in unreadable.items():
-            self._holdings.log.error("lease.unreadable", shard=shard_id, error=why)
+            self._running_shards.log.error("lease.unreadable", shard=shard_id, error=why)
 
     def _interval(self) -> float:
         """A run that ends when it has caught up waits for the last listing."""
-        fleet = self._holdings.fleet
+        fleet = self._running_shards.fleet
         return fleet.audit_interval if fleet.until is None else min(LOOK_AGAIN, fleet.audit_interval)
 
     def _list(self) -> bool:
@@ -74,23 +74,23 @@ class ShardSync:
         Raises:
             IncompleteResponse: the listing lacks shards.
         """
-        shards = self._holdings.world.stream.shards()
+        shards = self._running_shards.context.stream.shards()
         if not complete(shards):
             raise IncompleteResponse(
                 f"ListShards: {len(shards)} shards, which do not cover all hash keys; looking again"
             )
-        if not self._holdings.believes(shards):
+        if not self._running_shards.believes(shards):
             return False
-        rows = self._holdings.add_rows(shards)
+        rows = self._running_shards.add_rows(shards)
         for row in tombstones(rows, {shard.shard_id for shard in shards}):
-            self._holdings.table.delete(row)
+            self._running_shards.table.delete(row)
         self._note(rows)
         return True
 
     def _note(self, rows: Sequence[Lease]) -> None:
-        self._holdings.discovered = True
-        self._holdings.listed_beside = unfinished(rows)
+        self._running_shards.discovered = True
+        self._running_shards.listed_beside = unfinished(rows)
 
     def _later(self, error: Exception) -> float:
-        self._holdings.world.outages.failed("discovery.failed", "discovery", error)
+        self._running_shards.context.outages.failed("discovery.failed", "discovery", error)
         return self._backoff.next()

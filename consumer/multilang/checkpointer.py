@@ -23,7 +23,7 @@ class DaemonCheckpointer:
         self._wire = wire
         self.lost = False
 
-    def still_mine(self) -> None:
+    def ensure_held(self) -> None:
         """Return unless the lease is known to be lost, or the daemon is gone."""
         if self.lost:
             raise LeaseLost
@@ -49,7 +49,7 @@ class DaemonCheckpointer:
         self._ask(None, None)
 
     def _ask(self, sequence: str | None, sub_sequence: int | None) -> None:
-        self.still_mine()
+        self.ensure_held()
         self._wire.send({"action": "checkpoint", "sequenceNumber": sequence, "subSequenceNumber": sub_sequence})
         answer = self._wire.read()
         if answer is None:

@@ -51,7 +51,7 @@ class Tally:
     user_records: int = 0
     out_of_range: int = 0
     skipped: Counter[str] = field(default_factory=Counter)  # by event type
-    letters: Counter[Reason] = field(default_factory=Counter)
+    dead_letters: Counter[Reason] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Buffer:
     def __init__(self, shard_id: str, limits: BatchLimits, memory: int | None = None) -> None:
         self._shard_id, self._limits = shard_id, limits
         self._memory = float("inf") if memory is None else memory
-        self.rows, self.letters = Spool(memory), Spool(memory)
+        self.rows, self.dead_letters = Spool(memory), Spool(memory)
         self._items = self._bytes = 0
         self._since: float | None = None
         self._first = 0
@@ -104,7 +104,7 @@ class Buffer:
         self.last, self._arrived_at = last, record.arrived_at
         rows, data = self.rows, b""
         rows.memory = min(self._memory, rows.size + RECORD_MEMORY)
-        self.letters.memory = min(self._memory, self.letters.size + RECORD_MEMORY)
+        self.dead_letters.memory = min(self._memory, self.dead_letters.size + RECORD_MEMORY)
         for outcome in outcomes:
             if isinstance(outcome, Row):
                 size = len(outcome.line)
@@ -117,11 +117,11 @@ class Buffer:
             else:
                 other(outcome)
 
-    def add_letter(self, letter: EncodedDeadLetter) -> None:
+    def add_dead_letter(self, letter: EncodedDeadLetter) -> None:
         """Take a dead letter."""
         self._items += 1
         self._bytes += len(letter.line)
-        self.letters.append(letter, len(letter.line) + ROW_OVERHEAD)
+        self.dead_letters.append(letter, len(letter.line) + ROW_OVERHEAD)
 
     @property
     def empty(self) -> bool:
@@ -131,12 +131,12 @@ class Buffer:
     def spill(self) -> None:
         """Move all to disk."""
         self.rows.spill()
-        self.letters.spill()
+        self.dead_letters.spill()
 
     @property
     def size(self) -> int:
         """Bytes of memory held."""
-        return self.rows.size + self.letters.size
+        return self.rows.size + self.dead_letters.size
 
     def full(self) -> bool:
         """Is it as large as the sink likes?"""
@@ -152,8 +152,8 @@ class Buffer:
             raise ValueError("an empty buffer makes no batch")
         name = f"{_folder(self._arrived_at)}/{self._shard_id}-{self._first}-{self.last.sequence}"
         batch = Batch(name, self.last, tally=self.tally, arrived_at=self._arrived_at)
-        if len(self.letters):
-            batch.work.append(Chunk(name, self.letters, 0, len(self.letters), dead=True))
+        if len(self.dead_letters):
+            batch.work.append(Chunk(name, self.dead_letters, 0, len(self.dead_letters), dead=True))
         if len(self.rows):
             batch.work.append(Chunk(name, self.rows, 0, len(self.rows)))
         return batch
@@ -161,7 +161,7 @@ class Buffer:
     def close(self) -> None:
         """Drop everything."""
         self.rows.close()
-        self.letters.close()
+        self.dead_letters.close()
 
 
 def _folder(arrived_at: float) -> str:

@@ -31,7 +31,7 @@ class Checkpointer(Protocol):
         """The prepared batch that is not yet checkpointed."""
         ...
 
-    def still_mine(self) -> None:
+    def ensure_held(self) -> None:
         """Return if something may be delivered at this instant; else raise `LeaseLost` or a `Retryable`."""
         ...
 
@@ -59,14 +59,14 @@ class Delivery:
 
     def __init__(
         self,
-        fence: Checkpointer,
+        checkpointer: Checkpointer,
         rows: Sink,
         dead_letters: Sink,
         encode_dead_letter: EncodeDeadLetter,
         counts: Counts,
         version: str = "",
     ) -> None:
-        self._fence, self._rows, self._dead_letters = fence, rows, dead_letters
+        self._checkpointer, self._rows, self._dead_letters = checkpointer, rows, dead_letters
         self._encode_dead_letter, self._counts, self._version = encode_dead_letter, counts, version
 
     def resume(self, batch: Batch) -> Batch:
@@ -80,7 +80,7 @@ class Delivery:
             Retryable: call again with the same batch.
             LeaseLost: drop the batch.
         """
-        pending = self._fence.pending
+        pending = self._checkpointer.pending
         if pending is not None and pending.version == self._version:
             batch.rename(pending.name)
         elif pending is not None and self._rows.repeats is Deduplication.BY_BATCH and self._rows.holds(pending.name):
@@ -89,7 +89,7 @@ class Delivery:
             batch.work.clear()
         elif pending is not None:
             batch.rename(f"{batch.name}.{self._version}")
-            self._fence.prepare(Pending(batch.end, batch.name, self._version))
+            self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
         return batch
 
     def deliver(self, batch: Batch) -> None:
@@ -102,21 +102,21 @@ class Delivery:
         """
         while batch.work:
             self._write(batch)
-        self._fence.checkpoint(batch.end)
+        self._checkpointer.checkpoint(batch.end)
         self._count(batch.tally)
 
     def _count(self, tally: Tally) -> None:
         """Count what the batch held, which no retry will decode or write again."""
         self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
-        for reason, letters in tally.letters.items():
+        for reason, letters in tally.dead_letters.items():
             self._counts.dead_lettered(reason, letters)
 
     def _write(self, batch: Batch) -> None:
         chunk = batch.work[0]
         sink = self._dead_letters if chunk.dead else self._rows
-        if sink.repeats is Deduplication.BY_BATCH and self._fence.pending is None:
-            self._fence.prepare(Pending(batch.end, batch.name, self._version))
-        self._fence.still_mine()
+        if sink.repeats is Deduplication.BY_BATCH and self._checkpointer.pending is None:
+            self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
+        self._checkpointer.ensure_held()
         try:
             repeated = sink.write(chunk)
         except RowsRejected as error:
@@ -145,5 +145,5 @@ class Delivery:
                     DeadLetter(Reason.SINK_REJECTED, rejected[index], row.place, row.data)
                 )
                 letters.append(letter, len(letter.line))
-        batch.tally.letters[Reason.SINK_REJECTED] += len(letters)
+        batch.tally.dead_letters[Reason.SINK_REJECTED] += len(letters)
         return Chunk(f"{chunk.name}-rejected", letters, 0, len(letters), dead=True)

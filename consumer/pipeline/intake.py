@@ -62,8 +62,8 @@ class Intake:
         """Buffer a dead letter; note the type of a skipped event."""
         tally = buffer.tally
         if isinstance(outcome, DeadLetter):
-            buffer.add_letter(self._encode_dead_letter(outcome))
-            tally.letters[outcome.reason] += 1
+            buffer.add_dead_letter(self._encode_dead_letter(outcome))
+            tally.dead_letters[outcome.reason] += 1
         else:
             known = outcome.event_type in tally.skipped or len(tally.skipped) < MOST_TYPES
             tally.skipped[outcome.event_type if known else OTHER_TYPES] += 1

@@ -36,6 +36,6 @@ class Pipeline:
         """What fills buffers."""
         return Intake(self.encode_dead_letter)
 
-    def delivery(self, fence: Checkpointer) -> Delivery:
-        """What delivers batches as long as `fence` lets it."""
-        return Delivery(fence, self.rows, self.dead_letters, self.encode_dead_letter, self.metrics, self.version)
+    def delivery(self, checkpointer: Checkpointer) -> Delivery:
+        """What delivers batches as long as `checkpointer` lets it."""
+        return Delivery(checkpointer, self.rows, self.dead_letters, self.encode_dead_letter, self.metrics, self.version)

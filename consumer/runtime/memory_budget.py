@@ -9,8 +9,8 @@ shards hold at most the total, `SHARE` for each of them, and one read for each l
 import threading
 
 SHARE = 256 * 1024  # bytes that any shard may hold for as long as it likes
-PATIENCE = 5  # refusals before a loan: until then the largest holder may have delivered
-HANGS = 100  # refusals before the next loan, although the last one is still out: ten seconds
+PATIENCE = 5  # declines before a loan: until then the largest holder may have delivered
+HANGS = 100  # declines before the next loan, although the last one is still out: ten seconds
 
 
 class MemoryBudget:
@@ -20,7 +20,7 @@ class MemoryBudget:
         self._total = total
         self._held: dict[str, int] = {}
         self._refusals: dict[str, int] = {}  # in a row, of those who wait
-        self._squeezed: str | None = None
+        self._must_deliver: str | None = None
         self._borrower: str | None = None
         self._lock = threading.Lock()
 
@@ -31,7 +31,7 @@ class MemoryBudget:
             others = sum(self._held.values()) - mine
             if others and others + mine + size > self._total and not self._lend(shard_id):
                 self._refusals[shard_id] = self._refusals.get(shard_id, 0) + 1
-                self._squeezed = max(self._held, key=self._held.__getitem__)
+                self._must_deliver = max(self._held, key=self._held.__getitem__)
                 return False
             self._refusals.pop(shard_id, None)
             self._held[shard_id] = mine + size
@@ -44,16 +44,16 @@ class MemoryBudget:
             if not size:
                 del self._held[shard_id]
                 self._refusals.pop(shard_id, None)
-            if self._squeezed == shard_id:
-                self._squeezed = None
+            if self._must_deliver == shard_id:
+                self._must_deliver = None
             if self._borrower == shard_id and (size <= SHARE or sum(self._held.values()) <= self._total):
                 self._borrower = None
 
-    def squeezes(self, shard_id: str) -> bool:
+    def must_deliver(self, shard_id: str) -> bool:
         """Is this the shard that has to deliver, because another one can't be read?"""
-        return self._squeezed == shard_id
+        return self._must_deliver == shard_id
 
-    def lends(self, shard_id: str) -> bool:
+    def has_loan(self, shard_id: str) -> bool:
         """Does this shard hold more than the total allows, to be given back soon?"""
         return self._borrower == shard_id
 
@@ -64,7 +64,7 @@ class MemoryBudget:
 
     def _lend(self, shard_id: str) -> bool:
         """Refusals only count while a shard asks, so one that does not ask any more is soon overtaken."""
-        refusals = self._refusals.get(shard_id, 0)
-        if refusals >= max([PATIENCE if self._borrower is None else HANGS, *self._refusals.values()]):
+        declines = self._refusals.get(shard_id, 0)
+        if declines >= max([PATIENCE if self._borrower is None else HANGS, *self._refusals.values()]):
             self._borrower = shard_id
         return self._borrower == shard_id

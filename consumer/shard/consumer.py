@@ -14,10 +14,10 @@ from consumer.pipeline.intake import Processed
 from consumer.records import SHARD_END, Record, Shard
 from consumer.runtime.memory_budget import SHARE
 from consumer.shard.context import ShardContext
+from consumer.shard.handoff import HandoffRequest
 from consumer.shard.held_lease import HeldLease
-from consumer.shard.leaving import Leaving
 from consumer.shard.reader import ShardReader
-from consumer.shard.retries import Trouble
+from consumer.shard.retries import ShardFailures
 from consumer.shard.trimming import TrimWatch
 from consumer.telemetry.metrics import LeaseEvent
 
@@ -37,20 +37,20 @@ class ShardConsumer:
     `undelivered`: records that were fetched were given up, although the lease was ours to the end.
     """
 
-    def __init__(self, held_lease: HeldLease, world: ShardContext, register: Register) -> None:
+    def __init__(self, held_lease: HeldLease, context: ShardContext, register: Register) -> None:
         lease = held_lease.lease
-        self.held_lease, self._world, self._register = held_lease, world, register
+        self.held_lease, self._context, self._register = held_lease, context, register
         self.shard_id = lease.shard_id
         self.over = False
-        self._process = world.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
-        self._reading = ShardReader(lease, world)
-        self._intake, self._delivery = world.outlets.intake(), world.outlets.delivery(held_lease)
-        self._log = world.log.bind(shard=self.shard_id)
-        self._leaving = Leaving()
-        self.trouble = Trouble(world, self._leaving, self.shard_id, self._log)
+        self._process = context.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
+        self._reading = ShardReader(lease, context)
+        self._intake, self._delivery = context.pipeline.intake(), context.pipeline.delivery(held_lease)
+        self._log = context.log.bind(shard=self.shard_id)
+        self._handoff = HandoffRequest()
+        self.failures = ShardFailures(context, self._handoff, self.shard_id, self._log)
         self.undelivered = False
-        self._trimming = TrimWatch(held_lease, world)
-        world.metrics.held(self.shard_id)
+        self._trimming = TrimWatch(held_lease, context)
+        context.metrics.held(self.shard_id)
         self._trimming.tell_expiry()
         self._empty()
         self._restart()
@@ -62,29 +62,29 @@ class ShardConsumer:
         self._batch: Batch | None = None
         self._buffer.close()
         self._empty()
-        self._world.budget.settle(self.shard_id, 0)
+        self._context.budget.settle(self.shard_id, 0)
 
     def _empty(self) -> None:
         memory = REPLAY_MEMORY if self.held_lease.lease.pending else None
-        self._buffer = self._world.outlets.buffer(self.shard_id, memory)
+        self._buffer = self._context.pipeline.buffer(self.shard_id, memory)
 
     # What others ask of it -------------------------------------------------------------------------------------------
 
-    def hand_over(self, next_owner: NextOwner | None, until: float = float("inf")) -> None:
+    def hand_off(self, next_owner: NextOwner | None, until: float = float("inf")) -> None:
         """Deliver what was fetched, then hand the lease to `next_owner`, or release it.
 
         A delivery that fails is tried again until `until`, by the engine's clock. What is left then is left to the next
         owner, but for a checkpoint behind rows that are written: without it they would be written again.
         """
-        if not self._leaving.asked:
-            self.trouble.begins_to_leave()
-        self._leaving.ask(next_owner, until)
+        if not self._handoff.asked:
+            self.failures.handoff_requested()
+        self._handoff.ask(next_owner, until)
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Release the lease without writing any more."""
-        self._leaving.without_delivery()
+        self._handoff.discard()
 
-    def let_go(self) -> None:
+    def cancel_read(self) -> None:
         """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
 
         A read is waited for as long as there is time while something waits behind it for its delivery.
@@ -93,8 +93,8 @@ class ShardConsumer:
             Retryable: not now; try again.
         """
         with self._reading.under_way() as under_way:
-            if under_way and not self.over and (not self._holds or self._leaving.too_late(self._world.clock())):
-                self._hand_on()
+            if under_way and not self.over and (not self._holds or self._handoff.too_late(self._context.clock())):
+                self._hand_off()
                 self.over = True
 
     @property
@@ -115,35 +115,35 @@ class ShardConsumer:
         except LeaseLost:
             if not self.over:
                 self._log.warning("lease.lost")
-                self._world.metrics.leased(LeaseEvent.LOST)
+                self._context.metrics.leased(LeaseEvent.LOST)
             self._finish()
             delay = None
         except (OutputClosed, ConfigurationError):
-            self.abandon()
+            self.discard()
             raise
         except IteratorExpired:
             self._reading.reopen()
-            delay = self.trouble.expired()
+            delay = self.failures.expired()
         except Retryable as error:
-            delay = self.trouble.waits(error, self._batch is not None)  # what is buffered stays
+            delay = self.failures.waits(error, self._batch is not None)  # what is buffered stays
             if self._batch is not None:
                 self._give_back()
         except Exception as error:
             # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self.trouble.halted(error)
+            delay = self.failures.halted(error)
             self._restart()
         return delay
 
     def _advance(self, now: float) -> float | None:
-        if self._leaving.asked and (self._leaving.too_late(now) or self._replays_in_vain()):
+        if self._handoff.asked and (self._handoff.too_late(now) or self._replays_in_vain()):
             self._give_up()
-        self.held_lease.still_mine()
+        self.held_lease.ensure_held()
         if self._batch is not None or self._due(now):
             self._deliver()
         elif self._reading.backlog:
             return self._decode(now)
-        elif self._leaving.asked and self._buffer.empty:
-            self._hand_on()
+        elif self._handoff.asked and self._buffer.empty:
+            self._hand_off()
             self._finish()
             return None
         elif self._reading.ended:
@@ -157,17 +157,17 @@ class ShardConsumer:
         """Is it time to deliver what is buffered?"""
         if self._buffer.empty or self.held_lease.lease.pending is not None:
             return self._complete()
-        reading, eager = self._reading, self._world.pace.eager
+        reading, eager = self._reading, self._context.polling.eager
         return (
             self._complete()
             or self._buffer.ripe_in(now) <= 0
-            or self._world.budget.squeezes(self.shard_id)
+            or self._context.budget.must_deliver(self.shard_id)
             or (
                 not reading.backlog
                 and (
-                    self._world.budget.lends(self.shard_id)
+                    self._context.budget.has_loan(self.shard_id)
                     or reading.ended
-                    or self._leaving.asked
+                    or self._handoff.asked
                     or (eager and reading.at_tip)
                 )
             )
@@ -191,15 +191,15 @@ class ShardConsumer:
         self._delivery.deliver(self._batch)
         self._log.debug("batch.delivered", position=str(batch.end), records=batch.tally.fetched)
         self._reading.start, self._batch = batch.end, None
-        self.trouble.has_delivered()
-        self._world.metrics.progressed(self.shard_id)
+        self.failures.has_delivered()
+        self._context.metrics.progressed(self.shard_id)
         self._buffer.close()
         self._empty()
         self._settle()
 
     def _settle(self) -> None:
         reading = self._reading
-        self._world.budget.settle(self.shard_id, self._buffer.size + reading.size)
+        self._context.budget.settle(self.shard_id, self._buffer.size + reading.size)
         if self._buffer.empty and not reading.backlog and reading.read_to is not None:
             self.held_lease.read_to = reading.read_to
         self._trimming.tell_expiry()
@@ -207,16 +207,16 @@ class ShardConsumer:
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def _fetch(self, now: float) -> float:
-        reading, pace = self._reading, self._world.pace
+        reading, polling = self._reading, self._context.polling
         if (wait := reading.wait(now)) > 0:
             return wait
-        if self.held_lease.lease.pending is None and not self._world.budget.reserve(self.shard_id, reading.need):
+        if self.held_lease.lease.pending is None and not self._context.budget.reserve(self.shard_id, reading.need):
             return WAIT_FOR_BUDGET
         try:
             fetched = reading.fetch(now)
         finally:
             self._settle()  # a read that fails holds nothing; it would reserve more with each try
-        self.trouble.has_read()
+        self.failures.has_read()
         if fetched is None:
             self._trimming.gone()
             return 0.0
@@ -225,10 +225,10 @@ class ShardConsumer:
         self._trimming.answered(fetched, reading.read_to)
         self.held_lease.throughput.add(fetched.size)
         if fetched.millis_behind is not None:
-            self._world.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
-        if reading.backlog or reading.ended or not reading.at_tip or (pace.eager and not reading.settled):
+            self._context.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
+        if reading.backlog or reading.ended or not reading.at_tip or (polling.eager and not reading.settled):
             return 0.0
-        return max(0.0, min(pace.poll_interval, self._buffer.ripe_in(now)))
+        return max(0.0, min(polling.poll_interval, self._buffer.ripe_in(now)))
 
     def _decode(self, now: float) -> float:
         """Decode fetched records until the batch is full, or there is no memory for the next one."""
@@ -251,12 +251,12 @@ class ShardConsumer:
 
     def _may_decode(self, size: int) -> bool:
         """Reserve the memory for a large record. A prepared batch has to be made again, and lies on disk."""
-        return self._world.budget.reserve(self.shard_id, DECODING * size) or self.held_lease.lease.pending is not None
+        return self._context.budget.reserve(self.shard_id, DECODING * size) or self.held_lease.lease.pending is not None
 
     def _give_back(self) -> None:
         """A delivery failed, and others need the memory: what is not decoded yet will be fetched again."""
-        budget, lent = self._world.budget, self._world.budget.lends(self.shard_id)
-        if (lent or budget.squeezes(self.shard_id)) and self._reading.backlog:
+        budget, lent = self._context.budget, self._context.budget.has_loan(self.shard_id)
+        if (lent or budget.must_deliver(self.shard_id)) and self._reading.backlog:
             self._reading.go_back_to(self._buffer.last)
         if lent and self._buffer.size > SHARE:
             self._buffer.spill()
@@ -268,10 +268,10 @@ class ShardConsumer:
         """Everything is delivered: the children get their rows, then this one says SHARD_END and stays."""
         children = self._register(self.held_lease.lease, self._reading.children)
         self.held_lease.checkpoint(SHARD_END, children)
-        self.trouble.has_delivered()
-        self._world.metrics.progressed(self.shard_id)
+        self.failures.has_delivered()
+        self._context.metrics.progressed(self.shard_id)
         self._log.info("shard.ended", children=list(children))
-        self._world.metrics.leased(LeaseEvent.FINISHED)
+        self._context.metrics.leased(LeaseEvent.FINISHED)
         self._finish()
 
     def _give_up(self) -> None:
@@ -279,18 +279,18 @@ class ShardConsumer:
         if self._batch is not None and not self._batch.work:
             return
         if self._holds:
-            self._log.warning("batch.dropped", error=self.trouble.text or "no time was left", note=NOTE)
+            self._log.warning("batch.dropped", error=self.failures.text or "no time was left", note=NOTE)
         self._restart()
 
-    def _hand_on(self) -> None:
-        next_owner, event = self._leaving.next_owner, self._leaving.event
-        self.held_lease.hand_on(next_owner)
+    def _hand_off(self) -> None:
+        next_owner, event = self._handoff.next_owner, self._handoff.event
+        self.held_lease.hand_off(next_owner)
         self.undelivered = self._reading.furthest > self.held_lease.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=next_owner.worker_id if next_owner else None)
-        self._world.metrics.leased(event)
+        self._context.metrics.leased(event)
 
     def _finish(self) -> None:
         self._restart()
-        self._world.metrics.left(self.shard_id)
-        self.trouble.has_left()
+        self._context.metrics.left(self.shard_id)
+        self.failures.forget()
         self.over = True

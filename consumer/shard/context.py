@@ -36,9 +36,9 @@ class ShardContext:
     """What the shards of one process share."""
 
     stream: Stream
-    outlets: Pipeline
+    pipeline: Pipeline
     budget: MemoryBudget
-    pace: PollingPolicy
+    polling: PollingPolicy
     clock: Clock
     server_time: Callable[[], datetime]
     processor: Callable[[Shard], Process]
@@ -58,5 +58,5 @@ class ShardContext:
 
     @property
     def metrics(self) -> Metrics:
-        """What is counted, by the outlets too."""
-        return self.outlets.metrics
+        """What is counted, by the pipeline too."""
+        return self.pipeline.metrics

@@ -1,4 +1,4 @@
-"""One worker's hold of one lease, from take to loss: the fence that every delivery stands behind.
+"""One worker's hold of one lease, from take to loss: the checkpointer that every delivery stands behind.
 
 Every write is conditional on owner, token and counter of the row as this worker wrote it last, and there is one write
 at a time: a renewal and a checkpoint never cross. Nobody waits for the other's; the later one is told to come again.
@@ -38,8 +38,8 @@ class HeldLease:
         self._arrived: datetime | None = None
         self._doubt_until = float("-inf")
         self._trimmed: tuple[datetime | None, datetime] | None = None
-        self._leaving = False
-        self._promised: str | None = None
+        self._draining = False
+        self._next_owner: str | None = None
         self._table, self._worker, self._duration, self._clock = table, worker, duration, clock
         self._deadline = clock()
         self._lost = False
@@ -64,11 +64,11 @@ class HeldLease:
         self._deadline = sent + self._duration
         return self
 
-    def leave(self, next_owner: NextOwner | None) -> None:
+    def announce_drain(self, next_owner: NextOwner | None) -> None:
         """Let each write from now on say that the worker drains, and which peer of ours is to have the lease."""
-        self._leaving, self._promised = True, next_owner.worker_id if next_owner and next_owner.ours else None
+        self._draining, self._next_owner = True, next_owner.worker_id if next_owner and next_owner.ours else None
 
-    def still_mine(self) -> None:
+    def ensure_held(self) -> None:
         """Return if something may be delivered at this instant.
 
         Raises:
@@ -109,7 +109,7 @@ class HeldLease:
         self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, read_to, children)))
         self.read_to = later(self.read_to, read_to)
 
-    def hand_on(self, next_owner: NextOwner | None) -> None:
+    def hand_off(self, next_owner: NextOwner | None) -> None:
         """Hand the lease to `next_owner`, or release it; the held_lease is over."""
         self._write(lambda lease: self._with_loss(handed_on(lease, self._worker, next_owner, self._sure)))
         self._lost = True
@@ -132,13 +132,13 @@ class HeldLease:
 
     def _told(self, after: Lease) -> Lease:
         after = self._with_loss(after)
-        return departing(after, self._promised) if self._leaving and not after.ended else after
+        return departing(after, self._next_owner) if self._draining and not after.ended else after
 
     def _with_loss(self, after: Lease) -> Lease:
         return after if self._trimmed is None else trimmed_unread(after, *self._trimmed)
 
     def _write(self, step: Callable[[Lease], Lease]) -> None:
-        self.still_mine()
+        self.ensure_held()
         with self._alone():
             settled = False
             while not settled:

@@ -14,7 +14,7 @@ CUT, GROWTH = 4, 2
 QUICK, SLOW = 2.0, 5.0
 
 
-class Portion:
+class ReadSize:
     """As many records as come to `ENOUGH` bytes, and a fraction of them after a timeout.
 
     A server that is slow goes on with a request that nobody waits for any more. The same one again would pile up.

@@ -16,14 +16,14 @@ from consumer.errors import IncompleteResponse, PositionUnknown, ReadTimedOut, S
 from consumer.leases import Lease
 from consumer.records import TRIM_HORIZON, Fetched, Position, PositionKind, Record, Shard
 from consumer.shard.context import ShardContext
-from consumer.shard.read_size import MOST_RECORDS, Portion
+from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.shard_end import ShardEnd
 
 # AWS: five GetRecords a second and shard, shared by all who read it.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 LEAST_INTERVAL = 0.2
 # AWS: one answer holds at most 10 MiB.
-LARGEST_ANSWER = 10 * 1024 * 1024
+LARGEST_RESPONSE = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
 # While an answer is read, each byte of data is there as JSON in base64, in pieces and put together, and decoded.
 COPIES_IN_FLIGHT = 4
@@ -70,10 +70,10 @@ class ShardReader:
     stream says; `settled`: another answer agreed. `read_to`: everything that had arrived by then is fetched.
     """
 
-    def __init__(self, lease: Lease, world: ShardContext) -> None:
-        self._lease, self._world = lease, world
-        self.portion = Portion()
-        self._end = ShardEnd(lease, world.stream)
+    def __init__(self, lease: Lease, context: ShardContext) -> None:
+        self._lease, self._context = lease, context
+        self.read_size = ReadSize()
+        self._end = ShardEnd(lease, context.stream)
         self._estimate = FIRST_ESTIMATE
         self._asked_at = float("-inf")
         self._lock, self._under_way = threading.Lock(), False
@@ -132,7 +132,7 @@ class ShardReader:
             return None
         except (IncompleteResponse, ReadTimedOut):
             self._iterator = None
-            self.portion.timed_out()
+            self.read_size.timed_out()
             raise
         self._end.answered()
         self._keep(answer)
@@ -156,11 +156,12 @@ class ShardReader:
             if iterator is None:
                 iterator = self._iterator = self._open(now)
                 again = 0 if self._fetched is None else 1
-            began = self._world.clock()
-            asked, limit = self._world.server_time(), min(MOST_RECORDS, self.portion.records + again)
-            fetched = self._world.stream.fetch(iterator, limit, self.portion.cut)
+            began = self._context.clock()
+            asked, limit = self._context.server_time(), min(MOST_RECORDS, self.read_size.records + again)
+            fetched = self._context.stream.fetch(iterator, limit, self.read_size.cut)
             self._unknown = False
-            return Response(fetched, self._fresh(fetched.records), iterator, asked, limit, self._world.clock() - began)
+            seconds = self._context.clock() - began
+            return Response(fetched, self._fresh(fetched.records), iterator, asked, limit, seconds)
         finally:
             with self._lock:
                 self._under_way = False
@@ -172,12 +173,12 @@ class ShardReader:
         """
         after = self.start if self._fetched is None else Position.of(self._fetched)
         try:
-            return self._world.stream.open(self._lease.shard_id, after)
+            return self._context.stream.open(self._lease.shard_id, after)
         except PositionUnknown:
             if after.rank is not PositionKind.SEQUENCE:
                 raise
             self._end.check_stream(now)  # another stream of this name would refuse it too
-            return self._world.stream.open(self._lease.shard_id, TRIM_HORIZON)
+            return self._context.stream.open(self._lease.shard_id, TRIM_HORIZON)
 
     def _fresh(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those that were not fetched before, in order and once each, however they came."""
@@ -190,12 +191,12 @@ class ShardReader:
 
     def _keep(self, answer: Response) -> None:
         fetched, fresh = answer.fetched, answer.fresh
-        self.portion.answered(len(fetched.records), fetched.size, answer.seconds)
+        self.read_size.answered(len(fetched.records), fetched.size, answer.seconds)
         if fresh:
             self.backlog.extend(fresh)
             self._fetched = fresh[-1].sequence
             self.furthest = max(self.furthest, self._fetched)
-            self._estimate = min(LARGEST_ANSWER, max(fetched.size, 1))
+            self._estimate = min(LARGEST_RESPONSE, max(fetched.size, 1))
 
     def _judge_tip(self, answer: Response) -> None:
         """Find out what has surely been read, however the distance from the tip is computed.
@@ -211,7 +212,7 @@ class ShardReader:
         enough = AGREEING if behind is not None else AGREEING_WITHOUT_LAG
         checked = self.settled or self._agreeing >= enough
         self.settled = self._near_tip and answer.found_nothing and checked
-        if self.settled or (answer.found_nothing and behind is not None and not self._world.pace.eager):
+        if self.settled or (answer.found_nothing and behind is not None and not self._context.polling.eager):
             self._reach(up_to)
         elif answer.arrived is not None:
             self._reach(min(answer.arrived - ARRIVAL_MARGIN, up_to))
@@ -228,7 +229,7 @@ class ShardReader:
         fetched = answer.fetched
         stuck = bool(fetched.records) and fetched.next_iterator == answer.iterator
         # The next answer, to a new iterator, has to agree.
-        ask_anew = self._near_tip and not self.settled and self._world.pace.eager
+        ask_anew = self._near_tip and not self.settled and self._context.polling.eager
         self._iterator = None if stuck or ask_anew else fetched.next_iterator
         seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not answer.fresh
         if fetched.next_iterator is not None:

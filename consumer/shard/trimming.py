@@ -17,7 +17,7 @@ from consumer.records import Fetched, PositionKind, Record, StreamSummary, rfc33
 from consumer.shard.context import ShardContext
 from consumer.shard.held_lease import HeldLease
 
-# How exact all this is: Date headers, arrivals, distances from the tip, and the time between two reads.
+# How exact all this is: Date headers, incoming, distances from the tip, and the time between two reads.
 MARGIN = timedelta(seconds=60)
 # Seconds between two looks at the retention: an operator may change it at any time.
 REFRESH = 300.0
@@ -76,16 +76,16 @@ def unread(lease: Lease, horizon: datetime) -> Span | None:
 class TrimWatch:
     """Watches the reading of one shard for records that were trimmed unread, and how long the next ones are kept."""
 
-    def __init__(self, held_lease: HeldLease, world: ShardContext) -> None:
-        self._tenure, self._world = held_lease, world
-        self._log = world.log.bind(shard=held_lease.shard_id)
+    def __init__(self, held_lease: HeldLease, context: ShardContext) -> None:
+        self._held_lease, self._context = held_lease, context
+        self._log = context.log.bind(shard=held_lease.shard_id)
         self.restart()
 
     def restart(self) -> None:
         """Liveness a reading that begins at the checkpoint."""
-        lease = self._tenure.lease
+        lease = self._held_lease.lease
         # All that arrived before `_since` is fetched, or was never asked for.
-        self._since = self._tenure.read_to or read_up_to(lease)
+        self._since = self._held_lease.read_to or read_up_to(lease)
         at = lease.checkpoint
         self._checkpoint = (
             at.sequence if at.rank is PositionKind.SEQUENCE else None
@@ -93,9 +93,9 @@ class TrimWatch:
 
     def answered(self, fetched: Fetched, read_to: datetime | None) -> None:
         """Take in a response. All that arrived before `read_to` is fetched, should the response itself not say it."""
-        horizon = self._world.horizon()
+        horizon = self._context.horizon()
         if fetched.millis_behind is not None:
-            read_to = self._world.server_time() - timedelta(milliseconds=fetched.millis_behind)
+            read_to = self._context.server_time() - timedelta(milliseconds=fetched.millis_behind)
         first = fetched.records[0] if fetched.records else None
         suspect = self._since is not None and self._since < horizon - MARGIN
         if first is None and fetched.millis_behind and (suspect or self._checkpoint is not None):
@@ -111,21 +111,21 @@ class TrimWatch:
 
     def gone(self) -> None:
         """The stream does not list the shard any more, and what was not read of it is trimmed."""
-        horizon = self._world.horizon()
+        horizon = self._context.horizon()
         self._tell(Span(self._since, max(self._since or horizon, horizon)))
 
     def delivers(self, batch: Batch) -> None:
         """Let the row say with the next checkpoint when the last record of the batch arrived."""
-        now = self._world.server_time()
+        now = self._context.server_time()
         arrived = min(datetime.fromtimestamp(batch.arrived_at, UTC), now) if batch.arrived_at > 0 else None
-        outlived = arrived is not None and arrived < self._world.horizon() - MARGIN
-        self._tenure.delivering(arrived, outlived)
+        outlived = arrived is not None and arrived < self._context.horizon() - MARGIN
+        self._held_lease.delivering(arrived, outlived)
 
     def tell_expiry(self) -> None:
         """Tell how long it takes until the oldest record that may be unread is trimmed."""
-        if self._tenure.read_to is not None:
-            left = (self._tenure.read_to - self._world.horizon()).total_seconds()
-            self._world.metrics.unread_expires(self._tenure.shard_id, left)
+        if self._held_lease.read_to is not None:
+            left = (self._held_lease.read_to - self._context.horizon()).total_seconds()
+            self._context.metrics.unread_expires(self._held_lease.shard_id, left)
 
     def _follows(self, first: Record | None, horizon: datetime) -> bool:
         """Is nothing trimmed before this record? A record that is older than the retention shows it, too."""
@@ -137,8 +137,8 @@ class TrimWatch:
         return began_anywhere or 0 < first.arrived_at < (horizon - MARGIN).timestamp()
 
     def _tell(self, span: Span) -> None:
-        self._world.metrics.trimmed(span.seconds)
-        self._tenure.trimmed(span.start, span.end)
+        self._context.metrics.trimmed(span.seconds)
+        self._held_lease.trimmed(span.start, span.end)
         self._log.error(
             "shard.trimmed",
             note="what arrived in this time and was not read may be lost: it is older than the retention",

@@ -66,7 +66,7 @@ class SimWorker:
 
     @property
     def over(self) -> bool:
-        return not self.process.alive or (self.draining and self.coordinator.drained)
+        return not self.process.alive or (self.draining and self.coordinator.finished)
 
     def leave(self, world: World, patience: float = 25.0) -> None:
         """As the worker's process does: wait until all is handed over, say farewell, and end."""
@@ -74,12 +74,12 @@ class SimWorker:
 
         def end() -> None:
             if self.failed:
-                self.coordinator.abandon()  # again: a take may have ended late
+                self.coordinator.discard()  # again: a take may have ended late
             if not self.over and world.now < give_up:
                 world.at(world.now + 0.2, end, self.process)
                 return
             if self.over:
-                self.coordinator.farewell()
+                self.coordinator.decline_offers()
             else:
                 world.causes.append("not drained")
             self.process.alive = False
@@ -96,7 +96,7 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     rows = SimSink(world, fleet.rows, process, fleet.faults, fleet.holder_for(name))
     surroundings = ShardContext(
         stream=client,
-        outlets=Pipeline(
+        pipeline=Pipeline(
             rows,
             SimDeadLetters(world, fleet.dead, process, fleet.faults, fleet.holder_for(name)),
             rows.limits,
@@ -104,7 +104,7 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
             Metrics(),
         ),
         budget=MemoryBudget(600),
-        pace=PollingPolicy(most_backoff=5.0),
+        polling=PollingPolicy(most_backoff=5.0),
         clock=lambda: world.now,
         server_time=world.wall,
         processor=processor,

@@ -56,7 +56,7 @@ def checkpoint_before_sink(patch: pytest.MonkeyPatch) -> None:
     deliver = Delivery.deliver
 
     def early(self: Delivery, batch: Batch) -> None:
-        self._fence.checkpoint(batch.end)
+        self._checkpointer.checkpoint(batch.end)
         deliver(self, batch)
 
     patch.setattr(Delivery, "deliver", early)

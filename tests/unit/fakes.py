@@ -139,11 +139,11 @@ def surroundings(clock: FakeClock, **changes: Any) -> ShardContext:
     """What the shards of a process share, with nothing behind it."""
     parts: dict[str, Any] = {
         "stream": QuietStream(),
-        "outlets": Pipeline(
+        "pipeline": Pipeline(
             JournalSink("rows", []), JournalSink("letters", []), BatchLimits(), encode_dead_letter, Metrics(clock=clock)
         ),
         "budget": MemoryBudget(10_000_000),
-        "pace": PollingPolicy(),
+        "polling": PollingPolicy(),
         "clock": clock,
         "server_time": lambda: datetime.fromtimestamp(clock.now, UTC),
         "processor": lambda _: None,

@@ -10,7 +10,7 @@ import structlog
 
 from consumer.fleet.assignment import OFFER_STANDS, View, plan
 from consumer.fleet.balancer import Balancer
-from consumer.fleet.incoming import GLANCE_INTERVAL
+from consumer.fleet.incoming import REFRESH_INTERVAL
 from consumer.fleet.lineage import InitialPosition
 from consumer.fleet.liveness import Liveness
 from consumer.fleet.running_shards import Fleet, RunningShards
@@ -86,7 +86,7 @@ def test_what_should_be_read_and_what_others_read_is_counted() -> None:
     ):
         table.create(lease)
     balance = balance_over(table, most_leases=0, clock=lambda: now[0])
-    metrics = balance._holdings.world.metrics
+    metrics = balance._running_shards.context.metrics
     balance.step(0.0)
     assert (metrics.shards_to_read, metrics.shards_read) == (2, 1)
     for _ in range(20):
@@ -117,7 +117,7 @@ def test_what_was_asked_for_is_looked_at_often_and_accepted_at_once() -> None:
     row = peers(table, "shardId-000000000000", wanted_by="me")
     balance = balance_over(table, most_leases=1, clock=lambda: now)
     now += balance.step(now)
-    assert now == pytest.approx(GLANCE_INTERVAL)
+    assert now == pytest.approx(REFRESH_INTERVAL)
     table.write([Change(row, offered(row, "me"))])
     balance.step(now)
     assert [row.token for row in table.scan()] == [Token("me", "1", row.counter + 2)]
@@ -132,7 +132,7 @@ def test_an_owner_that_does_not_hand_over_is_asked_often_for_as_long_as_a_lease(
     while now < 30.0:
         now, looks = now + balance.step(now), looks + 1
         row = renew(table, row)
-    assert looks < 10 / GLANCE_INTERVAL + 30 / 0.8
+    assert looks < 10 / REFRESH_INTERVAL + 30 / 0.8
 
 
 def test_a_worker_that_is_full_accepts_no_more() -> None:
@@ -152,7 +152,7 @@ def test_a_worker_that_leaves_withdraws_its_wishes_and_takes_no_offers() -> None
     rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
     balance = balance_over(table, most_leases=2, clock=lambda: now)
     now += balance.step(now)
-    balance._holdings.draining = True
+    balance._running_shards.draining = True
     table.write([Change(rows[0], offered(rows[0], "me"))])
     renew(table, rows[1])  # so what was seen of it is old
     balance.step(now)

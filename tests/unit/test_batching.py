@@ -19,7 +19,7 @@ def add(buffer: Buffer, sequence: int, outcomes: Sequence[Outcome], now: float =
 
     def other(outcome: DeadLetter | Skipped) -> None:
         if isinstance(outcome, DeadLetter):
-            buffer.add_letter(encode_dead_letter(outcome))
+            buffer.add_dead_letter(encode_dead_letter(outcome))
 
     buffer.add(record, Position.of(sequence), outcomes, now, other)
 

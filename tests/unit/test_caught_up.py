@@ -42,7 +42,7 @@ class Run:
     def __init__(self, *rows: Lease, most_leases: int = 10, table: LeaseTable | None = None) -> None:
         self.bench = Bench()
         self.rows = rows
-        world = replace(self.bench.consumer._world, log=structlog.get_logger())
+        world = replace(self.bench.consumer._context, log=structlog.get_logger())
         fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
         self.holdings = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
         self.holdings.discovered = True

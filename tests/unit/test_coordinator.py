@@ -37,5 +37,5 @@ def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_
     )
     world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=lambda: 0.0)
     holdings = RunningShards(Fleet(ME), table, cast(ShardContext, world), InitialPosition(), cast(Scheduler, None))
-    Coordinator(holdings, cast(Scheduler, None)).farewell()
+    Coordinator(holdings, cast(Scheduler, None)).decline_offers()
     assert [row.owner for row in table.read(names)] == [None, "me", None, "peer"]

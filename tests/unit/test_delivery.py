@@ -205,7 +205,7 @@ def test_a_batch_that_is_dropped_is_never_counted() -> None:
     """The next owner decodes and counts it; its dead letters too."""
     bench = Bench()
     work = batch(2, letters=1)
-    work.tally = Tally(3, 3, letters=Counter({Reason.NOT_JSON: 1}))
+    work.tally = Tally(3, 3, dead_letters=Counter({Reason.NOT_JSON: 1}))
     bench.rows.before = bench.steal
     with pytest.raises(LeaseLost):
         bench.delivery.deliver(work)

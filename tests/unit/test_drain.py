@@ -22,7 +22,7 @@ class Leaver:
         self.now, self.next_owners = 100.0, next_owners
         self.handed: dict[str, NextOwner | None] = {}
         self.running: Any = {}
-        self.world = SimpleNamespace(clock=lambda: self.now)
+        self.context = SimpleNamespace(clock=lambda: self.now)
         table = MemoryLeaseTable()
         for shard_id in ("a", "b"):
             row = steps.taken(Lease(shard_id), ME)
@@ -30,11 +30,11 @@ class Leaver:
             if wish := (wishes or {}).get(shard_id):
                 table.want(row, wish)
             [row] = table.read([shard_id])
-            held_lease = HeldLease(table, row, ME, 10.0, self.world.clock).began(self.now)
+            held_lease = HeldLease(table, row, ME, 10.0, self.context.clock).began(self.now)
             self.running[shard_id] = SimpleNamespace(held_lease=held_lease, over=False, shard_id=shard_id)
-        self.departure = Drain(cast(RunningShards, self), lambda: self.next_owners)
+        self.drain = Drain(cast(RunningShards, self), lambda: self.next_owners)
 
-    def hand_over(self, consumer: Any, next_owner: NextOwner | None, until: float) -> None:
+    def hand_off(self, consumer: Any, next_owner: NextOwner | None, until: float) -> None:
         assert until == UNTIL
         self.handed[consumer.shard_id] = next_owner
 
@@ -48,27 +48,27 @@ class Leaver:
 def test_who_follows_is_named_at_once_and_gets_the_lease_when_they_have_heard() -> None:
     """Until then the shards are read on."""
     leaver = Leaver({ANNA: 0, BEN: 0})
-    assert leaver.departure.announce(1.3, UNTIL) == 1.3
+    assert leaver.drain.announce(1.3, UNTIL) == 1.3
     assert leaver.promises() == {"a": "anna", "b": "ben"}
-    assert leaver.departure.step(100.3) == 1.0
+    assert leaver.drain.step(100.3) == 1.0
     assert leaver.handed == {}
-    assert leaver.departure.step(101.3) is not None
+    assert leaver.drain.step(101.3) is not None
     assert leaver.handed == {"a": ANNA, "b": BEN}
 
 
 def test_who_has_left_meanwhile_gets_nothing() -> None:
     """Workers that are told to end together must not hand their leases to each other."""
     leaver = Leaver({ANNA: 0, BEN: 0})
-    leaver.departure.announce(1.3, UNTIL)
+    leaver.drain.announce(1.3, UNTIL)
     leaver.next_owners = {ANNA: 1}
-    leaver.departure.step(102.0)
+    leaver.drain.step(102.0)
     assert leaver.handed == {"a": ANNA, "b": ANNA}
 
 
 def test_whoever_wishes_for_a_lease_gets_it() -> None:
     """It looks for it already."""
     leaver = Leaver({ANNA: 0, BEN: 7}, wishes={"a": "ben"})
-    leaver.departure.announce(1.3, UNTIL)
+    leaver.drain.announce(1.3, UNTIL)
     assert leaver.promises() == {"a": "ben", "b": "anna"}
 
 
@@ -76,9 +76,9 @@ def test_where_nobody_of_ours_follows_nobody_is_waited_for() -> None:
     """A KCL hears no promises."""
     for next_owners, next_owner in (({}, None), ({KCL: 0}, KCL)):
         leaver = Leaver(next_owners)
-        assert leaver.departure.announce(1.3, UNTIL) == 0.0
+        assert leaver.drain.announce(1.3, UNTIL) == 0.0
         assert set(leaver.promises().values()) == {None}
-        leaver.departure.step(100.0)
+        leaver.drain.step(100.0)
         assert set(leaver.handed.values()) == {next_owner}
 
 
@@ -86,11 +86,11 @@ def test_a_shard_that_was_being_taken_is_handed_over_too() -> None:
     """The coordinator's step may have been under way."""
     leaver = Leaver({ANNA: 0})
     late = leaver.running.pop("b")
-    leaver.departure.announce(0.0, UNTIL)
-    leaver.departure.step(100.0)
+    leaver.drain.announce(0.0, UNTIL)
+    leaver.drain.step(100.0)
     leaver.running = {"a": leaver.running["a"], "b": late}
     leaver.running["a"].over = True
-    assert leaver.departure.step(100.5) is not None
+    assert leaver.drain.step(100.5) is not None
     assert leaver.handed == {"a": ANNA, "b": ANNA}
     late.over = True
-    assert leaver.departure.step(101.0) is None
+    assert leaver.drain.step(101.0) is None

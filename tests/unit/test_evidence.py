@@ -17,7 +17,7 @@ from consumer.errors import (
 )
 from consumer.leases import Lease
 from consumer.records import LATEST, Fetched, Position, PositionKind, Record, Shard, StreamSummary
-from consumer.shard.read_size import MOST_RECORDS, Portion
+from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.reader import ARRIVAL_MARGIN, LEAST_INTERVAL, ShardReader
 from consumer.shard.shard_end import LOOK_AGAIN
 from consumer.streams.memory import MemoryStream
@@ -397,7 +397,7 @@ def test_an_unknown_arrival_shows_nothing() -> None:
 
 def test_as_many_records_are_asked_for_as_come_to_2_mib() -> None:
     """A few while nothing is known of their size; a response without any says nothing new."""
-    portion = Portion()
+    portion = ReadSize()
     asked = []
     for sizes in ([], [1024], [2048, 0], [], [4 * 1024 * 1024], [0], [1]):
         asked.append(portion.records)
@@ -413,8 +413,8 @@ def test_one_shards_large_records_say_nothing_about_the_others() -> None:
     small.put(*[b"x" * 1000] * 3)
     for bench in (large, small):
         bench.run(2)
-    assert large.reading.portion.records < 5
-    assert small.reading.portion.records > 2000
+    assert large.reading.read_size.records < 5
+    assert small.reading.read_size.records > 2000
 
 
 @pytest.mark.parametrize("error", [ReadTimedOut(), IncompleteResponse()])
@@ -435,7 +435,7 @@ def test_after_a_timeout_a_fraction_is_asked_for_and_waited_for_longer(error: Ex
 
 def test_a_timeout_of_large_records_waits_longer_too() -> None:
     """One record cannot be cut down."""
-    portion = Portion()
+    portion = ReadSize()
     portion.answered(1, 4 * 1024 * 1024)
     portion.timed_out()
     assert (portion.records, portion.cut) == (1, True)
@@ -446,7 +446,7 @@ def test_a_timeout_of_large_records_waits_longer_too() -> None:
 
 def test_a_slow_response_is_followed_by_smaller_ones() -> None:
     """Before it times out; quick ones grow again, and in between it stays as it is."""
-    portion = Portion()
+    portion = ReadSize()
     limits = []
     for seconds in (0.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0):
         portion.answered(1000, 1000 * 2048, seconds)

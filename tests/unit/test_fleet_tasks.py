@@ -89,7 +89,7 @@ class Bench:
         while True:
             try:
                 for consumer in self.holdings.running.values():
-                    consumer.held_lease.still_mine()
+                    consumer.held_lease.ensure_held()
             except LeaseStale:
                 return passed
             self.clock.advance(0.25)

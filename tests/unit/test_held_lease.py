@@ -58,7 +58,7 @@ class Bench:
         passed = 0.0
         while True:
             try:
-                self.held_lease.still_mine()
+                self.held_lease.ensure_held()
             except LeaseStale:
                 return passed
             self.clock.advance(0.25)
@@ -145,7 +145,7 @@ def test_past_the_deadline_nothing_is_written_but_a_renewal_makes_it_good_again(
     with pytest.raises(LeaseStale):
         bench.held_lease.prepare(Pending(Position.of(5), "name"))
     with pytest.raises(LeaseStale):
-        bench.held_lease.hand_on(None)
+        bench.held_lease.hand_off(None)
     assert bench.row.counter == 1
     assert bench.renew()
     bench.held_lease.checkpoint(Position.of(5))
@@ -176,7 +176,7 @@ def test_a_row_that_somebody_else_wrote_is_lost_and_stays_as_it_is(how: str, nam
     assert bench.row == there
     assert bench.held_lease.lost
     with pytest.raises(LeaseLost):
-        bench.held_lease.still_mine()
+        bench.held_lease.ensure_held()
     assert bench.held_lease.begin_renewal() is None
 
 
@@ -206,7 +206,7 @@ def test_a_kcls_leader_that_begins_to_move_the_lease_does_not_end_it() -> None:
     bench.overwrite(lambda row: replace(row, owner="kcl", checkpoint_owner="me"))
     bench.held_lease.checkpoint(Position.of(5))
     assert (bench.row.checkpoint, bench.row.owner, bench.row.checkpoint_owner) == (Position.of(5), "kcl", "me")
-    bench.held_lease.hand_on(bench.held_lease.lease.next_owner)
+    bench.held_lease.hand_off(bench.held_lease.lease.next_owner)
     assert (bench.row.owner, bench.row.checkpoint_owner, bench.row.token) == ("kcl", None, None)
 
 
@@ -250,13 +250,13 @@ def test_a_renewal_tells_how_far_was_read_and_how_much() -> None:
 def test_from_the_first_word_of_leaving_each_write_says_so_until_the_end() -> None:
     """And who follows, if it is one of ours; a KCL's worker is not promised anything."""
     bench = Bench()
-    bench.held_lease.leave(NextOwner("peer"))
+    bench.held_lease.announce_drain(NextOwner("peer"))
     bench.renew()
     assert (bench.row.draining, bench.row.wanted_by) == (True, "peer")
     bench.held_lease.checkpoint(Position.of(5))
     assert (bench.row.draining, bench.row.wanted_by) == (True, "peer")
     other = Bench()
-    other.held_lease.leave(NextOwner("kcl", ours=False))
+    other.held_lease.announce_drain(NextOwner("kcl", ours=False))
     other.renew()
     assert (other.row.draining, other.row.wanted_by) == (True, None)
 
@@ -264,7 +264,7 @@ def test_from_the_first_word_of_leaving_each_write_says_so_until_the_end() -> No
 def test_the_end_of_a_shard_names_its_children_and_nobody_who_would_follow() -> None:
     """There is nothing to hand over."""
     bench = Bench()
-    bench.held_lease.leave(NextOwner("peer"))
+    bench.held_lease.announce_drain(NextOwner("peer"))
     bench.held_lease.checkpoint(SHARD_END, ("child",))
     assert (bench.row.draining, bench.row.wanted_by, bench.row.children) == (False, None, ("child",))
 
@@ -272,8 +272,8 @@ def test_the_end_of_a_shard_names_its_children_and_nobody_who_would_follow() -> 
 def test_handing_on_ends_it() -> None:
     """As an offer that keeps our token, and nothing may be delivered after it."""
     bench = Bench()
-    bench.held_lease.hand_on(NextOwner("peer"))
+    bench.held_lease.hand_off(NextOwner("peer"))
     assert (bench.row.owner, bench.row.token) == ("peer", Token("me", "1", 2))
     assert bench.row.offered
     with pytest.raises(LeaseLost):
-        bench.held_lease.still_mine()
+        bench.held_lease.ensure_held()

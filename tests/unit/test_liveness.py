@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.fleet.liveness import GLANCE, SILENCE, Liveness
+from consumer.fleet.liveness import LONGEST_GAP, SILENCE, Liveness
 from consumer.leases import Lease
 from consumer.records import SHARD_END
 
@@ -48,11 +48,11 @@ def test_other_fields_are_no_sign_of_life() -> None:
     assert watch.still_for(wished, 10.5) == 10.5
 
 
-@pytest.mark.parametrize("away", [GLANCE * DURATION, 5.0, 11.0, 3600.0])
+@pytest.mark.parametrize("away", [LONGEST_GAP * DURATION, 5.0, 11.0, 3600.0])
 def test_time_without_looking_is_not_silence(away: float) -> None:
     """After our own pause, or an outage of the table, the others may not have had the chance to renew."""
     watch = watched([(0.0, ROW), (away, ROW)])
-    assert watch.still_for(ROW, away) == pytest.approx(GLANCE * DURATION)
+    assert watch.still_for(ROW, away) == pytest.approx(LONGEST_GAP * DURATION)
     assert not watch.expired(ROW, away)
 
 
@@ -65,16 +65,16 @@ def test_each_pause_is_left_out_and_looking_is_counted() -> None:
 def test_single_looks_count_as_scans_do() -> None:
     """And a pause before them is left out as well."""
     watch = watched([(0.0, ROW)])
-    watch.glimpse([ROW], 100.0)
-    assert watch.still_for(ROW, 100.0) == pytest.approx(GLANCE * DURATION)
-    watch.glimpse([replace(ROW, counter=4)], 101.0)
+    watch.refresh([ROW], 100.0)
+    assert watch.still_for(ROW, 100.0) == pytest.approx(LONGEST_GAP * DURATION)
+    watch.refresh([replace(ROW, counter=4)], 101.0)
     assert watch.still_for(ROW, 101.0) == 0.0
 
 
 def test_a_row_that_a_scan_lacks_is_forgotten() -> None:
     """One that is made anew under its name begins afresh; looks at single rows forget nothing."""
     watch = watched(every_second(9))
-    watch.glimpse([Lease("other")], 9.5)
+    watch.refresh([Lease("other")], 9.5)
     assert watch.still_for(ROW, 9.5) == 9.5
     watch.observe([], 9.6)
     watch.observe([ROW], 9.7)

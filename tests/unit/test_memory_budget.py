@@ -27,9 +27,9 @@ def test_when_it_is_short_the_largest_holder_has_to_deliver_until_it_has() -> No
     budget.settle("small", 10)
     budget.settle("large", 80)
     assert not budget.reserve("new", 20)
-    assert [shard for shard in ("small", "large", "new") if budget.squeezes(shard)] == ["large"]
+    assert [shard for shard in ("small", "large", "new") if budget.must_deliver(shard)] == ["large"]
     budget.settle("large", 0)
-    assert not budget.squeezes("large")
+    assert not budget.must_deliver("large")
     assert budget.reserve("new", 20)
 
 
@@ -58,12 +58,12 @@ def test_who_waited_long_borrows_until_it_holds_no_more_than_its_share(left: int
     budget.settle("stuck", 100)
     refuse(budget, "a", PATIENCE)
     assert budget.reserve("a", 10_000)
-    assert budget.lends("a")
+    assert budget.has_loan("a")
     budget.settle("a", SHARE + 1)
     refuse(budget, "b", PATIENCE)
-    assert budget.lends("a")
+    assert budget.has_loan("a")
     budget.settle("a", left)
-    assert not budget.lends("a")
+    assert not budget.has_loan("a")
     assert budget.reserve("b", 10_000)
 
 
@@ -121,7 +121,7 @@ def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng)
             elif name in asking and budget.reserve(name, need):
                 size, hangs = asking.pop(name)
                 if not hangs:
-                    budget.settle(name, min(size, SHARE) if budget.lends(name) else size)
+                    budget.settle(name, min(size, SHARE) if budget.has_loan(name) else size)
     monkey.undo()
     assert min(progress.values()) > 0
     assert budget.held() <= max(total, need) + (SHARE + need) * len(stuck)

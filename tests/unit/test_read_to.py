@@ -26,7 +26,7 @@ class Lagging(QuietStream):
 def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, ShardReader]:
     """How long before the last question everything is read, after these answers."""
     clock = FakeClock()
-    world = surroundings(clock, stream=Lagging(clock, *answers), pace=PollingPolicy(eager=eager))
+    world = surroundings(clock, stream=Lagging(clock, *answers), polling=PollingPolicy(eager=eager))
     reading, asked = ShardReader(Lease("shard"), world), world.server_time()
     for _ in answers:
         asked = world.server_time()

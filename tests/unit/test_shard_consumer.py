@@ -102,9 +102,9 @@ class Bench:
         letters, limits = JournalSink("letters", self.journal), BatchLimits(rows=2, bytes=1000, age=5.0)
         world = ShardContext(
             stream=self.stream,
-            outlets=Pipeline(self.rows, letters, limits, encode_dead_letter, self.metrics),
+            pipeline=Pipeline(self.rows, letters, limits, encode_dead_letter, self.metrics),
             budget=self.budget,
-            pace=PollingPolicy(1.0),
+            polling=PollingPolicy(1.0),
             clock=self.clock,
             server_time=lambda: NOW + timedelta(seconds=self.clock.now),
             processor=lambda _: process,
@@ -230,13 +230,13 @@ def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_
 def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """ShardReader it again works each time; that alone is no progress."""
     bench = Bench()
-    halted = bench.consumer.trouble.halted
+    halted = bench.consumer.failures.halted
 
     def noted(error: Exception) -> float:
         waits.append(halted(error))
         return waits[-1]
 
-    monkeypatch.setattr(bench.consumer.trouble, "halted", noted)
+    monkeypatch.setattr(bench.consumer.failures, "halted", noted)
     bench.stream.answers = [records(1, data=b"boom") for _ in range(6)]
     waits: list[float] = []
     while bench.stream.answers or len(waits) < 6:
@@ -263,7 +263,7 @@ def test_handing_over_delivers_first_then_releases() -> None:
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
-    bench.consumer.hand_over(None)
+    bench.consumer.hand_off(None)
     assert bench.run() is None
     assert bench.done == ["rows 1", "checkpoint 1.0", "owner None"]
 
@@ -271,7 +271,7 @@ def test_handing_over_delivers_first_then_releases() -> None:
 def leave(bench: Bench, seconds: float, next_owner: NextOwner | None = None) -> list[float]:
     """Step through a drain that has so many seconds, with a lease that is renewed; returns the waits."""
     until = bench.clock() + seconds
-    bench.consumer.hand_over(next_owner, until)
+    bench.consumer.hand_off(next_owner, until)
     waits: list[float] = []
     while (delay := bench.consumer.step(bench.clock())) is not None and bench.clock() < until + 30.0:
         waits.append(delay)
@@ -352,7 +352,7 @@ def test_a_stale_lease_does_not_drop_the_batch_while_leaving() -> None:
     bench.stream.answers = [records(1)]
     bench.run()
     bench.clock.advance(11.0)  # the lease may have run out
-    bench.consumer.hand_over(None, bench.clock() + 25.0)
+    bench.consumer.hand_off(None, bench.clock() + 25.0)
     assert all(bench.consumer.step(bench.clock()) for _ in range(3))
     assert bench.done == []
     bench.held_lease.began(bench.clock())
@@ -391,7 +391,7 @@ def test_a_peers_wish_that_is_seen_again_and_again_does_not_put_off_the_end() ->
     bench.run(steps=3)
     began = bench.clock()
     while bench.clock() < began + 60.0:
-        bench.consumer.hand_over(NextOwner("peer"), bench.clock() + 10.0)
+        bench.consumer.hand_off(NextOwner("peer"), bench.clock() + 10.0)
         if (delay := bench.consumer.step(bench.clock())) is None:
             break
         bench.clock.advance(delay)
@@ -404,7 +404,7 @@ def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
     """A lease that cannot be released now is no reason to be busy."""
     bench = Bench()
     bench.table.write = Mock(side_effect=LeaseTableUnavailable)  # type: ignore[method-assign]
-    bench.consumer.hand_over(None)
+    bench.consumer.hand_off(None)
     delays = [bench.consumer.step(bench.clock()) for _ in range(8)]
     assert all(delay is not None and 0.05 < delay <= 0.5 for delay in delays)
     assert "batch.dropped" not in bench.logged
@@ -461,7 +461,7 @@ def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None
     bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(4), "name"))
     bench.stream.answers = [records(1, 2, 3)]
     bench.run(steps=3)
-    bench.consumer.hand_over(None)
+    bench.consumer.hand_off(None)
     assert bench.run() is None
     assert bench.done == ["owner None"]
     assert bench.table.scan()[0].pending == Pending(Position.of(4), "name")
@@ -471,7 +471,7 @@ def test_a_read_under_way_does_not_hold_up_the_end() -> None:
     """The lease is given up meanwhile, and what the read brings is not delivered by us any more."""
     bench = Bench()
     bench.stream.answers = [records(1, 2)]
-    bench.stream.during = bench.consumer.let_go
+    bench.stream.during = bench.consumer.cancel_read
     assert bench.run() is None
     assert bench.done == ["owner None"]
     assert bench.consumer.over
@@ -490,8 +490,8 @@ def test_a_read_under_way_is_waited_for_while_rows_wait_behind_it_and_time_remai
     bench.stream.answers = [records(2)]
 
     def leave_now() -> None:
-        bench.consumer.hand_over(None, bench.clock() + seconds)
-        bench.consumer.let_go()
+        bench.consumer.hand_off(None, bench.clock() + seconds)
+        bench.consumer.cancel_read()
 
     bench.stream.during = leave_now
     bench.clock.advance(1.0)
@@ -503,7 +503,7 @@ def test_a_read_under_way_is_waited_for_while_rows_wait_behind_it_and_time_remai
 def test_letting_go_does_nothing_between_two_reads() -> None:
     """A batch that is being written is not ours to give away."""
     bench = Bench()
-    bench.rows.before = bench.consumer.let_go
+    bench.rows.before = bench.consumer.cancel_read
     bench.stream.answers = [records(1, 2)]
     bench.run()
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
@@ -603,7 +603,7 @@ def test_a_borrower_whose_sink_is_stuck_keeps_no_more_than_its_share() -> None:
     assert not any(bench.budget.reserve(SHARD, 1) for _ in range(PATIENCE))
     bench.stream.answers = [records(1, 2, 3, data=b"x" * 3 * SHARE), records(3)]
     bench.run(steps=3)
-    assert not bench.budget.lends(SHARD)
+    assert not bench.budget.has_loan(SHARD)
     assert bench.budget.held() <= 10_000_000 + SHARE
     bench.budget.settle("stuck", 0)
     for _ in range(3):

@@ -48,13 +48,13 @@ def test_a_take_that_is_under_way_is_waited_for_and_its_lease_released() -> None
     for number in range(40):  # more than are taken at once: the rest is not even begun
         table.create(Lease(f"shard-{number}"))
     coordinator = Coordinator(
-        RunningShards(Fleet(ME), table, bench.consumer._world, InitialPosition(), scheduler), scheduler
+        RunningShards(Fleet(ME), table, bench.consumer._context, InitialPosition(), scheduler), scheduler
     )
     seen: list[bool] = []
 
     def told_to_leave() -> None:
         coordinator.drain(0.0)
-        seen.append(coordinator.drained)
+        seen.append(coordinator.finished)
 
     table.during = told_to_leave
     coordinator._balance.step(bench.clock())
@@ -63,5 +63,5 @@ def test_a_take_that_is_under_way_is_waited_for_and_its_lease_released() -> None
     for _ in range(20):
         bench.clock.advance(1.0)
         scheduler.step(bench.clock())
-    assert coordinator.drained
+    assert coordinator.finished
     assert {row.owner for row in table.scan()} == {None}

@@ -114,7 +114,7 @@ def test_the_row_keeps_the_time_that_may_be_lost(how: str) -> None:
     if how == "checkpoint":
         bench.held_lease.checkpoint(Position.of(200))
     elif how == "hand-over":
-        bench.held_lease.hand_on(None)
+        bench.held_lease.hand_off(None)
     elif (change := bench.held_lease.begin_renewal()) is not None:
         bench.held_lease.end_renewal(bench.table.write([change])[0], bench.clock())
     assert (bench.held_lease.lease.lost_from, bench.held_lease.lease.lost_to) == (ago(30), ago(24))
@@ -217,7 +217,7 @@ def test_a_lease_that_is_handed_on_says_up_to_when_it_was_read() -> None:
     """The next owner may come days later, and nothing was lost on a quiet shard."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.held_lease.read_to = NOW
-    bench.held_lease.hand_on(None)
+    bench.held_lease.hand_off(None)
     assert bench.held_lease.lease.read_to == NOW
 
 
@@ -233,7 +233,7 @@ def test_a_record_that_outlived_the_retention_makes_the_distance_from_the_tip_do
     bench.held_lease.end_renewal(None, bench.clock())
     bench.clock.advance(11.0)
     bench.held_lease.began(bench.clock())
-    bench.held_lease.hand_on(None)
+    bench.held_lease.hand_off(None)
     assert bench.held_lease.lease.read_to == NOW
 
 

@@ -27,12 +27,12 @@ class FakeCoordinator:
     """Does what the test says as soon as it is started."""
 
     begin: Callable[["FakeCoordinator"], None] = lambda _: None
-    drained: bool = True
+    finished: bool = True
     caught_up: bool = False
     leases: int = 1
     reads_on: float = 0.0
     undelivered: Sequence[str] = ()
-    farewells_that_fail: int = 0
+    declines_that_fail: int = 0
     journal: list[str] = field(default_factory=list)
     scheduler: Any = None
 
@@ -44,16 +44,16 @@ class FakeCoordinator:
         self.journal.append("drain")
         return self.reads_on
 
-    def abandon(self) -> None:
-        self.journal.append("abandon")
+    def discard(self) -> None:
+        self.journal.append("discard")
 
-    def let_go(self) -> None:
-        self.journal.append("let go")
-        self.drained = True
+    def cancel_reads(self) -> None:
+        self.journal.append("cancel_reads")
+        self.finished = True
 
-    def farewell(self) -> bool:
-        self.journal.append("farewell")
-        return self.journal.count("farewell") > self.farewells_that_fail
+    def decline_offers(self) -> bool:
+        self.journal.append("decline_offers")
+        return self.journal.count("decline_offers") > self.declines_that_fail
 
 
 def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
@@ -105,25 +105,25 @@ def test_an_orderly_end_drains_says_farewell_closes_and_ends_with_0(
     """In this order, for whichever reason."""
     coordinator = FakeCoordinator(begin)
     assert run(made(coordinator)) is Exit.DONE
-    assert coordinator.journal == ["start", "drain", "farewell", "close"]
+    assert coordinator.journal == ["start", "drain", "decline_offers", "close"]
 
 
 def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
     """A thread may still be in it."""
-    coordinator = FakeCoordinator(caught_up, drained=False)
+    coordinator = FakeCoordinator(caught_up, finished=False)
     assert run(made(coordinator, shutdown_timeout=0.05)) is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
 
 
 def test_a_last_look_that_fails_is_tried_again_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease on its way to us would be read by nobody until it has run out."""
-    monkeypatch.setattr(worker, "FAREWELL_PAUSE", 0.0)
-    coordinator = FakeCoordinator(caught_up, farewells_that_fail=1)
+    monkeypatch.setattr(worker, "DECLINE_PAUSE", 0.0)
+    coordinator = FakeCoordinator(caught_up, declines_that_fail=1)
     assert run(made(coordinator)) is Exit.DONE
-    assert coordinator.journal.count("farewell") == 2
-    away = FakeCoordinator(caught_up, farewells_that_fail=99)
+    assert coordinator.journal.count("decline_offers") == 2
+    away = FakeCoordinator(caught_up, declines_that_fail=99)
     assert run(made(away)) is Exit.DONE
-    assert away.journal.count("farewell") == worker.FAREWELLS
+    assert away.journal.count("decline_offers") == worker.DECLINE_ATTEMPTS
 
 
 def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
@@ -131,27 +131,27 @@ def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
     assert run(made(FakeCoordinator(signalled, undelivered=["shard-1"]))) is Exit.NOT_DRAINED
 
 
-def test_reads_under_way_are_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_under_way_are_cancelled_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """They would take as long as the stream takes."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
-    coordinator = FakeCoordinator(caught_up, drained=False)
+    coordinator = FakeCoordinator(caught_up, finished=False)
     assert run(made(coordinator)) is Exit.DONE
-    assert "let go" in coordinator.journal
+    assert "cancel_reads" in coordinator.journal
 
 
-def test_reads_are_not_let_go_while_shards_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_are_not_cancelled_while_shards_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who follow are not ready yet."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
-    coordinator = FakeCoordinator(caught_up, drained=False, reads_on=60.0)
+    coordinator = FakeCoordinator(caught_up, finished=False, reads_on=60.0)
     assert run(made(coordinator, shutdown_timeout=0.1)) is Exit.NOT_DRAINED
-    assert "let go" not in coordinator.journal
+    assert "cancel_reads" not in coordinator.journal
 
 
 def test_a_failure_in_the_engine_ends_with_1_and_delivers_nothing_more() -> None:
     """Never half alive (rule 8)."""
     coordinator = FakeCoordinator(failing(ZeroDivisionError("+15551234567")))
     assert run(made(coordinator)) is Exit.UNEXPECTED
-    assert "abandon" in coordinator.journal
+    assert "discard" in coordinator.journal
 
 
 def test_a_closed_output_ends_with_0() -> None:
@@ -164,7 +164,7 @@ def test_an_operators_mistake_found_on_the_way_is_raised_after_the_end() -> None
     coordinator = FakeCoordinator(failing(ConfigurationError("two of one id")))
     with pytest.raises(ConfigurationError, match="two of one id"):
         run(made(coordinator))
-    assert "abandon" in coordinator.journal
+    assert "discard" in coordinator.journal
 
 
 @pytest.mark.parametrize(("told", "code"), [(True, Exit.UNEXPECTED), (False, Exit.DONE)])
@@ -272,12 +272,12 @@ def hangs(*_: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "code"), [("drain", Exit.NOT_DRAINED), ("let_go", Exit.NOT_DRAINED), ("farewell", Exit.DONE)]
+    ("method", "code"), [("drain", Exit.NOT_DRAINED), ("cancel_reads", Exit.NOT_DRAINED), ("decline_offers", Exit.DONE)]
 )
 def test_the_deadline_holds_whatever_hangs(method: str, code: Exit, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lease table, in any thread. Once all is handed over, nothing more is worth an alarm."""
     monkeypatch.setattr(worker, "READS_END", 0.0)
-    coordinator = FakeCoordinator(signalled, drained=method == "farewell")
+    coordinator = FakeCoordinator(signalled, finished=method == "decline_offers")
     monkeypatch.setattr(coordinator, method, hangs)
     began = time.monotonic()
     assert run(made(coordinator, shutdown_timeout=0.2)) is code
@@ -313,7 +313,7 @@ def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
     """The signal came first, and yet the end is not what was asked for."""
 
     def begin(coordinator: FakeCoordinator) -> None:
-        coordinator.drained = False
+        coordinator.finished = False
         signalled(coordinator)
 
     class Fails(FakeCoordinator):
@@ -321,13 +321,13 @@ def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
             self.scheduler.add(Raises(ZeroDivisionError()), Lane.SHARDS)
             return super().drain(patience, until)
 
-        def abandon(self) -> None:
-            super().abandon()
-            self.drained = True
+        def discard(self) -> None:
+            super().discard()
+            self.finished = True
 
     coordinator = Fails(begin)
     assert run(made(coordinator)) is Exit.UNEXPECTED
-    assert "abandon" in coordinator.journal
+    assert "discard" in coordinator.journal
 
 
 @pytest.mark.parametrize("lane", [Lane.SHARDS, Lane.RENEWALS, Lane.COORDINATOR, Lane.HTTP])
@@ -336,7 +336,7 @@ def test_a_failure_in_any_lane_ends_the_process_with_1(lane: Lane, error: BaseEx
     """Nothing goes on half alive."""
     coordinator = FakeCoordinator(lambda fake: fake.scheduler.add(Raises(error), lane))
     assert run(made(coordinator)) is Exit.UNEXPECTED
-    assert coordinator.journal[:2] == ["start", "abandon"]
+    assert coordinator.journal[:2] == ["start", "discard"]
 
 
 @pytest.mark.parametrize("lane", list(Lane))

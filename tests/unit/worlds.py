@@ -54,9 +54,9 @@ def surroundings(stream: Stream, clock: FakeClock, eager: bool = False, log: Log
     """A process that has all the memory it wants; its clock shows the seconds since noon."""
     return ShardContext(
         stream=stream,
-        outlets=Pipeline(ListSink(), ListSink(), BatchLimits(), encode_dead_letter, Metrics()),
+        pipeline=Pipeline(ListSink(), ListSink(), BatchLimits(), encode_dead_letter, Metrics()),
         budget=MemoryBudget(1 << 30),
-        pace=PollingPolicy(eager=eager),
+        polling=PollingPolicy(eager=eager),
         clock=clock,
         server_time=lambda: NOON + timedelta(seconds=clock()),
         processor=decoder,

@@ -10,7 +10,7 @@ MOST_BACKOFF = 0.5
 
 
 @dataclass
-class Leaving:
+class HandoffRequest:
     """What was asked of a shard's consumer. `delivers`: it has to write what it holds before it leaves."""
 
     asked: bool = False
@@ -23,7 +23,7 @@ class Leaving:
         self.next_owner, self.until = next_owner, min(self.until, until)
         self.asked = True
 
-    def without_delivery(self) -> None:
+    def discard(self) -> None:
         """Leave at once, in favour of nobody."""
         self.next_owner, self.delivers = None, False
         self.asked = True
