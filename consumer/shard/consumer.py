@@ -236,7 +236,10 @@ class ShardConsumer:
         before = len(backlog)
         self._intake.take(self._buffer, self._undecoded(), now, self._reading.start)
         self._settle()
-        return 0.0 if len(backlog) < before else WAIT_FOR_BUDGET
+        if len(backlog) == before:
+            return WAIT_FOR_BUDGET
+        self._log.debug("shard.decoded", buffered=self._buffer.size, backlog=len(backlog))
+        return 0.0
 
     def _undecoded(self) -> Iterator[tuple[Record, Processed]]:
         start, backlog = self._reading.start, self._reading.backlog
