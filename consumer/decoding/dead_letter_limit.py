@@ -40,7 +40,7 @@ class DeadLetterLimit:
         return ()
 
     def rest(self) -> Sequence[DeadLetter]:
-        """Return the dead letter that was held back, if any. Call it at the end of the record."""
+        """Return the dead letter that was held back, or nothing. Call it once, at the end of the record."""
         if self._last is None or not self.more:
             return () if self._last is None else (self._last,)
         message = f"{self._last.message}; so are {self.more} more of this {self._kind}"

@@ -17,7 +17,7 @@ def decoder_version(raw: bool) -> str:
 
 @cache
 def _sources() -> str:
-    """Return a hash of the source files. Unlike a version number, nobody has to remember to raise it."""
+    """Return a hash of the source files. It changes automatically, which a version number does not."""
     digest = hashlib.sha256()
     for package in PACKAGES:
         files = [file for file in resources.files(package).iterdir() if file.name.endswith(".py")]

@@ -43,7 +43,7 @@ class Pending(NamedTuple):
 
     @classmethod
     def stored(cls, end: Position, text: str) -> "Pending":
-        """Return the value of a stored `text` and its end position."""
+        """Return the pending checkpoint that a lease table stored as `end` and `text` (see the property)."""
         name, _, version = text.partition(" ")
         return cls(end, name, version)
 
@@ -164,7 +164,7 @@ def taken(lease: Lease, worker: WorkerIdentity) -> Lease:
 
 
 def renewed(lease: Lease, worker: WorkerIdentity, read_to: datetime | None, throughput: float | None = None) -> Lease:
-    """Return the row after a renewal."""
+    """Return the row after a renewal. `read_to` never moves back."""
     return replace(_written(lease, worker), read_to=later(lease.read_to, read_to), throughput=throughput)
 
 

@@ -148,7 +148,7 @@ class JsonlSink:
     # Files -----------------------------------------------------------------------------------------------------------
 
     def _make(self, final: Path, batch: Batch) -> int:
-        """Write the file and link it. Return the number of its rows that another writer has linked meanwhile."""
+        """Write the file and link it. Return 0, or the batch's length if another writer was faster."""
         unfinished, repeated = final.with_name(f".{final.name}.{secrets.token_hex(8)}{SUFFIX}"), 0
         try:
             with created(unfinished, self._mode) as descriptor:

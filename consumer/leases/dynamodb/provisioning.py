@@ -77,8 +77,8 @@ class Table:
     def _description(self) -> dict[str, Any] | None:
         with self._calls.checking("DescribeTable"):
             try:
-                answer = self._client.describe_table(TableName=self._name)
-                return dict(self._calls.member(answer, "Table", "DescribeTable"))
+                response = self._client.describe_table(TableName=self._name)
+                return dict(self._calls.member(response, "Table", "DescribeTable"))
             except ClientError as error:
                 if code_of(error) != "ResourceNotFoundException":
                     raise

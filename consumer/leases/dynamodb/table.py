@@ -103,12 +103,12 @@ class DynamoDbLeaseTable:
         nothing = Update("-", {"cc_token": {"S": "-"}}, ("cc_wantedBy",), {KEY: None}, revives=True)
         with self._calls.checking("BatchExecuteStatement"):
             try:
-                answer = self._client.batch_execute_statement(Statements=[statement(self._name, nothing)])
+                response = self._client.batch_execute_statement(Statements=[statement(self._name, nothing)])
             except ClientError as error:
                 if code_of(error) in THROTTLED | TRANSIENT:
                     raise
                 return False
-            [response] = self._calls.member(answer, "Responses", "BatchExecuteStatement") or [{}]
+            [response] = self._calls.member(response, "Responses", "BatchExecuteStatement") or [{}]
             return bool(response.get("Error", {}).get("Code") == STATEMENT_REFUSED)
 
     def unreadable(self) -> Mapping[str, str]:
@@ -136,9 +136,9 @@ class DynamoDbLeaseTable:
         found: list[Item] = []
         for attempt in range(READ_TRIES):
             with self._calls.running("BatchGetItem"):
-                answer = self._client.batch_get_item(RequestItems=wanted)
-                wanted = answer.get("UnprocessedKeys") or {}
-                read = self._calls.member(answer, "Responses", "BatchGetItem")
+                response = self._client.batch_get_item(RequestItems=wanted)
+                wanted = response.get("UnprocessedKeys") or {}
+                read = self._calls.member(response, "Responses", "BatchGetItem")
                 # Without UnprocessedKeys the response must name the table: a missing row would count as deleted.
                 found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
@@ -193,12 +193,12 @@ class DynamoDbLeaseTable:
                 results.extend(self._together(some) if self._batches and len(some) > 1 else self._singly(some))
         except LeaseTableUnavailable as error:
             results.extend([error] * (len(changes) - len(results)))
-        given = [answer for answer in results if isinstance(answer, Written)]
+        given = [result for result in results if isinstance(result, Written)]
         if len(given) == len(changes):
             return given
-        why = next(answer for answer in results if not isinstance(answer, Written))
+        why = next(result for result in results if not isinstance(result, Written))
         if given:
-            raise PartlyWritten(why, [answer if isinstance(answer, Written) else None for answer in results])
+            raise PartlyWritten(why, [result if isinstance(result, Written) else None for result in results])
         raise why
 
     def _singly(self, changes: Sequence[Change]) -> Iterator[Result]:
@@ -206,22 +206,22 @@ class DynamoDbLeaseTable:
             request = expressions(self._name, update_of(change))
             with self._calls.running("UpdateItem"):
                 try:
-                    answer = self._client.update_item(
+                    response = self._client.update_item(
                         ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD", **request
                     )
                 except ClientError as error:
                     if code_of(error) not in (REFUSED, *THROTTLED):
                         raise
-                    answer = error.response
+                    response = error.response
             yield self._result(
-                change, answer.get("Attributes"), answer.get("Item"), answer.get("Error", {}).get("Code")
+                change, response.get("Attributes"), response.get("Item"), response.get("Error", {}).get("Code")
             )
 
     def _together(self, changes: Sequence[Change]) -> Iterator[Result]:
         statements = [statement(self._name, update_of(change)) for change in changes]
         with self._calls.running("BatchExecuteStatement"):
-            answer = self._client.batch_execute_statement(Statements=statements)
-            responses = self._calls.member(answer, "Responses", "BatchExecuteStatement")
+            response = self._client.batch_execute_statement(Statements=statements)
+            responses = self._calls.member(response, "Responses", "BatchExecuteStatement")
             if len(responses) != len(changes):
                 raise self._calls.incomplete("BatchExecuteStatement")
         for change, response in zip(changes, responses, strict=True):
