@@ -4,6 +4,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v $$p && break; done)
 BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
+DEMO_LOCKS := requirements/build.txt requirements/demo.txt
+UV := $(shell uv --version 2>/dev/null)
+INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 SEEDS ?= 2000
 RUNS ?= 5
 IDLE ?= 60
@@ -18,14 +21,27 @@ help: ## this list
 
 install: .venv/.done ## set up .venv from the locked requirements
 
+# $(call set_up,FILES): a new .venv with the locked requirements of FILES and this checkout.
+define set_up
+@if [ -z "$(PYTHON)" ]; then echo "Install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; fi
+@echo "Creating .venv with $(PYTHON) …"
+@rm -rf .venv && $(PYTHON) -m venv .venv
+@echo "Installing $(1) with $(if $(UV),uv,pip) …"
+@$(INSTALLER) --require-hashes $(1:%=-r %)
+@echo "Installing this checkout …"
+@$(INSTALLER) --no-deps --no-build-isolation --editable .
+endef
+
 .venv/.done: $(LOCKS) pyproject.toml
-	@if [ -z "$(PYTHON)" ]; then echo "Install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; fi
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKS:%=-r %)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(call set_up,$(LOCKS))
+	@touch $@ .venv/.demo
+
+# Only what the demo needs, unless all of it is there.
+.venv/.demo: $(DEMO_LOCKS) pyproject.toml
+	$(call set_up,$(DEMO_LOCKS))
 	@touch $@
 
-demo: install ## the main job on an embedded Kinesis
+demo: .venv/.demo ## the main job on an embedded Kinesis
 	$(BIN)/call-consumer demo
 
 # Most of a test's time is waiting for processes: six at once keep two cores busy. `alone` are those that load the machine
@@ -87,6 +103,8 @@ lock: ## renew the locked requirements (needs uv)
 		--group build -o requirements/build.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra demo --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--extra demo -c requirements/dev.txt pyproject.toml -o requirements/demo.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml -o requirements/runtime.txt
 	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

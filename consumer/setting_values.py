@@ -1,4 +1,4 @@
-"""What the values of settings look like: each function takes one as typed, or says what it should be."""
+"""Validate the values of settings. Each function returns the value, or raises ValueError with a correct form."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,53 +8,62 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
-AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-# IAM, and the regions' names as botocore lets them into a host's name.
+AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+# Region names as botocore accepts them in a host name.
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}")
 REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}  # seconds
 
 
 def start(value: object) -> object:
-    """`trim-horizon`, `latest`, an RFC 3339 time, or an age such as `2h`."""
+    """Accept `trim-horizon`, `latest`, an RFC 3339 time, a date (midnight UTC), or an age such as `2h` or `1w`."""
     if value in ("trim-horizon", "latest"):
         return value
     now = datetime.now(UTC)
     try:
-        age = AGE.fullmatch(str(value))
-        moment = now - timedelta(seconds=float(age[1]) * UNITS[age[2]]) if age else datetime.fromisoformat(str(value))
+        moment = _moment(str(value), now)
     except (ValueError, OverflowError):
-        raise ValueError("say trim-horizon, latest, an RFC 3339 time, or an age such as 2h") from None
+        raise ValueError(
+            "say trim-horizon, latest, an RFC 3339 time, a date such as 2026-11-25, or an age such as 2h or 1w"
+        ) from None
     if moment.tzinfo is None:
         raise ValueError("a time needs its offset, such as Z or +02:00")
     if moment > now:
-        raise ValueError("this time is still to come; say latest to start now")
+        raise ValueError("this time is in the future; say latest to start now")
     return moment
 
 
+def _moment(text: str, now: datetime) -> datetime:
+    if age := AGE.fullmatch(text):
+        return now - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if DATE.fullmatch(text) else moment
+
+
 def address(value: str) -> str:
-    """`127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all interfaces."""
+    """Accept `127.0.0.1:8080`, `[::1]:8080`, `:8080` for all interfaces, or ""."""
     if value and ((found := ADDRESS.fullmatch(value)) is None or int(found["port"]) > 65_535):
         raise ValueError("say ADDRESS:PORT, such as 127.0.0.1:8080, or :8080 for all interfaces")
     return value
 
 
 def role(value: str) -> str:
-    """`arn:aws:iam::ACCOUNT:role/NAME`, or nothing."""
+    """Accept `arn:aws:iam::ACCOUNT:role/NAME`, or ""."""
     if value and ROLE.fullmatch(value) is None:
         raise ValueError("say arn:aws:iam::ACCOUNT:role/NAME")
     return value
 
 
 def region(value: str | None) -> str | None:
-    """What may stand in a host's name."""
+    """Accept a name that is valid in a host name, or None."""
     if value is not None and REGION.fullmatch(value) is None:
         raise ValueError("say a region's name, such as eu-west-1")
     return value
 
 
 def endpoint(value: str | None) -> str | None:
-    """A URL of one host. A password in it would show in every message that names it."""
+    """Accept an http or https URL without a password, because messages show the endpoint."""
     try:
         parts = urlsplit(value or "http://none")
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -1,7 +1,7 @@
-"""The one declared model of the configuration: flag, else environment, else TOML file, else default.
+"""Declare every setting once, and load them: a flag wins over the environment, the TOML file and the default.
 
-The only place that reads the environment. Each field becomes a flag of the command line (`cli.options`), an environment
-variable `CALL_CONSUMER_…` and a key of the file given by `--config`; its description is the help text everywhere.
+Only this module reads the environment. Each field is a flag (`cli.options`), an environment variable `CALL_CONSUMER_…`
+and a key of the file that `--config` names. Its description is the help text in all three places.
 """
 
 import difflib
@@ -19,147 +19,172 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from consumer.errors import ConfigurationError
 from consumer.setting_values import ADDRESS, Address, Endpoint, Region, RoleArn, Seconds, Start
 
-LONGEST_SHOWN = 100  # characters of a wrong value
+LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 PREFIX = "CALL_CONSUMER_"
 
 
 class Settings(BaseModel):
-    """Everything that can be set."""
+    """Hold every setting of one run."""
 
     model_config = ConfigDict(frozen=True)
 
-    stream: str = Field(default="", description="The stream: its name, or its ARN, which also gives the region.")
+    stream: str = Field(default="", description="Name or ARN of the stream; an ARN also sets the region.")
     sink: str = Field(default="stdout:", description="Where rows go: stdout:, jsonl:DIR or sqlite:FILE.")
-    dead_letters: str = Field(default="jsonl:dead-letters", description="Where dead letters go; the same kinds.")
+    dead_letters: str = Field(
+        default="jsonl:dead-letters", description="Where dead letters go: stdout:, jsonl:DIR or sqlite:FILE."
+    )
     leases: str = Field(
         default="sqlite:call-consumer.db",
-        description="The lease table: sqlite:FILE for one host, dynamodb:[TABLE] for many [TABLE: the application],"
-        " memory: for one process.",
+        description="Lease table: sqlite:FILE for one host, dynamodb:[TABLE] for a fleet [TABLE: the application's"
+        " name], memory: for one process.",
     )
-    application: str = Field(default="", description="Whose checkpoints these are [default: the stream's name].")
+    application: str = Field(
+        default="",
+        description="Name that checkpoints are stored under; a new name starts over [default: the stream's name].",
+    )
     from_: Start = Field(
         default="trim-horizon",
-        description="Where to start without a checkpoint: trim-horizon, latest, a time, or an age such as 2h.",
+        description="Where to start without a checkpoint: trim-horizon, latest, a time, a date such as 2026-11-25"
+        " (midnight UTC), or an age such as 2h or 1w.",
     )
     until_caught_up: bool = Field(
-        default=False, description="Stop once all shards are read up to the start of the run."
+        default=False, description="Stop when every shard is read up to the start of the run."
     )
-    fail_on_dead_letters: bool = Field(default=False, description="End with 1 if there were dead letters.")
-    raw: bool = Field(default=False, description="Add the event as it came to each row, as `event`.")
-    worker_id: str = Field(default="", description="This worker's name among its peers [default: host and random].")
+    fail_on_dead_letters: bool = Field(default=False, description="Exit with code 1 if there were dead letters.")
+    raw: bool = Field(default=False, description="Add the original event to each row, as `event`.")
+    worker_id: str = Field(
+        default="", description="Unique name of this worker in the fleet [default: host name and a random suffix]."
+    )
     lease_duration: Annotated[float, Field(ge=1, le=3600)] = Field(
-        default=10.0, description="Seconds of silence after which a worker's leases are taken."
+        default=10.0, description="Other workers take over after this many seconds without a renewal."
     )
-    shutdown_timeout: Seconds = Field(default=25.0, description="Seconds to deliver and hand over after a signal.")
-    batch_rows: int | None = Field(default=None, gt=0, description="Rows a batch at most [default: the sink's own].")
-    batch_bytes: ByteSize | None = Field(default=None, gt=0, description="Bytes a batch at most, such as 4MiB.")
-    batch_age: Seconds | None = Field(default=None, description="Seconds after which a batch is delivered.")
+    shutdown_timeout: Seconds = Field(
+        default=25.0, description="Maximum seconds to deliver and hand off leases after a signal."
+    )
+    batch_rows: int | None = Field(default=None, gt=0, description="Maximum rows per batch [default: the sink's own].")
+    batch_bytes: ByteSize | None = Field(
+        default=None, gt=0, description="Maximum bytes per batch, such as 4MiB [default: the sink's own]."
+    )
+    batch_age: Seconds | None = Field(
+        default=None,
+        description="Deliver a batch after this many seconds, even if it is not full [default: the sink's own].",
+    )
     memory: ByteSize = Field(
-        default=ByteSize(64 * 1024 * 1024), gt=0, description="Bytes all shards may buffer at once."
+        default=ByteSize(64 * 1024 * 1024), gt=0, description="Maximum bytes that all shards together buffer."
     )
     threads: int = Field(default=32, ge=1, le=1024, description="Threads that read shards.")
-    max_leases: int = Field(default=1_000_000, ge=1, description="Shards that this worker reads at most.")
+    max_leases: int = Field(default=1_000_000, ge=1, description="Maximum shards that this worker reads.")
     poll_interval: Annotated[float, Field(ge=0.2, le=60)] = Field(
-        default=1.0, description="Seconds between reads at a shard's tip; 0.2 is AWS's limit for all readers together."
+        default=1.0,
+        description="Seconds between reads at a shard's tip; AWS allows all readers of a shard together one per 0.2 s.",
     )
     region: Region = Field(default=None, description="AWS region [default: as boto3 finds it].")
     endpoint_url: Endpoint = Field(default=None, description="Endpoint of every AWS client, such as LocalStack's.")
     stream_role_arn: RoleArn = Field(
-        default="", description="Role to assume for the stream, such as one of another account."
+        default="", description="Role to assume to read the stream, for example in another account."
     )
-    leases_role_arn: RoleArn = Field(default="", description="Role to assume for a lease table on DynamoDB.")
+    leases_role_arn: RoleArn = Field(default="", description="Role to assume for a lease table in DynamoDB.")
     http: Address = Field(
         default="",
-        description="Where to answer /livez, /readyz and /metrics: ADDRESS:PORT, or :PORT for all interfaces.",
+        description="Serve /livez, /readyz and /metrics at ADDRESS:PORT, or at :PORT on all interfaces.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much to log.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level to log."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto: JSON unless stderr is a terminal."
+        default="auto", description="Format of log lines; auto means JSON unless stderr is a terminal."
     )
 
     @property
     def name(self) -> str:
-        """The application whose leases these are."""
+        """Return the application name: the setting, else the stream's name."""
         return self.application or self.stream.rpartition("/")[2]
 
     @property
     def aws_region(self) -> str | None:
-        """The stream's region where its ARN says it, else the one that was set."""
+        """Return the region in the stream's ARN, else the region setting."""
         parts = self.stream.split(":")
         return (parts[3] if parts[0] == "arn" and len(parts) > 3 else None) or self.region
 
     @property
     def http_address(self) -> tuple[str, int] | None:
-        """Host and port to listen on, if any. No host: all interfaces. Port 0: any that is free."""
+        """Return host and port to listen on, or None. An empty host means all interfaces, port 0 any free port."""
         found = ADDRESS.fullmatch(self.http)
         return (found["six"] or found["host"], int(found["port"])) if found else None
 
     @property
     def worker(self) -> str:
-        """The worker's id."""
+        """Return the worker's id; random if it is not set."""
         return self.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
 
 def flag(field: str) -> str:
-    """How a setting is written on the command line and in the TOML file (there without dashes in front)."""
+    """Return the flag of a setting; its key in the TOML file is the same without the leading dashes."""
     return "--" + field.rstrip("_").replace("_", "-")
 
 
+def written(value: object) -> str:
+    """Return a value as people write it: 64MiB, 10, stdout:."""
+    if isinstance(value, ByteSize):
+        return value.human_readable().replace(".0", "")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def load(flags: Mapping[str, object], config: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Put flags (None: not given), environment and file together.
+    """Combine flags (None: not given), environment and file.
 
     Raises:
-        ConfigurationError: one line that names the setting, where it came from, and what it should be.
+        ConfigurationError: names the wrong setting, its source, and a correct form.
     """
-    values, said = _gathered(flags, config, os.environ if environ is None else environ)
+    values, origins = _gathered(flags, config, os.environ if environ is None else environ)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
         problem = first["msg"].removeprefix("Value error, ")
-        given_as = said.get(field, flag(field))
+        given_as = origins.get(field, flag(field))
         raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
 
 
 def sources(
     flags: Mapping[str, object], config: str | None = None, environ: Mapping[str, str] | None = None
 ) -> Mapping[str, str]:
-    """Return where each setting that is not a default comes from: the flag, the variable, or the file and its key."""
+    """Return the flag, variable, or file and key that sets each setting; defaults are left out."""
     return _gathered(flags, config, os.environ if environ is None else environ)[1]
 
 
 def _gathered(
     flags: Mapping[str, object], config: str | None, variables: Mapping[str, str]
 ) -> tuple[dict[str, object], dict[str, str]]:
-    """The values that are given, and how each was."""
+    """Return the values by setting, and the source of each."""
     config = config or variables.get(f"{PREFIX}CONFIG")
-    origins = [
+    layers = [
         (flag, {name: value for name, value in flags.items() if value is not None}),
         (_variable, _from_environment(variables)),
         (lambda field: f"{config}: {flag(field)[2:]}", _from_file(config) if config else {}),
     ]
     values: dict[str, object] = {}
-    said: dict[str, str] = {}
+    origins: dict[str, str] = {}
     if region := variables.get("AWS_REGION"):
-        values["region"] = region  # what containers are given; boto3 itself looks for AWS_DEFAULT_REGION only
-        said["region"] = "AWS_REGION"
-    for spell, given in reversed(origins):
+        values["region"] = region  # containers get AWS_REGION; boto3 reads AWS_DEFAULT_REGION only
+        origins["region"] = "AWS_REGION"
+    for spell, given in reversed(layers):
         values.update(given)
-        said.update({field: spell(field) for field in given})
-    return values, said
+        origins.update({field: spell(field) for field in given})
+    return values, origins
 
 
 def _shown(value: object) -> str:
-    """The value that is wrong, unless it may hold a password."""
+    """Return the wrong value for a message, or "" if it may hold a password."""
     shown = isinstance(value, str) and "@" not in value and len(value) <= LONGEST_SHOWN
     return f" {value!r}" if shown else ""
 
 
 def log_format(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
-    """The format that a command line asks for, before it is taken apart: flag, else environment, else file.
+    """Return the log format before the command line is parsed: from the flag, the environment or the file.
 
-    Finds what it can; a mistake anywhere in them is for `load` to tell.
+    Ignore mistakes; `load` reports them.
     """
     variables = os.environ if environ is None else environ
     given = [
@@ -171,7 +196,7 @@ def log_format(arguments: Sequence[str], environ: Mapping[str, str] | None = Non
 
 
 def _argument(name: str, arguments: Sequence[str]) -> str | None:
-    """The last value of a flag, `--flag VALUE` or `--flag=VALUE`."""
+    """Return the last value of a flag, given as `--flag VALUE` or `--flag=VALUE`."""
     found = None
     for word, following in pairwise([*arguments, ""]):
         if word == name:
@@ -189,13 +214,13 @@ def _log_format_in(path: str | None) -> str | None:
 
 
 def is_colour_wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """False when the operator wants none: https://no-color.org, or a terminal that has none."""
+    """Return False if NO_COLOR is set (https://no-color.org) or the terminal has no colours."""
     variables = os.environ if environ is None else environ
     return not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
 
 
 def closest(word: str, words: Iterable[str]) -> str:
-    """A hint at the word that was probably meant, or nothing."""
+    """Return a hint at the closest known word, or ""."""
     near = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

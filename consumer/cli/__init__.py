@@ -1,4 +1,4 @@
-"""The command `call-consumer`: arguments in, exit code out. One file for each command, loaded when it is asked for."""
+"""Run the command `call-consumer`: arguments in, exit code out. Each command is one file, loaded on demand."""
 
 import errno
 import os
@@ -15,23 +15,23 @@ from consumer.process import Exit
 from consumer.telemetry import foreign, logs
 from consumer.telemetry.stderr import STDERR
 
-# What typer's command line raises when flags and arguments make no sense; typer names only this one kind of it.
+# The base class of typer's usage errors; typer exports only this subclass.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-# What is said of a file that takes nothing more.
+# Errors of a file that accepts no more data.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-# What there is, with the first words of what each says of itself: for --help none of them has to be loaded.
+# One line per command: the first line of its docstring, repeated here so that --help need not load it.
 COMMANDS = {
-    "run": "Read a stream until told to stop.",
-    "demo": "Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them.",
-    "publish": "Put sample events, or those of files, on a stream.",
-    "doctor": "Show the configuration and where it comes from, read the stream, and write where rows go.",
-    "decode": "Decode events: a JSON object or array, JSON lines, or base64 of either.",
-    "kcl-daemon": "Be the record processor of one shard under Amazon's MultiLangDaemon.",
+    "run": "Read a stream and write its events as rows.",
+    "demo": "Run the whole job on an embedded Kinesis.",
+    "publish": "Put sample events or files on a stream.",
+    "doctor": "Check that a configuration works.",
+    "decode": "Decode events from a file or standard input.",
+    "kcl-daemon": "Run under Amazon's MultiLangDaemon.",
 }
 
 
 class Commands(TyperGroup):
-    """The commands by name."""
+    """Find commands by name, and load only the one that runs."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -53,6 +53,7 @@ app = typer.Typer(
     name="call-consumer",
     cls=Commands,
     help="Read Twilio's Call API Request events from Kinesis and write them as flat rows.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -69,24 +70,24 @@ def _commands(
         raise typer.Exit
     if context.invoked_subcommand is None:
         if STDERR.as_json:
-            raise ConfigurationError(f"name a command: {', '.join(COMMANDS)} (see --help)")
+            raise ConfigurationError(f"no command: run one of {', '.join(COMMANDS)} (see --help)")
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(Exit.CONFIGURATION)
 
 
 def main() -> None:
-    """Run a command; an operator's mistake is one line on stderr and exit code 2."""
+    """Run a command. A configuration or usage error is one line on stderr and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="call-consumer", standalone_mode=False)
     except ConfigurationError as error:
         _give_up(str(error))
     except UsageError as error:
         _give_up(f"{error.format_message()} (see --help)")  # type: ignore[attr-defined]
     except typer.Abort:
         code = 128 + signal.SIGINT
-    except Exception as error:  # its text may carry a value of an event
+    except Exception as error:  # its text may contain a value of an event
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
-            _give_up(f"standard output: {error.strerror}")  # of every other file an adapter says which it is
+            _give_up(f"standard output: {error.strerror}")  # adapters name every other file
         foreign.crashed(error)
         _end(Exit.UNEXPECTED)
     logs.flush()
@@ -99,6 +100,6 @@ def _give_up(why: str) -> NoReturn:
 
 
 def _end(code: Exit) -> NoReturn:
-    """End at once: threads may hang in whatever does not answer."""
+    """Exit at once, because threads may hang in a call that never returns."""
     logs.flush()
     os._exit(code)

@@ -1,41 +1,41 @@
-"""`call-consumer decode`: events in, rows or reasons out - without a stream."""
+"""`call-consumer decode`: decode events without a stream."""
 
 import base64
 import binascii
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consumer.decoding.deaggregation import is_aggregate
+from consumer.cli.event_files import split
 from consumer.decoding.decoder import Decoder
-from consumer.decoding.json_document import parse
-from consumer.decoding.rejection import RecordRejected
-from consumer.decoding.warnings import Warnings
 from consumer.errors import ConfigurationError
 from consumer.records import TRIM_HORIZON, DeadLetter, Record, Row, Shard
 
-File = Annotated[Path, typer.Argument(help="A file, or - for standard input.", allow_dash=True)]
-Raw = Annotated[bool, typer.Option("--raw", help="Add the event as it came, as `event`.")]
+File = Annotated[Path, typer.Argument(help="File to read, or - for standard input.", allow_dash=True, metavar="FILE")]
+Raw = Annotated[bool, typer.Option("--raw", help="Add the original event to each row, as `event`.")]
 
 
 def command(file: File = Path("-"), raw: Raw = False) -> None:
-    """Decode events: a JSON object or array, JSON lines, or base64 of either. Ends with 1 if any is refused."""
+    """Decode events from a file or standard input.
+
+    Read a JSON object or array, JSON lines, or base64 of either. Print a row per event, or the reason why there is
+    none. Exit with code 1 if any event is rejected.
+    """
     try:
         data = _standard_input() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
     decoder = Decoder("decode", Shard("none"), raw)
-    refused = False
-    for number, item in enumerate(_events(data), 1):
+    rejected = False
+    for number, item in enumerate(split(data, _unwrapped), 1):
         for outcome in decoder(Record(number, "", time.time(), item), TRIM_HORIZON).outcomes:
-            refused = refused or isinstance(outcome, DeadLetter)
+            rejected = rejected or isinstance(outcome, DeadLetter)
             _print(_shown(outcome))
-    if refused:
+    if rejected:
         raise typer.Exit(1)
 
 
@@ -63,26 +63,8 @@ def _shown(outcome: object) -> str:
     return json.dumps({"skipped": getattr(outcome, "event_type", None)})
 
 
-def _events(data: bytes) -> Iterator[bytes]:
-    """The records in a file: the whole of it, or its lines if any of them is an event by itself."""
-    lines = [_plain(line) for line in data.splitlines() if line.strip()]
-    if _is_record(data) or not any(map(_is_record, lines)):
-        yield data if _is_record(data) else _plain(data)
-    else:
-        yield from lines
-
-
-def _is_record(data: bytes) -> bool:
-    if is_aggregate(data):
-        return True
-    try:
-        return isinstance(parse(data, Warnings()), dict | list)
-    except RecordRejected:
-        return False
-
-
-def _plain(text: bytes) -> bytes:
-    """What the text is base64 of, wrapped or not, or else the text."""
+def _unwrapped(text: bytes) -> bytes:
+    """Return what the text encodes if it is base64, on one line or several; else the text."""
     try:
         return base64.b64decode(b"".join(text.split()), validate=True) or text
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""`call-consumer demo`: the main job with nothing set up, on an embedded Kinesis."""
+"""`call-consumer demo`: run the whole job on an embedded Kinesis; nothing has to be set up."""
 
 import json
 import logging
@@ -23,8 +23,7 @@ from consumer.streams.kinesis import kinesis_client
 from schemas import examples
 
 STREAM = "twilio-events"
-# How long the worker may take to end when the demo is told to, seconds.
-WORKER_ENDS = 10.0
+WORKER_ENDS = 10.0  # seconds that the worker may take to stop after a signal
 PLAIN, AGGREGATED, PER_RECORD = 40, 60, 20
 ACCESS = {
     "AWS_ACCESS_KEY_ID": "demo",
@@ -39,36 +38,66 @@ BROKEN = [
 ]
 
 Directory = Annotated[
-    Path | None, typer.Option(help="Where rows and dead letters go [default: a temporary directory].")
+    Path | None, typer.Option(help="Where rows and dead letters go [default: a temporary directory].", metavar="DIR")
 ]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the embedded Kinesis running until Ctrl-C.")]
 
 
-def command(directory: Directory = None) -> None:
-    """Show the whole job: an embedded Kinesis, sample events, the real worker, and what came of them."""
+def command(directory: Directory = None, keep: Keep = False) -> None:
+    """Run the whole job on an embedded Kinesis.
+
+    Publish sample events, run the real worker until it has caught up, and show the rows and dead letters.
+    """
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout and sys.stdout.isatty() else 120)
     directory = _folder(directory)
+    console.print("Starting an embedded Kinesis …")
     with embedded_kinesis() as endpoint:
-        expected = _publish(console, endpoint)
-        console.print("[bold]2.[/] The real worker reads until it has caught up, into SQLite:")
-        code = _run_worker(endpoint, directory)
-    if code != 0:
-        raise ConfigurationError(f"the demo's worker ended with {code}")
-    found = _show(console, directory)
-    if found != expected:
-        raise ConfigurationError(f"the demo expected {expected} and found {found}")
+        _whole_job(console, endpoint, directory)
+        if keep:
+            _keep(console, endpoint)
+            return
     console.print(
-        "\n[bold green]All there:[/] every event is a row, a skip or a dead letter.\n\nNext:\n"
+        "\nNext:\n"
         f"  sqlite3 {directory}/rows.db 'SELECT occurred_at, to_address, response_status FROM call_requests'\n"
         f"  {sys.argv[0]} doctor YOUR-STREAM\n"
         f"  {sys.argv[0]} run YOUR-STREAM --sink jsonl:rows\n  {sys.argv[0]} run --help"
     )
 
 
-def _folder(named: Path | None) -> Path:
-    """A directory that can be written to: the one that was named, or a temporary one.
+def _whole_job(console: Console, endpoint: str, directory: Path) -> None:
+    """Publish, consume and compare.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: the worker failed, or the counts differ from what was published.
+    """
+    expected = _publish(console, endpoint)
+    console.print("[bold]2.[/] The real worker reads until it has caught up, into SQLite:")
+    code = _run_worker(endpoint, directory)
+    if code != 0:
+        raise ConfigurationError(f"the demo's worker exited with code {code}")
+    found = _show(console, directory)
+    if found != expected:
+        raise ConfigurationError(f"the demo expected {expected} and found {found}")
+    console.print("\n[bold green]All there:[/] every event is a row, a skip or a dead letter.")
+
+
+def _keep(console: Console, endpoint: str) -> None:
+    """Print how a second shell reaches the stream, and wait for a signal."""
+    with signals() as received:
+        console.print("\nThe embedded Kinesis keeps running until Ctrl-C. In a second shell:")
+        for name, value in {**ACCESS, "AWS_ENDPOINT_URL": endpoint}.items():
+            print(f"  export {name}={value}")
+        print(f"  {sys.argv[0]} publish {STREAM}")
+        print(f"  {sys.argv[0]} run {STREAM} --leases memory:", flush=True)
+        while received.first is None:
+            received.wait(60.0)
+
+
+def _folder(named: Path | None) -> Path:
+    """Return a writable directory: the one that was named, or a temporary one.
+
+    Raises:
+        ConfigurationError: it is not writable.
     """
     try:
         directory = named or Path(tempfile.mkdtemp(prefix="call-consumer-demo-"))
@@ -76,15 +105,13 @@ def _folder(named: Path | None) -> Path:
         with tempfile.TemporaryFile(dir=directory):
             return directory
     except OSError as error:
-        where = f"--directory {named}" if named else "the demo needs a place for its files"
-        raise ConfigurationError(
-            f"{where}: {error.strerror or error}; name one that can be written to: --directory DIR"
-        ) from None
+        where = f"--directory {named}" if named else "the temporary directory"
+        raise ConfigurationError(f"{where}: {error.strerror or error}; pass a writable one: --directory DIR") from None
 
 
 @contextmanager
 def embedded_kinesis() -> Iterator[str]:
-    """moto's server in a thread; yields its URL.
+    """Run moto's server in a thread, and yield its URL.
 
     Raises:
         ConfigurationError: moto is not installed.
@@ -95,7 +122,7 @@ def embedded_kinesis() -> Iterator[str]:
         raise ConfigurationError(
             "the demo needs moto: pip install '.[demo]' in a checkout, or pip install 'call-request-consumer[demo]'"
         ) from None
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line for each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else it logs a line per request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -106,8 +133,8 @@ def embedded_kinesis() -> Iterator[str]:
 
 
 def _publish(console: Console, endpoint: str) -> dict[str, int]:
-    """Put the samples on a new stream; returns what is to become of them."""
-    os.environ.update(ACCESS)  # this process talks to nothing but its own server
+    """Put the samples on a new stream; return how many rows and dead letters they make."""
+    os.environ.update(ACCESS)  # this process only calls its own server
     client = kinesis_client(STREAM, "us-east-1", endpoint, 2)
     client.create_stream(StreamName=STREAM, ShardCount=2)
     events = list(samples.numbered(PLAIN + AGGREGATED))
@@ -125,9 +152,9 @@ def _publish(console: Console, endpoint: str) -> dict[str, int]:
     kinds = [json.loads(event)["type"].startswith("com.twilio.voice.api-request.") for event in documented]
     expected = {"rows": len(events) + sum(kinds), "dead letters": len(BROKEN)}
     console.print(
-        f"[bold]1.[/] An embedded Kinesis at {endpoint} with a stream of 2 shards; {sent} records are put on it:\n"
+        f"[bold]1.[/] An embedded Kinesis at {endpoint} with a stream of 2 shards; {sent} records put on it:\n"
         f"   {PLAIN} plain events, {AGGREGATED} in aggregates of {PER_RECORD}, {sum(kinds)} documented or live-like"
-        f" ones,\n   {len(kinds) - sum(kinds)} of other types (a sink test among them), {len(repeats)} repeats,"
+        f" events,\n   {len(kinds) - sum(kinds)} of other types (a sink test among them), {len(repeats)} repeats,"
         f" {len(BROKEN)} broken ones."
     )
     return expected
@@ -146,21 +173,21 @@ def _run_worker(endpoint: str, directory: Path) -> int:
     ]
     command = [sys.executable, "-m", "consumer", *arguments, "--until-caught-up", "--log-level", "warning"]
     print(f"   call-consumer {' '.join(arguments)} --until-caught-up", flush=True)
-    # A group of its own: Ctrl-C reaches the demo alone, which then ends the worker once, in order.
+    # In its own process group: Ctrl-C reaches only the demo, which then stops the worker once.
     with (
-        signals() as told,
+        signals() as received,
         subprocess.Popen(command, cwd=directory, env={**os.environ, **ACCESS}, process_group=0) as worker,
     ):
-        while worker.poll() is None and told.first is None:
-            told.wait(0.1)
-        if told.first is not None:
+        while worker.poll() is None and received.first is None:
+            received.wait(0.1)
+        if received.first is not None:
             _end(worker)
-            raise typer.Exit(128 + told.first)
+            raise typer.Exit(128 + received.first)
     return worker.returncode
 
 
 def _end(worker: "subprocess.Popen[bytes]") -> None:
-    """Take the worker along."""
+    """Stop the worker; kill it if that takes too long."""
     worker.terminate()
     try:
         worker.wait(WORKER_ENDS)

@@ -1,22 +1,20 @@
-"""`call-consumer doctor`: will this configuration work? Asks everything that the worker depends on."""
+"""`call-consumer doctor STREAM`: check everything that the worker depends on."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from consumer.cli.options import with_settings
+from consumer.cli.options import Config, Stream, with_settings
+from consumer.process import Exit
 from consumer.settings import load, sources
-
-Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
-Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
 
 
 @with_settings
 def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
-    """Show the configuration and where it comes from, read the stream, and write where rows go. Ends with 2 on FAILED.
+    """Check that a configuration works.
 
-    Each shard, 20 at most, is read once. A lease table, folder or file that is not there is made, as `run` would make
-    it: that is part of the question.
+    Print each setting and its source, read each shard once (20 at most), and write a test block where rows go. Create
+    a missing lease table, folder or file, as `run` would. Exit with code 2 if a check FAILED.
     """
     # These load botocore, which --help does not need.
     from consumer.app import examination
@@ -25,16 +23,16 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     from consumer.errors import ConfigurationError
 
     given = {"stream": stream, **flags}
-    settings, said = load(given, config), sources(given, config)
+    settings, origins = load(given, config), sources(given, config)
     try:
         exam = examination(settings)
     except ConfigurationError:
-        typer.echo("\n".join(lines(settings, said)))
+        typer.echo("\n".join(lines(settings, origins)))
         raise
-    typer.echo("\n".join(lines(settings, said, exam.rows.limits)))
+    typer.echo("\n".join(lines(settings, origins, exam.rows.limits)))
     healthy = True
     for finding in exam.findings():
         typer.echo(finding.line)
         healthy = healthy and finding.level is not Level.FAILED
     if not healthy:
-        raise typer.Exit(2)
+        raise typer.Exit(Exit.CONFIGURATION)

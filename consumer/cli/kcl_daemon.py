@@ -1,4 +1,4 @@
-"""`call-consumer kcl-daemon`: the record processor of one shard under Amazon's MultiLangDaemon, and its properties."""
+"""`call-consumer kcl-daemon`: process the records of one shard under Amazon's MultiLangDaemon."""
 
 import os
 import signal
@@ -10,30 +10,30 @@ from typing import Annotated, Any
 import typer
 
 from consumer.app import multilang_child
-from consumer.cli.options import with_settings
+from consumer.cli.options import Config, Stream, with_some_settings
 from consumer.errors import ConfigurationError
 from consumer.multilang.properties import properties
+from consumer.multilang.settings import NAMES
 from consumer.settings import flag, load
 from consumer.telemetry import logs
 
-Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
-Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
-Properties = Annotated[bool, typer.Option("--properties", help="Print the daemon's .properties file, and end.")]
+Properties = Annotated[bool, typer.Option("--properties", help="Print the daemon's .properties file and exit.")]
 
-STARTED_BY = "Amazon's MultiLangDaemon starts this; see kcl-daemon --properties"
+STARTED_BY = "Amazon's MultiLangDaemon starts this command; see kcl-daemon --properties"
 
 
-@with_settings
+@with_some_settings(NAMES)
 def command(stream: Stream = None, config: Config = None, properties_: Properties = False, **flags: Any) -> None:
-    """Be the record processor of one shard under Amazon's MultiLangDaemon, which starts this for each shard.
+    """Run under Amazon's MultiLangDaemon.
 
-    KCL keeps leases and checkpoints, so --leases has no part in it. Exit codes: 0 done, 1 unexpected, 2 configuration
-    or usage, 3 the daemon was gone before all was delivered.
+    The daemon starts one process per shard, and keeps leases and checkpoints itself; --leases has no effect.
+    Exit codes: 0 done, 1 unexpected error, 2 configuration or usage, 3 the daemon ended before
+    everything was delivered.
     """
     given = {"stream": stream, **flags}
     settings = load(given, config)
     if properties_:
-        multilang_child(settings, 0, 1)  # finds the mistakes that the daemon would only log
+        multilang_child(settings, 0, 1)  # report now what the daemon would only log
         typer.echo(properties(settings, _command(given, config)), nl=False)
         return
     if sys.stdin is None or sys.stdout is None:
@@ -42,9 +42,9 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
         raise ConfigurationError(f"kcl-daemon: {STARTED_BY}")
     logs.configure(settings.log_level, settings.log_format)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the daemon says when to end
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole process group; the daemon tells us when to end
     protocol = os.dup(1)
-    os.dup2(2, 1)  # whatever else prints must not speak to the daemon
+    os.dup2(2, 1)  # other prints go to stderr, because stdout is the daemon's protocol
     child = multilang_child(settings, 0, protocol)
     code = child.run()
     logs.flush()
@@ -52,7 +52,7 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
 
 
 def _command(given: Mapping[str, object], config: str | None) -> list[str]:
-    """This command again, without --properties."""
+    """Return this command line without --properties."""
     program = Path(sys.argv[0]).absolute()
     command = [str(program)] if program.name == "call-consumer" else [sys.executable, "-m", "consumer"]
     command.append("kcl-daemon")

@@ -1,45 +1,71 @@
-"""Flags made from the settings model, so that each setting is declared once."""
+"""Make command-line flags from the settings model, so that each setting is declared once."""
 
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Collection
+from typing import Annotated, Literal, get_args, get_origin
 
 import typer
 
-from consumer.settings import PREFIX, Settings, flag
+from consumer.settings import PREFIX, Settings, flag, written
+
+Stream = Annotated[str | None, typer.Argument(help="Name or ARN of the stream.", show_default=False, metavar="STREAM")]
+Config = Annotated[str | None, typer.Option("--config", help="TOML file with any of these settings.", metavar="FILE")]
+Command = Callable[..., None]
+METAVARS = {
+    "sink": "URL",
+    "dead_letters": "URL",
+    "leases": "URL",
+    "from_": "TIME",
+    "lease_duration": "SECONDS",
+    "shutdown_timeout": "SECONDS",
+    "batch_rows": "COUNT",
+    "batch_bytes": "BYTES",
+    "batch_age": "SECONDS",
+    "memory": "BYTES",
+    "threads": "COUNT",
+    "max_leases": "COUNT",
+    "poll_interval": "SECONDS",
+    "endpoint_url": "URL",
+    "stream_role_arn": "ARN",
+    "leases_role_arn": "ARN",
+    "http": "ADDRESS:PORT",
+}
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `**flags` one flag for each setting; a flag that is not given is None."""
-    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    made = [_parameter(name) for name in Settings.model_fields if name != "stream"]
-    command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *made]}
-    return command
+def with_settings(command: Command) -> Command:
+    """Give a command that takes `**flags` one flag per setting; a flag that is not given is None."""
+    return with_some_settings(Settings.model_fields)(command)
 
 
-def _parameter(name: str) -> inspect.Parameter:
+def with_some_settings(shown: Collection[str]) -> Callable[[Command], Command]:
+    """Do the same, but show only some settings in the help; the others are accepted."""
+
+    def decorate(command: Command) -> Command:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        made = [_parameter(name, name not in shown) for name in Settings.model_fields if name != "stream"]
+        command.__signature__ = inspect.Signature([*own, *made])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in [*own, *made]}
+        return command
+
+    return decorate
+
+
+def _parameter(name: str, hidden: bool) -> inspect.Parameter:
     field = Settings.model_fields[name]
     kind = bool if field.annotation is bool else str
-    default = field.default if field.default not in (None, "", False) else None
-    text = f"{field.description}" + (f" [default: {_shown(default)}]" if default is not None else "")
-    option = typer.Option(
-        flag(name), help=f"{text} [env: {PREFIX}{name.rstrip('_').upper()}]", show_default=False, metavar=_metavar(kind)
-    )
+    default = "" if field.default in (None, "", False) else f" [default: {written(field.default)}]"
+    help_text = f"{field.description}{default} [env: {PREFIX}{name.rstrip('_').upper()}]"
+    option = typer.Option(flag(name), help=help_text, show_default=False, metavar=_metavar(name), hidden=hidden)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
-def _metavar(kind: type) -> str | None:
-    return None if kind is bool else "VALUE"
-
-
-def _shown(value: Any) -> str:
-    return (
-        value.human_readable()
-        if hasattr(value, "human_readable")
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+def _metavar(name: str) -> str | None:
+    """Return what stands for the value in the help: its choices, or its kind."""
+    annotation = Settings.model_fields[name].annotation
+    if annotation is bool:
+        return None
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    return METAVARS.get(name, "NAME")

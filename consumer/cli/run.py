@@ -1,25 +1,21 @@
-"""`call-consumer run STREAM`: the worker."""
+"""`call-consumer run STREAM`: run the worker."""
 
 import os
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from consumer.cli.options import with_settings
+from consumer.cli.options import Config, Stream, with_settings
 from consumer.process import signals
 from consumer.runtime.scheduler import share_one_heap
 from consumer.settings import load
 from consumer.telemetry import logs
 
-Stream = Annotated[str | None, typer.Argument(help="The stream: its name, or its ARN.", show_default=False)]
-Config = Annotated[str | None, typer.Option("--config", help="A TOML file with any of these settings.")]
-
 
 @with_settings
 def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
-    """Read a stream until told to stop.
+    """Read a stream and write its events as rows.
 
-    Exit codes: 0 done, 1 unexpected, 2 configuration or usage, 3 stopped before all was delivered.
+    The worker runs until SIGTERM or SIGINT, or with --until-caught-up until every shard is read.
+    Exit codes: 0 done, 1 unexpected error, 2 configuration or usage, 3 stopped before everything was delivered.
     """
     from consumer.app import build  # loads botocore, which --help does not need
 
@@ -27,8 +23,8 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     logs.configure(settings.log_level, settings.log_format)
     share_one_heap()
     worker = build(settings)
-    with signals() as told:
-        code = worker.run(told)
+    with signals() as received:
+        code = worker.run(received)
         counts = worker.metrics.summary()
         counts.pop("lag")
         text = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())

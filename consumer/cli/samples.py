@@ -1,4 +1,4 @@
-"""Events to try things with, and how they are put on a stream."""
+"""Make sample events, and put events on a stream."""
 
 import json
 import time
@@ -10,23 +10,23 @@ from consumer.decoding.deaggregation import aggregate
 from consumer.errors import ConfigurationError
 from schemas import examples
 
-# AWS PutRecords: at most 500 records and 5 MiB a call.
-MOST_A_CALL = 500
-MOST_FRUITLESS = 5  # calls in a row that bring nothing there, before it is given up
-FIRST_WAIT = 0.1  # seconds, doubled with each of them
+# AWS PutRecords: at most 500 records and 5 MiB per call.
+MOST_PER_CALL = 500
+MOST_FAILURES = 5  # calls in a row that put no record, before we give up
+FIRST_WAIT = 0.1  # seconds, doubled after each of them
 
 
-def numbered(count: int) -> Iterator[bytes]:
-    """Call Created events that differ in id and SID."""
+def numbered(count: int, first: int = 0) -> Iterator[bytes]:
+    """Yield Call Created events; their ids and SIDs contain the numbers from `first` on."""
     sample = json.loads(examples.load("live-like-call-created"))
-    for number in range(count):
+    for number in range(first, first + count):
         sample["id"] = sample["data"]["eventSid"] = f"VW{number:032x}"
         sample["data"]["sid"] = f"CA{number:032x}"
         yield json.dumps(sample).encode()
 
 
 def records(events: Sequence[bytes], per_record: int = 1) -> list[bytes]:
-    """Kinesis records of these events: plain, or KPL aggregates of `per_record` events each."""
+    """Return Kinesis records of these events: plain, or KPL aggregates of `per_record` events each."""
     if per_record <= 1:
         return list(events)
     rest = iter(events)
@@ -37,23 +37,23 @@ def records(events: Sequence[bytes], per_record: int = 1) -> list[bytes]:
 
 
 def put(client: Any, stream: str, data: Sequence[bytes]) -> Iterator[int]:
-    """Put records on a stream, and again what it refused; yields how many each call brought there.
+    """Put records on a stream, and retry rejected ones; yield how many each call put there.
 
     Raises:
-        ConfigurationError: the stream takes nothing more, such as a record that is too large for it.
+        ConfigurationError: the stream rejects the rest, for example a record that is too large.
     """
     target = {"StreamARN": stream} if stream.startswith("arn:") else {"StreamName": stream}
     entries = [{"Data": item, "PartitionKey": str(number)} for number, item in enumerate(data)]
-    fruitless = 0
+    failures = 0
     while entries:
-        part, entries = entries[:MOST_A_CALL], entries[MOST_A_CALL:]
-        answers = client.put_records(Records=part, **target)["Records"]
-        refused = [entry for entry, answer in zip(part, answers, strict=True) if answer.get("ErrorCode")]
-        yield len(part) - len(refused)
-        entries = refused + entries
-        fruitless = fruitless + 1 if len(refused) == len(part) else 0
-        if fruitless == MOST_FRUITLESS:
-            codes = sorted({str(answer["ErrorCode"]) for answer in answers})
-            raise ConfigurationError(f"stream {stream} refuses {len(entries)} records: {', '.join(codes)}")
-        if refused:
-            time.sleep(FIRST_WAIT * 2**fruitless)
+        part, entries = entries[:MOST_PER_CALL], entries[MOST_PER_CALL:]
+        responses = client.put_records(Records=part, **target)["Records"]
+        rejected = [entry for entry, response in zip(part, responses, strict=True) if response.get("ErrorCode")]
+        yield len(part) - len(rejected)
+        entries = rejected + entries
+        failures = failures + 1 if len(rejected) == len(part) else 0
+        if failures == MOST_FAILURES:
+            codes = sorted({str(response["ErrorCode"]) for response in responses})
+            raise ConfigurationError(f"stream {stream} rejects {len(entries)} records: {', '.join(codes)}")
+        if rejected:
+            time.sleep(FIRST_WAIT * 2**failures)

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError
 
 from consumer.pipeline.dead_letters import WORKER_VERSION
 from consumer.records import BatchLimits
-from consumer.settings import PREFIX, Settings, flag
+from consumer.settings import PREFIX, Settings, flag, written
 
 _SECRET = re.compile(
     r"(//[^/?#:@]*:)[^?#]*@|(//)[^/?#:@]+@|((?:passw|pwd|secret|token|key|credential|signature|auth)[^=&]*=)[^&]*",
@@ -28,7 +28,7 @@ def lines(settings: Settings, sources: Mapping[str, str], limits: BatchLimits | 
     for name, value in settings.model_dump().items():
         given = (value, _source(sources[name]) if name in sources else "default")
         shown, source = given if value not in (None, "") else found.get(name, ("", "default"))
-        yield f"{flag(name)[2:]:22} {_masked(str(shown)):40} ({source})"
+        yield f"{flag(name)[2:]:22} {_masked(written(shown)):40} ({source})"
 
 
 def about(settings: Settings) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`call-consumer` itself: what it says without a command, and its version."""
+"""Test `call-consumer` itself: its help, its version, and its answer to no command."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from consumer.settings import Settings, flag
 
 @pytest.mark.parametrize(("arguments", "code", "says"), [([], 2, "\n  run  "), (["--version"], 0, WORKER_VERSION)])
 def test_without_a_command_it_says_what_there_is(arguments: list[str], code: int, says: str) -> None:
-    """As it is meant to be read: on lines of its own."""
+    """The list stands on separate lines, for people."""
     command, environment = [sys.executable, "-m", "consumer", *arguments], {"CALL_CONSUMER_LOG_FORMAT": "console"}
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == code
@@ -24,13 +24,13 @@ def test_without_a_command_it_says_what_there_is(arguments: list[str], code: int
 
 
 def output(*arguments: str, code: str = "from consumer.__main__ import main; main()") -> str:
-    """What the command writes in a process of its own."""
+    """Return what the command writes, run in a separate process."""
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def test_help_loads_no_command() -> None:
-    """What is not loaded costs nothing: botocore and pydantic take most of a second."""
+    """Importing botocore and pydantic takes most of a second."""
     main = "from consumer.__main__ import main; main()"
     shown = output("--help", code=f"import atexit, sys; atexit.register(lambda: print('LOADED', *sys.modules)); {main}")
     assert "Commands:" in shown
@@ -40,26 +40,65 @@ def test_help_loads_no_command() -> None:
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_help_says_of_each_command_what_it_says_of_itself(name: str) -> None:
-    """The list is written down, so that none has to be loaded."""
+def test_the_list_shows_the_first_line_of_each_docstring(name: str) -> None:
+    """The list repeats them, so that --help loads no command."""
     said = inspect.getdoc(import_module(f"consumer.cli.{name.replace('-', '_')}").command)
     assert said is not None
-    assert said.startswith(cli.COMMANDS[name].rstrip("."))
+    assert said.splitlines()[0] == cli.COMMANDS[name]
+    assert len(cli.COMMANDS[name]) < 66  # one line of 80 columns
     assert cli.COMMANDS[name].split()[-1] in output("--help")
     assert said.split(".")[0].split()[0] in output(name, "--help")
 
 
 def test_every_flag_is_in_the_help_of_run() -> None:
-    """They are made from the settings."""
+    """The flags are made from the settings."""
     shown = output("run", "--help")
     for field in Settings.model_fields:
         assert field == "stream" or f" {flag(field)} " in shown, field
 
 
+def test_the_short_flag_for_help_works_for_every_command() -> None:
+    """`-h` prints the same as `--help`."""
+    assert output("-h") == output("--help")
+    assert output("publish", "-h") == output("publish", "--help")
+
+
+def test_a_flag_shows_its_unit_its_choices_and_a_readable_default() -> None:
+    """SECONDS, BYTES, URL, TIME, `64MiB`."""
+    shown = output("run", "--help")
+    for text in (
+        "--sink URL",
+        "--from TIME",
+        "--batch-age SECONDS",
+        "--memory BYTES",
+        "64MiB",
+        "--log-format auto|json|console",
+    ):
+        assert text in shown
+
+
+def test_kcl_daemon_shows_only_its_settings_and_accepts_the_others() -> None:
+    """KCL keeps the leases; a shared command line may still name a lease table."""
+    shown = output("kcl-daemon", "--help")
+    assert "--sink" in shown
+    assert "--leases URL" not in shown
+    assert "--http" not in shown
+    properties = output("kcl-daemon", "s", "--sink", "sqlite:r.db", "--leases", "memory:", "--properties")
+    assert "streamName = s" in properties
+
+
+def test_a_shell_completes_the_names_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`call-consumer pub<TAB>`, as the script of --install-completion asks."""
+    request = {"_CALL_CONSUMER_COMPLETE": "complete_bash", "COMP_WORDS": "call-consumer pub", "COMP_CWORD": "1"}
+    for name, value in request.items():
+        monkeypatch.setenv(name, value)
+    assert output().split() == ["publish"]
+
+
 def test_an_unforeseen_error_is_one_line_with_its_place_and_without_its_text(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The text may carry a value of an event."""
+    """The text may contain a value of an event."""
 
     def fails(**_: object) -> None:
         raise ZeroDivisionError("+15551234567")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from consumer.cli import COMMANDS
-from consumer.settings import PREFIX, Settings, flag
+from consumer.settings import PREFIX, Settings, flag, written
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -17,9 +17,7 @@ def shown(name: str) -> str:
     """The setting's line in the README's table."""
     field = Settings.model_fields[name]
     default = field.default
-    if hasattr(default, "human_readable"):
-        default = default.human_readable().replace(".0", "")
-    said = "" if default in (None, "", False) else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    said = "" if default in (None, "", False) else f"`{written(default)}`"
     return f"| `{'STREAM' if name == 'stream' else flag(name)}` | {said} | {field.description} |"
 
 

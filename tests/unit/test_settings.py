@@ -78,7 +78,6 @@ def test_the_region_of_the_environment_is_the_last_resort() -> None:
         ('sinc = "stdout:"', "there is no setting 'sinc'; did you mean sink"),
         ("threads = [1]", "threads: input should be a valid integer"),
         ("from = 2026-01-01T00:00:00", "from: a time needs its offset"),
-        ("from = 2026-01-01", "from: a time needs its offset"),
         ("= 1", "not TOML"),
         ("batch_rows = 1\nbatch-rows = 2", "'batch-rows' and 'batch_rows' are the same setting"),
     ],
@@ -108,7 +107,7 @@ def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: 
         ({}, {f"{PREFIX}SINC": "x"}, f"did you mean {PREFIX}SINK"),
         ({"from_": "yesterday"}, {}, "--from 'yesterday': say trim-horizon"),
         ({"from_": "99999999999999d"}, {}, "--from '99999999999999d': say trim-horizon"),
-        ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from '2999-01-01T00:00:00Z': this time is still to come"),
+        ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from '2999-01-01T00:00:00Z': this time is in the future"),
     ],
 )
 def test_a_mistake_names_where_it_was_made(flags: dict[str, object], environ: dict[str, str], says: str) -> None:
@@ -129,6 +128,21 @@ def test_an_age_is_counted_back_from_now() -> None:
     start = load({"from_": "2h"}, environ={}).from_
     assert isinstance(start, datetime)
     assert abs(datetime.now(UTC) - timedelta(hours=2) - start) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("text", ["2026-01-02", "2026-01-02T00:00:00Z"])
+def test_a_date_means_midnight_in_utc(text: str, tmp_path: Path) -> None:
+    """As a flag and as a TOML date."""
+    midnight = datetime(2026, 1, 2, tzinfo=UTC)
+    assert load({"from_": text}, environ={}).from_ == midnight
+    assert load({}, toml(tmp_path, f"from = {text}"), environ={}).from_ == midnight
+
+
+def test_a_week_is_seven_days() -> None:
+    """`1w` and `7d` name the same time."""
+    start = load({"from_": "1w"}, environ={}).from_
+    assert isinstance(start, datetime)
+    assert abs(datetime.now(UTC) - timedelta(days=7) - start) < timedelta(seconds=5)
 
 
 def test_an_arn_names_the_application_by_its_stream() -> None:
