@@ -120,8 +120,9 @@ def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng)
                 budget.settle(name, 0)
             elif name in asking and budget.reserve(name, need):
                 size, hangs = asking.pop(name)
+                kept = min(size, need)  # no more than it asked for
                 if not hangs:
-                    budget.settle(name, min(size, SHARE) if budget.has_loan(name) else size)
+                    budget.settle(name, min(kept, SHARE) if budget.has_loan(name) else kept)
     monkey.undo()
     assert min(progress.values()) > 0
     assert budget.held() <= max(total, need) + (SHARE + need) * len(stuck)
