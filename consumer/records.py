@@ -35,7 +35,7 @@ class Position(NamedTuple):
     Positions compare like tuples. `at` is only set for AT_TIMESTAMP.
     """
 
-    rank: PositionKind
+    kind: PositionKind
     sequence: int = 0
     sub_sequence: int = 0
     at: datetime | None = None
@@ -51,9 +51,9 @@ class Position(NamedTuple):
         return cls(PositionKind.AT_TIMESTAMP, at=at)
 
     def __str__(self) -> str:
-        if self.rank is PositionKind.SEQUENCE:
+        if self.kind is PositionKind.SEQUENCE:
             return f"{self.sequence}.{self.sub_sequence}"
-        return f"{self.rank.name}({rfc3339(self.at)})" if self.at else self.rank.name
+        return f"{self.kind.name}({rfc3339(self.at)})" if self.at else self.kind.name
 
 
 TRIM_HORIZON = Position(PositionKind.TRIM_HORIZON)
@@ -112,7 +112,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """
 
     line: bytes
-    place: EventLocation
+    location: EventLocation
     data: bytes
 
 
@@ -132,7 +132,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
 
     reason: Reason
     message: str
-    place: EventLocation
+    location: EventLocation
     data: bytes
 
 

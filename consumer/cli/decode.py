@@ -58,7 +58,7 @@ def _shown(outcome: object) -> str:
     if isinstance(outcome, Row):
         return outcome.line.decode()
     if isinstance(outcome, DeadLetter):
-        location = {"record": outcome.place.sequence, "event_index": outcome.place.event_index}
+        location = {"record": outcome.location.sequence, "event_index": outcome.location.event_index}
         return json.dumps({"refused": outcome.reason.value, "message": outcome.message, **location})
     return json.dumps({"skipped": getattr(outcome, "event_type", None)})
 

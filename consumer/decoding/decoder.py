@@ -69,7 +69,7 @@ class Decoder:
             whole = UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)
             return Processed([self._dead_letter(error, whole, 0)], 1, 0, Position.of(record.sequence))
         last = Position.of(record.sequence, count - 1)
-        if after.rank is PositionKind.SEQUENCE and record.sequence <= after.sequence:
+        if after.kind is PositionKind.SEQUENCE and record.sequence <= after.sequence:
             user_records = [] if last <= after else islice(user_records, after.sub_sequence + 1, None)
         if count == 1 and user_records:
             [only] = user_records

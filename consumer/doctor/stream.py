@@ -131,7 +131,7 @@ class ShardExam:
         if (
             lost is not None
             and lost.start is not None
-            and not (at.rank is PositionKind.SEQUENCE and first == at.sequence)
+            and not (at.kind is PositionKind.SEQUENCE and first == at.sequence)
         ):
             yield warning(
                 what,

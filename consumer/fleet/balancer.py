@@ -204,7 +204,7 @@ class Balancer:
         mine = taken(row, self._fleet.me)
         if row.stream_created_at is None:
             mine = replace(mine, stream_created_at=self._running_shards.initial_position.stream_created_at)
-        if row.checkpoint.rank is PositionKind.LATEST and row.started_at is None:
+        if row.checkpoint.kind is PositionKind.LATEST and row.started_at is None:
             mine = replace(mine, started_at=self._running_shards.context.server_time() - LATEST_MARGIN)
         return mine
 

@@ -32,7 +32,7 @@ class InitialPosition:
         instants = [row.started_at for row in rows if row.started_at is not None]
         if len(instants) < len(rows):  # a KCL has made some of them: nobody knows the instant of its first start
             return InitialPosition(TRIM_HORIZON, None, self.stream_created_at)
-        latest = any(row.checkpoint == LATEST for row in rows) or self.position.rank is PositionKind.LATEST
+        latest = any(row.checkpoint == LATEST for row in rows) or self.position.kind is PositionKind.LATEST
         return InitialPosition(LATEST if latest else TRIM_HORIZON, min(instants), self.stream_created_at)
 
     def lease(self, shard: Shard) -> Lease:
@@ -90,7 +90,7 @@ def tombstones(rows: Sequence[Lease], listed: Collection[str]) -> list[Lease]:
 
     Kept as long as the shard is listed, so that no listing, however old, can bring a finished shard back.
     """
-    idle = {row.shard_id for row in rows if not row.ended and row.checkpoint.rank is not PositionKind.SEQUENCE}
+    idle = {row.shard_id for row in rows if not row.ended and row.checkpoint.kind is not PositionKind.SEQUENCE}
     started = {parent for row in rows if row.shard_id in idle for parent in row.parents}
     return [row for row in rows if row.ended and row.shard_id not in listed and row.shard_id not in started]
 

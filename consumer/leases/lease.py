@@ -142,12 +142,12 @@ class Lease:
 
         See docs/guarantees.md#latest-is-an-instant.
         """
-        if self.checkpoint.rank is PositionKind.SEQUENCE or self.ended:
+        if self.checkpoint.kind is PositionKind.SEQUENCE or self.ended:
             return self.checkpoint
         if self.started_at is not None:
             return Position.at_timestamp(self.started_at)
         # KCL does not store the AT_TIMESTAMP instant in the row, so start at TRIM_HORIZON to lose nothing.
-        return TRIM_HORIZON if self.checkpoint.rank is PositionKind.AT_TIMESTAMP else self.checkpoint
+        return TRIM_HORIZON if self.checkpoint.kind is PositionKind.AT_TIMESTAMP else self.checkpoint
 
 
 def taken(lease: Lease, worker: WorkerIdentity) -> Lease:

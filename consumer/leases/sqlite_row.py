@@ -45,8 +45,8 @@ def _column(value: Any) -> Any:
     if isinstance(value, Position):
         return (
             str(value.sequence) + "." + str(value.sub_sequence)
-            if value.rank is PositionKind.SEQUENCE
-            else value.rank.name
+            if value.kind is PositionKind.SEQUENCE
+            else value.kind.name
         )
     if isinstance(value, Pending):
         return msgspec.json.encode([_column(value.end), value.text]).decode()

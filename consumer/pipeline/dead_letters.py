@@ -12,7 +12,7 @@ WORKER_VERSION = version("call-request-consumer")
 
 def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLetter:
     """The JSON line of a dead letter (schemas.dead_letter)."""
-    location = letter.place
+    location = letter.location
     document = {
         "reason": letter.reason.value,
         "message": letter.message,

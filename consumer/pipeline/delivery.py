@@ -142,7 +142,7 @@ class Delivery:
         for index, row in enumerate(chunk):
             if index in rejected and isinstance(row, Row):
                 letter = self._encode_dead_letter(
-                    DeadLetter(Reason.SINK_REJECTED, rejected[index], row.place, row.data)
+                    DeadLetter(Reason.SINK_REJECTED, rejected[index], row.location, row.data)
                 )
                 letters.append(letter, len(letter.line))
         batch.tally.dead_letters[Reason.SINK_REJECTED] += len(letters)

@@ -20,7 +20,7 @@ class EncodedDeadLetter(msgspec.Struct, frozen=True, gc=False):
     """A dead letter ready for its sink: `line` is its JSON."""
 
     line: bytes
-    place: EventLocation
+    location: EventLocation
 
 
 Item = Row | EncodedDeadLetter
@@ -86,7 +86,7 @@ class _Disk:
         if isinstance(item, Row) and item.data is not self._data:
             self._data, self._data_at = item.data, self._file.seek(0, 2)
             pickle.dump(item.data, self._file)
-        self._block.append((item.line, item.place, self._data_at if isinstance(item, Row) else None))
+        self._block.append((item.line, item.location, self._data_at if isinstance(item, Row) else None))
         self._length += 1
         self._block_size += len(item.line)
         if len(self._block) >= BLOCK_ITEMS or self._block_size >= BLOCK_BYTES:

@@ -175,7 +175,7 @@ class ShardReader:
         try:
             return self._context.stream.open(self._lease.shard_id, after)
         except PositionUnknown:
-            if after.rank is not PositionKind.SEQUENCE:
+            if after.kind is not PositionKind.SEQUENCE:
                 raise
             self._end.check_stream(now)  # another stream of this name would refuse it too
             return self._context.stream.open(self._lease.shard_id, TRIM_HORIZON)

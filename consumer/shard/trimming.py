@@ -62,7 +62,7 @@ def read_up_to(lease: Lease) -> datetime | None:
     A shard that was never read is to be read from an instant on, or from the beginning of the stream. One that came of
     a reshard may be younger than that instant.
     """
-    if lease.read_to is not None or lease.checkpoint.rank is PositionKind.SEQUENCE or lease.parents:
+    if lease.read_to is not None or lease.checkpoint.kind is PositionKind.SEQUENCE or lease.parents:
         return lease.read_to
     return max(filter(None, (lease.started_at, lease.stream_created_at))) if lease.started_at else None
 
@@ -88,7 +88,7 @@ class TrimWatch:
         self._since = self._held_lease.read_to or read_up_to(lease)
         at = lease.checkpoint
         self._checkpoint = (
-            at.sequence if at.rank is PositionKind.SEQUENCE else None
+            at.sequence if at.kind is PositionKind.SEQUENCE else None
         )  # of a record that has to come again
 
     def answered(self, fetched: Fetched, read_to: datetime | None) -> None:

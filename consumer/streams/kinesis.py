@@ -123,8 +123,8 @@ class KinesisStream:
         raise IncompleteResponse("ListShards: the pages have no end")
 
     def open(self, shard_id: str, position: Position) -> str:
-        where: dict[str, Any] = {"ShardIteratorType": position.rank.name}
-        if position.rank is PositionKind.SEQUENCE:
+        where: dict[str, Any] = {"ShardIteratorType": position.kind.name}
+        if position.kind is PositionKind.SEQUENCE:
             where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": str(position.sequence)}
         elif position.at is not None:
             where["Timestamp"] = position.at

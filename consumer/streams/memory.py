@@ -111,9 +111,9 @@ class MemoryStream:
     def open(self, shard_id: str, position: Position) -> str:
         with self._lock:
             records = self._known(shard_id).records
-            if position.rank is PositionKind.SEQUENCE:
+            if position.kind is PositionKind.SEQUENCE:
                 after = position.sequence - 1
-            elif position.rank is PositionKind.LATEST:
+            elif position.kind is PositionKind.LATEST:
                 after = records[-1].sequence if records else 0
             else:
                 since = position.at.timestamp() if position.at is not None else 0.0

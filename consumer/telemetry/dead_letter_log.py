@@ -17,7 +17,7 @@ class _Waiting:
 
     told_at: float
     letters: int = 0
-    place: EventLocation | None = None
+    location: EventLocation | None = None
     message: str = ""
 
 
@@ -35,7 +35,7 @@ class DeadLetterLog:
         with self._lock:
             waiting = self._waiting.setdefault(letter.reason, _Waiting(now - INTERVAL))
             if not waiting.letters:
-                waiting.place, waiting.message = letter.place, letter.message
+                waiting.location, waiting.message = letter.location, letter.message
             waiting.letters += 1
             due = now - waiting.told_at >= INTERVAL
         if due:
@@ -56,7 +56,7 @@ class DeadLetterLog:
     def _tell(self, reason: Reason, now: float) -> None:
         with self._lock:
             waiting = self._waiting[reason]
-            letters, location, message = waiting.letters, waiting.place, waiting.message
+            letters, location, message = waiting.letters, waiting.location, waiting.message
             if not letters or location is None:
                 return
             waiting.letters, waiting.told_at = 0, now

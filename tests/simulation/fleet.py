@@ -100,7 +100,7 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
             rows,
             SimDeadLetters(world, fleet.dead, process, fleet.faults, fleet.holder_for(name)),
             rows.limits,
-            lambda letter: EncodedDeadLetter(letter.data, letter.place),
+            lambda letter: EncodedDeadLetter(letter.data, letter.location),
             Metrics(),
         ),
         budget=MemoryBudget(600),

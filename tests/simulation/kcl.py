@@ -200,7 +200,7 @@ class KclWorker:
         process = processor(shard)
         last = after
         for record in fetched.records:
-            if after.rank is PositionKind.SEQUENCE and record.sequence < after.sequence:
+            if after.kind is PositionKind.SEQUENCE and record.sequence < after.sequence:
                 continue
             done = process(record, after)
             for outcome in done.outcomes:

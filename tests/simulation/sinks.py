@@ -71,7 +71,7 @@ class SimSink:
         pass
 
     def write(self, batch: Batch) -> int:
-        items = [(item.line.decode(), item.place) for item in batch]  # type: ignore[attr-defined]
+        items = [(item.line.decode(), item.location) for item in batch]  # type: ignore[attr-defined]
         self._witness({place.shard_id for _, place in items})
         slow = self._faults.happens("slow sink")
         self._world.spend(
@@ -118,7 +118,7 @@ class _Renamed:
 
     def __init__(self, batch: Batch) -> None:
         self.name = batch.name
-        self._items = [EncodedDeadLetter(b"dead:" + item.line, item.place) for item in batch]  # type: ignore[attr-defined]
+        self._items = [EncodedDeadLetter(b"dead:" + item.line, item.location) for item in batch]  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(self._items)

@@ -106,9 +106,9 @@ class SimClient:
             raise ShardGone
         records = self._stream.shards[shard_id].records
         start = 0
-        if position.rank is PositionKind.SEQUENCE:
+        if position.kind is PositionKind.SEQUENCE:
             start = next((i for i, r in enumerate(records) if r.sequence >= position.sequence), len(records))
-        elif position.rank is PositionKind.AT_TIMESTAMP and position.at is not None:
+        elif position.kind is PositionKind.AT_TIMESTAMP and position.at is not None:
             since = (position.at - EPOCH) / timedelta(seconds=1)
             start = next((i for i, r in enumerate(records) if r.arrived_at >= since), len(records))
         return self._iterator(shard_id, start)

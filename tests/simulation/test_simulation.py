@@ -155,7 +155,7 @@ def checkpointed_record_read_again(patch: pytest.MonkeyPatch) -> None:
 
     def early(self: Lease) -> Position:
         at: Position = start(self)
-        return Position.of(at.sequence - 1) if at.rank is PositionKind.SEQUENCE else at
+        return Position.of(at.sequence - 1) if at.kind is PositionKind.SEQUENCE else at
 
     patch.setattr(Lease, "start", property(early))
 

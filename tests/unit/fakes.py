@@ -42,7 +42,7 @@ def row(number: int) -> Row:
 
 def encode_dead_letter(letter: DeadLetter) -> EncodedDeadLetter:
     """A dead letter as this suite writes it."""
-    return EncodedDeadLetter(f"{letter.reason.value}:{letter.place.sequence}".encode(), letter.place)
+    return EncodedDeadLetter(f"{letter.reason.value}:{letter.location.sequence}".encode(), letter.location)
 
 
 class JournalTable(MemoryLeaseTable):

@@ -60,7 +60,7 @@ def test_a_batch_is_full_by_rows_or_by_bytes_and_ripe_by_age() -> None:
         assert not by_rows.full()
     add(by_rows, 3, [dead(3)])
     assert by_rows.full()
-    add(by_bytes, 1, [Row(b"x" * 100, row(1).place, b"")])
+    add(by_bytes, 1, [Row(b"x" * 100, row(1).location, b"")])
     assert by_bytes.full()
     assert by_rows.ripe_in(6.0) == 1.0
     assert Buffer("shard", LIMITS).ripe_in(6.0) == float("inf")

@@ -76,7 +76,7 @@ def test_what_does_not_hold_together_is_one_dead_letter_with_the_whole_record(da
     """Never half of its user records."""
     refused = letter(data)
     assert (refused.reason, refused.message) == (Reason.CORRUPT_AGGREGATE, message)
-    assert (refused.data, refused.place.sub_sequence) == (data, 0)
+    assert (refused.data, refused.location.sub_sequence) == (data, 0)
 
 
 def test_a_partition_key_of_the_longest_is_kept() -> None:
@@ -102,7 +102,7 @@ def test_user_records_of_no_bytes_are_dead_letters_and_their_siblings_rows() -> 
     outcomes: list[Any] = decode(aggregate([("k", b""), ("k", json.dumps(event()).encode()), ("k", b"")]))
     assert [type(outcome).__name__ for outcome in outcomes] == ["DeadLetter", "Row", "DeadLetter"]
     assert [outcome.data == b"" for outcome in outcomes] == [True, False, True]
-    assert [outcome.place.sub_sequence for outcome in outcomes] == [0, 1, 2]
+    assert [outcome.location.sub_sequence for outcome in outcomes] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_records_outside_of_the_shard_are_kept_and_counted() -> None:
 def test_what_is_checkpointed_is_left_out(after: int, left: list[int]) -> None:
     """Up to and including the position, of this record alone."""
     data = aggregate([("k", b"x")] * 3)
-    assert [getattr(one, "place").sub_sequence for one in decode(data, Position.of(7, after))] == left  # noqa: B009
+    assert [getattr(one, "location").sub_sequence for one in decode(data, Position.of(7, after))] == left  # noqa: B009
     assert len(decode(data, Position.of(6, after))) == 3
     assert decode(data, Position.of(8, 0)) == []
 

@@ -132,7 +132,7 @@ def test_no_row_is_kept_of_an_example_that_is_gone() -> None:
 def test_what_is_no_event_is_one_dead_letter_with_its_reason_and_bytes(data: bytes, reason: Reason) -> None:
     """And nothing of the event in its message."""
     refused = letter(data)
-    assert (refused.reason, refused.data, refused.place.event_index) == (reason, data, 0)
+    assert (refused.reason, refused.data, refused.location.event_index) == (reason, data, 0)
     assert not any(value in refused.message for value in ("CA00", "AC5e", "1555", "VW00"))
 
 
@@ -205,7 +205,7 @@ def test_an_array_is_one_outcome_an_element() -> None:
         "DeadLetter",
         "Row",
     ]
-    assert [outcome.place.event_index for outcome in outcomes if not isinstance(outcome, Skipped)] == [0, 1, 3, 4, 5]
+    assert [outcome.location.event_index for outcome in outcomes if not isinstance(outcome, Skipped)] == [0, 1, 3, 4, 5]
     assert all(outcome.data == data for outcome in outcomes if not isinstance(outcome, Skipped))
 
 
@@ -224,7 +224,7 @@ def test_the_dead_letters_of_a_long_array_are_bounded(monkeypatch: pytest.Monkey
     """Each holds the whole array; the last that fits stands for the rest."""
     monkeypatch.setattr(letters, "MOST_BYTES", 10_000)
     outcomes: list[Any] = decode(b"[" + b"{}," * 1000 + b"7]")
-    assert [outcome.place.event_index for outcome in outcomes] == [0, 1, 2]
+    assert [outcome.location.event_index for outcome in outcomes] == [0, 1, 2]
     assert outcomes[-1].message.endswith("; so are 998 more of this array")
     assert not outcomes[0].message.endswith("of this array")
 
@@ -284,7 +284,7 @@ def test_whatever_bytes_arrive_the_counts_add_up(parts: list[bytes]) -> None:
     for data in (*parts, aggregate([("k", part) for part in parts])):
         done = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON)
         outcomes = list(done.outcomes)
-        assert {outcome.place.sub_sequence for outcome in outcomes if not isinstance(outcome, Skipped)} <= set(
+        assert {outcome.location.sub_sequence for outcome in outcomes if not isinstance(outcome, Skipped)} <= set(
             range(done.user_records)
         )
         assert len(outcomes) >= done.user_records

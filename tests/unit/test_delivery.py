@@ -45,7 +45,7 @@ def batch(rows: int, letters: int = 0) -> Batch:
     for count, dead in ((letters, True), (rows, False)):
         spool = Spool()
         for number in range(1, count + 1):
-            item = EncodedDeadLetter(f"letter{number}".encode(), row(number).place) if dead else row(number)
+            item = EncodedDeadLetter(f"letter{number}".encode(), row(number).location) if dead else row(number)
             spool.append(item, 1)
         if count:
             work.append(Chunk("name", spool, 0, count, dead))

@@ -59,7 +59,7 @@ def test_every_golden_lease_is_read() -> None:
     """Field by field as KCL itself reads it."""
     for item in golden_leases():
         lease, kcl = lease_of(item), kcl_parser.parse(item)
-        sequence = str(lease.checkpoint.sequence or lease.checkpoint.rank.name)
+        sequence = str(lease.checkpoint.sequence or lease.checkpoint.kind.name)
         assert (lease.shard_id, lease.owner, lease.counter) == (kcl.key, kcl.owner, kcl.counter)
         assert (sequence, lease.checkpoint.sub_sequence) == kcl.checkpoint
         assert (frozenset(lease.parents), frozenset(lease.children)) == (kcl.parents, kcl.children)
@@ -159,7 +159,7 @@ def test_kcl_reads_every_item_of_ours(lease: Lease) -> None:
     kcl = kcl_parser.parse(item)
     assert set(MANDATORY) <= item.keys()
     assert (kcl.counter, kcl.owner, kcl.hash_range) == (lease.counter, lease.owner, lease.hash_range)
-    assert kcl.checkpoint[0] == str(lease.checkpoint.sequence or lease.checkpoint.rank.name)
+    assert kcl.checkpoint[0] == str(lease.checkpoint.sequence or lease.checkpoint.kind.name)
     unknown = item.keys() - {name for _, golden_item in golden() for name in golden_item}
     assert all(name.startswith("cc_") or name.startswith("pendingCheckpoint") for name in unknown)
 
@@ -261,7 +261,7 @@ def test_leases_of_several_streams_are_recognised(attributes: dict[str, dict[str
 def test_at_timestamp_is_read_from_the_oldest_record() -> None:
     """KCL keeps no instant with it; where the row has an instant of ours, reading starts there."""
     row = lease_of(kcl_item(checkpoint={"S": "AT_TIMESTAMP"}))
-    assert row.checkpoint.rank is PositionKind.AT_TIMESTAMP
+    assert row.checkpoint.kind is PositionKind.AT_TIMESTAMP
     assert row.start == TRIM_HORIZON
     instant = lease_of(kcl_item(checkpoint={"S": "AT_TIMESTAMP"}, cc_startedAt={"S": "2026-03-01T00:00:00Z"}))
     assert instant.start == Position.at_timestamp(datetime(2026, 3, 1, tzinfo=UTC))

@@ -281,7 +281,7 @@ def test_a_position_that_is_refused_is_opened_at_the_beginning_of_the_same_strea
     opened = bench.stream.open
 
     def refuse(shard_id: str, position: Position) -> str:
-        if position.rank is PositionKind.SEQUENCE:
+        if position.kind is PositionKind.SEQUENCE:
             raise PositionUnknown
         return opened(shard_id, position)
 

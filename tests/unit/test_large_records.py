@@ -62,7 +62,7 @@ def outcomes(data: bytes) -> list[Outcome]:
 
 def told(found: list[Outcome]) -> list[Any]:
     """Outcomes but for the words of a refused record, which depend on where it was given up."""
-    return [(one.reason, one.place, one.data) if isinstance(one, DeadLetter) else one for one in found]
+    return [(one.reason, one.location, one.data) if isinstance(one, DeadLetter) else one for one in found]
 
 
 @given(

@@ -58,7 +58,7 @@ def batch(dead: Sequence[int]) -> Batch:
         numbers = [number for number in EVENTS if (number in dead) is is_dead]
         spool = Spool()
         for number in numbers:
-            spool.append(EncodedDeadLetter(str(number).encode(), row(number).place) if is_dead else row(number), 1)
+            spool.append(EncodedDeadLetter(str(number).encode(), row(number).location) if is_dead else row(number), 1)
         if numbers:
             work.append(Chunk("name", spool, 0, len(numbers), is_dead))
     return Batch("name", Position.of(9), work)

@@ -212,7 +212,7 @@ def _checkpoint(position: Position) -> Written:
 
 
 def _sequence(position: Position) -> Attribute:
-    return {"S": str(position.sequence) if position.rank is PositionKind.SEQUENCE else position.rank.name}
+    return {"S": str(position.sequence) if position.kind is PositionKind.SEQUENCE else position.kind.name}
 
 
 def _hash_keys(hash_range: tuple[int, int]) -> Written:
