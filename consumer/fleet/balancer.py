@@ -199,7 +199,7 @@ class Balancer:
         """The row once it is ours, with what a KCL does not keep on it.
 
         LATEST means to a KCL "from now on" each time that it opens the shard. Here it gets its instant, so that a crash
-        before the first checkpoint skips nothing (rule 6).
+        before the first checkpoint skips nothing.
         """
         mine = taken(row, self._fleet.me)
         if row.stream_created_at is None:

@@ -24,14 +24,14 @@ class Coordinator:
         self._discarded: set[str] = set()
 
     def start(self) -> None:
-        """Hand the tasks to the scheduler."""
+        """Add the tasks to the scheduler."""
         self._scheduler.add(ShardSync(self._running_shards), Lane.COORDINATOR)
         self._scheduler.add(self._renewals, Lane.RENEWALS)
         self._scheduler.add(self._balance, Lane.COORDINATOR)
 
     @property
     def leases(self) -> int:
-        """How many shards this process reads."""
+        """Return the number of shards this process reads."""
         return len(self._running_shards.running)
 
     @property
@@ -41,17 +41,17 @@ class Coordinator:
 
     @property
     def draining(self) -> bool:
-        """It takes nothing more."""
+        """Return whether this worker is draining, so it takes no more leases."""
         return self._running_shards.draining
 
     @property
     def caught_up(self) -> bool:
-        """Every shard of the stream has been read up to where the run ends."""
+        """Return whether every shard of the stream has been read up to the end of the run."""
         return self._balance.caught_up
 
     @property
     def finished(self) -> bool:
-        """Every shard has been delivered and handed on, those too that were being taken when the drain began."""
+        """Return whether every shard is delivered and handed off, including takes that the drain interrupted."""
         return not self._running_shards.taking.locked() and all(c.over for c in self._running_shards.running.values())
 
     @property
@@ -74,7 +74,7 @@ class Coordinator:
         return reads_on
 
     def discard(self) -> None:
-        """Take nothing more, release every lease, deliver nothing more. To be repeated: a take may end late."""
+        """Release every lease without delivering. Call it repeatedly, because a take may still complete."""
         self._running_shards.draining = True
         for shard_id, consumer in self._running_shards.running.items():
             if shard_id not in self._discarded:
@@ -83,18 +83,18 @@ class Coordinator:
                 self._scheduler.wake(consumer)
 
     def cancel_reads(self) -> None:
-        """Give up the shards of which a read is still under way."""
+        """Release the shards whose read is still running."""
         for consumer in self._running_shards.running.values():
             with suppress(Retryable, LeaseLost):
                 consumer.cancel_read()
 
     def decline_offers(self) -> bool:
-        """Refuse what is on its way still, such as an offer made to us while we left: nobody shall wait for a lease."""
+        """Decline pending offers so that their senders do not wait; return False when the lease table failed."""
         table = self._running_shards.table
         try:
             rows = table.read([row.shard_id for row in table.scan()])
             table.write(self._balance.incoming.declines(rows))
         except Retryable as error:
-            self._running_shards.log.warning("farewell.failed", error=str(error))
+            self._running_shards.log.warning("decline_offers.failed", error=str(error))
             return False
         return True

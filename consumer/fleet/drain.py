@@ -1,4 +1,4 @@
-"""How a worker leaves: it says to whom each shard goes, reads on until they have heard of it, then hands over."""
+"""Drain a worker: announce the next owners, read on until they have scanned the table, then hand off."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,7 +23,7 @@ class Drain:
         self._handed: set[str] = set()
 
     def announce(self, notice: float, until: float) -> float:
-        """Promise each lease to somebody, with the next renewals; returns the seconds for which shards are read on.
+        """Announce the next owner of each lease with the next renewals; return the seconds to keep reading.
 
         `notice` is how long peers of ours may take to hear of it; nobody else has to. `until`: when the shards give up
         to deliver what they have.
@@ -48,7 +48,7 @@ class Drain:
         return None if all(consumer.over for consumer in running.values()) else LOOK_AGAIN
 
     def _choose(self) -> None:
-        """Whoever wishes for a lease shall have it, else who has the fewest, unless they are leaving or dead by now."""
+        """Choose the worker that asked for the lease, else the live, non-draining one with the fewest leases."""
         leases = dict(self._next_owners())
         for shard_id, consumer in self._running_shards.running.items():
             next_owner = self._chosen.get(shard_id, consumer.held_lease.lease.next_owner)

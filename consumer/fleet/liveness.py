@@ -1,4 +1,4 @@
-"""What one worker has seen of the lease rows, on its own clock: wall clocks of hosts are never compared (rule 3)."""
+"""What one worker has seen of the lease rows, on its own clock: wall clocks of hosts are never compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,9 +27,8 @@ class Observation:
 class Liveness:
     """Tells the living from the dead: an owner whose counter stands still for longer than a lease lasts is dead.
 
-    Gaps between scans count for at most `LONGEST_GAP` leases.
-    leases. After a pause of its own, or an outage of the table, the others may not have had the chance to renew, and
-    nobody should lose a lease that it could keep.
+    Gaps between scans count for at most `LONGEST_GAP` of a lease, so our own pause never makes a peer look dead.
+    After an outage of the table, the owners may not have had the chance to renew.
     """
 
     duration: float

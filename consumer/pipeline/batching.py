@@ -76,7 +76,7 @@ class Batch:
 class Buffer:
     """The rows and dead letters of one shard since its last checkpoint.
 
-    `memory` bounds the bytes kept in memory when the end of the batch is fixed already (rule 7) and no limit applies.
+    `memory` bounds the bytes kept in memory when the end of the batch is already fixed by a prepared checkpoint.
     """
 
     def __init__(self, shard_id: str, limits: BatchLimits, memory: int | None = None) -> None:

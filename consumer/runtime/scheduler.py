@@ -93,7 +93,7 @@ class ThreadScheduler:
             lane.wake(task)
 
     def stalled(self) -> list[str]:
-        """The lanes that make no progress, none of which should be: live or not (rule 10), judged from inside alone.
+        """Return the lanes that make no progress; may be empty. Liveness asks no remote service.
 
         A lane is stalled when a task is overdue although a thread is free to run it. Renewer and coordinator are so
         too while one step lasts too long. A shard's step may last: a sink that hangs in every thread would hang in the

@@ -32,7 +32,7 @@ Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
 
 
 class ShardConsumer:
-    """Reads one shard under one held_lease until it ends, is handed over, or the lease is lost.
+    """Read one shard under one lease until the shard ends, the lease is handed off, or it is lost.
 
     `undelivered`: records that were fetched were given up, although the lease was ours to the end.
     """
@@ -56,7 +56,7 @@ class ShardConsumer:
         self._restart()
 
     def _restart(self) -> None:
-        """Forget everything since the checkpoint."""
+        """Drop everything read since the checkpoint."""
         self._reading.start_from(self.held_lease.lease.start)
         self._trimming.restart()
         self._batch: Batch | None = None
@@ -81,7 +81,7 @@ class ShardConsumer:
         self._handoff.ask(next_owner, until)
 
     def discard(self) -> None:
-        """Release the lease without writing any more."""
+        """Release the lease without delivering what is buffered."""
         self._handoff.discard()
 
     def cancel_read(self) -> None:

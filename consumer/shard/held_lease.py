@@ -56,7 +56,7 @@ class HeldLease:
 
     @property
     def lost(self) -> bool:
-        """Somebody else holds the lease, or nobody."""
+        """Return whether this worker no longer holds the lease."""
         return self._lost
 
     def began(self, sent: float) -> "HeldLease":
@@ -65,7 +65,7 @@ class HeldLease:
         return self
 
     def announce_drain(self, next_owner: NextOwner | None) -> None:
-        """Let each write from now on say that the worker drains, and which peer of ours is to have the lease."""
+        """Mark each later write as draining, and name the next owner if it is one of our workers."""
         self._draining, self._next_owner = True, next_owner.worker_id if next_owner and next_owner.ours else None
 
     def ensure_held(self) -> None:
@@ -81,7 +81,7 @@ class HeldLease:
             raise LeaseStale(retry_after=STALE)
 
     def prepare(self, pending: Pending) -> None:
-        """Keep the end and the name of the batch that is about to be written (rule 7)."""
+        """Store the batch's end and name before its write (docs/guarantees.md#two-phase-checkpoints)."""
         self._write(lambda lease: self._told(prepared(lease, self._worker, pending)))
 
     def delivering(self, arrived: datetime | None, outlived: bool) -> None:
@@ -104,13 +104,13 @@ class HeldLease:
         self._trimmed = (start, end)
 
     def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
-        """Everything up to `position` is delivered. May be called again after a failure."""
+        """Store `position` as delivered. Safe to call again after a failure."""
         read_to = later(self._sure, self._arrived)
         self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, read_to, children)))
         self.read_to = later(self.read_to, read_to)
 
     def hand_off(self, next_owner: NextOwner | None) -> None:
-        """Hand the lease to `next_owner`, or release it; the held_lease is over."""
+        """Offer the lease to `next_owner`, or release it when there is none. No later write is possible."""
         self._write(lambda lease: self._with_loss(handed_on(lease, self._worker, next_owner, self._sure)))
         self._lost = True
 
