@@ -1,5 +1,7 @@
 """Makes AWS clients: one botocore session, whose clients share their credentials."""
 
+import logging
+import os
 import threading
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -17,6 +19,9 @@ from consumer.errors import ConfigurationError
 
 # For those who give out credentials. Each waits for our patience or the credentials' end, not for botocore's minutes.
 GIVERS = Config(connect_timeout=5.0, read_timeout=10.0, retries={"mode": "standard", "total_max_attempts": 3})
+
+# It warns of each certificate that is for another host; our own error says so, too, and thins out.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
 class _Asked(threading.local):
@@ -74,6 +79,9 @@ class Access:
             return f"{_endpoint_of(service)}: say http://HOST:PORT or https://HOST"
         return own_words(error)
 
+    def _bundle(self) -> str | None:
+        return self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+
     def _note(self, request: Any = None, **_: Any) -> None:
         """Note whom this thread asks: endpoints of an account are not the client's."""
         self._asked.url = request.url
@@ -81,7 +89,7 @@ class Access:
     def _annotate(self, parsed_response: Any = None, exception: Any = None, **_: Any) -> None:
         """Add to an error what its message will need."""
         if exception is not None and hasattr(exception, "kwargs"):
-            exception.kwargs.setdefault("ca_bundle", self.session.get_config_variable("ca_bundle"))
+            exception.kwargs.setdefault("ca_bundle", self._bundle())
         elif parsed_response is not None and "Error" in parsed_response:
             parsed_response.setdefault("ResponseMetadata", {})["AskedUrl"] = self._asked.url
             if parsed_response["Error"].get("Code") in STALE:

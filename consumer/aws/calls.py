@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, S
 from consumer.aws.codes import DENIED, THROTTLED
 from consumer.aws.network import host_of
 from consumer.aws.reasons import Reason, asked_host, reason
-from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable, Retryable
 
 Meaning = ConsumerError | type[ConsumerError] | None
 
@@ -74,7 +74,7 @@ class Calls:
             made.cause = error.cause
             return made
         if isinstance(error, ConsumerError):
-            return error
+            return self._located(error)
         found = reason(error)
         meaning = self._meaning(action, found) or (
             ConfigurationError if found.lasting and not running else self._unavailable
@@ -84,12 +84,22 @@ class Calls:
         made.cause = self._what, _trouble(error, made.code)
         return made
 
+    def _located(self, error: ConsumerError) -> ConsumerError:
+        """Say of which host's response it is, where that could not be used: a gateway may have answered."""
+        if (
+            isinstance(error, Retryable)
+            and isinstance(error, self._unavailable)
+            and not str(error).startswith(self._what)
+        ):
+            return type(error)(f"{self._what}: {error} at {host_of(self._endpoint)}")
+        return error
+
     def _line(self, error: Exception, action: str, found: Reason) -> str:
         host = asked_host(error, self._endpoint)
         if isinstance(error, ConnectionError | HTTPClientError):
             return f"{self._what} does not answer at {host}: {action}: {found.words}"
         if not isinstance(error, ClientError):
-            return f"{self._what}: {action}: {found.words}"
+            return f"{self._what}: {action}: {found.words}" + (f" at {host}" if found.odd else "")
         refused = "is denied" if found.code in DENIED else "is refused" if found.lasting else "failed"
         return f"{self._what}: {self._service}:{action} {refused} at {host}: {found.words}"
 

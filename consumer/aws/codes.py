@@ -27,6 +27,7 @@ TRANSIENT = frozenset(
         "ExpiredNextTokenException",
         "IDPCommunicationError",
         "IDPCommunicationErrorException",
+        "InternalError",
         "InternalFailure",
         "InternalFailureException",
         "InternalServerError",

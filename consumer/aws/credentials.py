@@ -228,6 +228,8 @@ class Renewal:
 def _check(keys: ReadOnlyCredentials, asking: str) -> None:
     """Refuse what no header can hold; its text would be in the error that comes of it."""
     for name, value in (("access key id", keys.access_key), ("secret key", keys.secret_key), ("token", keys.token)):
+        if value is not None and not isinstance(value, str):
+            raise ConfigurationError(f"AWS credentials: {asking}: the {name} is no text")
         if value and not (value.isascii() and value.isprintable() and " " not in value):
             raise ConfigurationError(f"AWS credentials: {asking}: the {name} holds a blank, a line break or the like")
 

@@ -59,6 +59,8 @@ def _of_tls(cause: BaseException, bundle: str) -> str:
     if isinstance(cause, CertificateError):
         return OTHER_HOST
     if isinstance(cause, ssl.SSLError):
+        if "X509] PEM lib" in str(cause):  # Python gives no reason for a certificate that is damaged
+            return f"the CA bundle holds a certificate that cannot be read: {bundle}"
         reason = str(getattr(cause, "reason", None) or "").replace(" ", "_").upper()
         if reason in NO_PEM:
             return f"the CA bundle holds no certificate in PEM format: {bundle}"
@@ -109,6 +111,8 @@ def _of_a_response(chain: list[BaseException]) -> str:
 
 
 def _of_a_proxy(url: str, chain: list[BaseException]) -> str:
+    if url.count("://") > 1:  # botocore has put http:// in front of it
+        return f"a proxy is no http:// or https:// URL, and botocore takes no other: {PROXIES}"
     proxy = f"the proxy {host_of(url)}"
     tunnel = next((str(cause) for cause in chain if str(cause).startswith("Tunnel connection failed")), "")
     if " 407" in tunnel:

@@ -30,6 +30,7 @@ from consumer.errors import ConfigurationError, CredentialsUnavailable
 
 HELPER_TIMEOUT = 60.0  # for a credential process, seconds; one that asks a person takes longer than any service
 SESSION_NAME = "call-consumer"  # what CloudTrail shows of an assumed role
+UNBALANCED = ("No closing quotation", "No escaped character")  # what shlex says of a command
 PARTIES = {
     "env": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "assume-role": "the role of the profile",
@@ -83,7 +84,14 @@ class Chain:
 def _asked(provider: CredentialProvider) -> Credentials | None:
     try:
         found: Credentials | None = provider.load()
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            f"AWS credentials: {PARTIES.get(str(provider.METHOD))}: its file holds no text"
+        ) from None
     except ValueError as error:
+        if str(error) in UNBALANCED:
+            words = str(error).lower()
+            raise ConfigurationError(f"AWS credentials: the profile's credential_process: {words}") from None
         if type(error) is not ValueError or provider.METHOD != "container-role":
             raise
         # AWS_CONTAINER_… hold a host or a token that cannot be used; the text shows no token.
@@ -195,6 +203,8 @@ class _Helper:
         missing = [name for name in ("AccessKeyId", "SecretAccessKey") if not isinstance(found.get(name), str)]
         if missing or found.get("Version") != 1:
             raise ConfigurationError(f"{self._name}: what it prints lacks {', '.join(missing) or 'Version 1'}")
+        if not isinstance(found.get("SessionToken", ""), str | None):
+            raise ConfigurationError(f"{self._name}: its SessionToken is no text")
         _check_instant(self._name, found.get("Expiration"))
 
 

@@ -151,21 +151,24 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(
         ("missing.pem", "cannot read the CA bundle: No such file or directory"),
         ("directory", "CA bundle"),
         ("text.pem", "the CA bundle holds no certificate in PEM format"),
+        ("damaged.pem", "the CA bundle holds a certificate that cannot be read"),
         ("empty.pem", "the CA bundle holds no certificate in PEM format"),
     ],
 )
 def test_a_ca_bundle_that_cannot_be_used_is_named(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, bundle: str, message: str
 ) -> None:
-    """By its path where botocore tells it, else by the variables it comes from."""
+    """By its path, and by the variables it may come from."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "text.pem").write_text("no certificate")
     (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "damaged.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     monkeypatch.setenv(variable, str(tmp_path / bundle))
     port = serve(functools.partial(shakes_hands, certificate(tmp_path, "127.0.0.1", NOW - DAY, NOW + DAY)))
     text = told(f"https://127.0.0.1:{port}", (ConfigurationError if bundle != "directory" else ConsumerError))
     assert message in text
-    assert (str(tmp_path / bundle) if variable == "AWS_CA_BUNDLE" else variable) in text
+    assert str(tmp_path / bundle) in text
+    assert variable in text
 
 
 def test_a_host_that_speaks_no_tls_is_told_so(serve: Serve) -> None:
@@ -232,6 +235,19 @@ def test_a_proxy_that_is_not_there_is_told_from_a_stream_that_is_not(monkeypatch
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@127.0.0.1:9")
     text = told("https://kinesis.invalid", StreamUnavailable)
     assert "the proxy http://127.0.0.1:9 does not answer: connection refused" in text
+
+
+def test_a_proxy_of_another_kind_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore takes socks5://… for a host's name, and would be told that it is unknown."""
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{SECRET}@127.0.0.1:9")
+    assert "no http:// or https:// URL" in told("https://kinesis.invalid", StreamUnavailable)
+
+
+def test_an_answer_that_is_no_response_is_told_with_the_host_that_gave_it(serve: Serve) -> None:
+    """It may be a gateway's."""
+    port = serve(functools.partial(says, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"))
+    text = told(f"http://127.0.0.1:{port}", StreamUnavailable)
+    assert text.endswith(f"DescribeStreamSummary: the response is not JSON at http://127.0.0.1:{port}")
 
 
 def test_a_host_is_named_without_user_path_and_query() -> None:

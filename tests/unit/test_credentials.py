@@ -281,6 +281,10 @@ def helper(directory: Path, script: str) -> Path:
             'echo \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "Expiration": "2026-01-01T00:00:00"}\'',
             "its Expiration has no time zone",
         ),
+        (
+            'echo \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "SessionToken": 7}\'',
+            "its SessionToken is no text",
+        ),
     ],
 )
 @pytest.mark.parametrize("by_way_of_a_role", [False, True])
@@ -348,6 +352,7 @@ def test_a_credential_process_gives_credentials(configured: Callable[[str], Chai
             "run aws sso login",
         ),
         ("[profile p]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n", "SSO: "),
+        (f"[profile p]\ncredential_process = 'helper --token {SECRET}\n", "credential_process: no closing quotation"),
         ("[profile p]\naws_access_key_id = A\n", "Partial credentials"),
     ],
 )
