@@ -224,8 +224,7 @@ class ShardConsumer:
         self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
         self._trimming.answered(fetched, reading.read_to)
         self.held_lease.throughput.add(fetched.size)
-        if fetched.millis_behind is not None:
-            self._context.metrics.behind(self.shard_id, fetched.millis_behind / 1000)
+        self._context.metrics.behind(self.shard_id, None if behind is None else behind / 1000)
         if reading.backlog or reading.ended or not reading.at_tip or (polling.eager and not reading.settled):
             return 0.0
         return max(0.0, min(polling.poll_interval, self._buffer.ripe_in(now)))

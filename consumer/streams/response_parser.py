@@ -3,6 +3,7 @@
 botocore's parser does not, fails on malformed times, and takes 16 to 30 µs per record; this one takes about 1 µs.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from consumer.errors import IncompleteResponse
 from consumer.records import FULL_HASH_RANGE, Fetched, Record, Shard
 from consumer.streams.times import epoch_seconds
 
+ENCODINGS = ("gzip", "deflate", "br", "zstd")
 MOST_BEHIND = 1e12  # milliseconds; the longest retention is a year
 
 
@@ -123,7 +125,15 @@ class _Parser:
             # The message names members and types, never a value.
             raise IncompleteResponse(f"{action}: the response is incomplete: {error}") from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise IncompleteResponse(f"{action}: the response is not JSON") from None
+            raise IncompleteResponse(f"{action}: the response is not JSON{_form(headers)}") from None
+
+
+def _form(headers: Mapping[str, str]) -> str:
+    """Return what a proxy may have made of a response: a page, or a compressed body that was not asked for."""
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding == "identity":
+        return ": a proxy's page?" if "html" in headers.get("content-type", "").lower() else ""
+    return f": a proxy compressed it ({encoding}), which was not asked for" if encoding in ENCODINGS else ""
 
 
 def shard_of(shard: ListedShard) -> Shard:

@@ -164,8 +164,8 @@ class Metrics:
         with self._lock:
             self.shards[shard_id] = ShardState(self.clock())
 
-    def behind(self, shard_id: str, seconds: float) -> None:
-        """A read was answered, so far behind the shard's tip."""
+    def behind(self, shard_id: str, seconds: float | None) -> None:
+        """A read was answered, so far behind the shard's tip; None: the response does not say how far."""
         with self._lock:
             now, expires_at = self.clock(), self._expiry(shard_id)
             self.shards[shard_id] = ShardState(now, seconds, now, expires_at)

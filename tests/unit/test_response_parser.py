@@ -181,3 +181,18 @@ def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: p
     for name in ("Date", "date"):
         made = stream(monkeypatch, body, {name: "Sun, 06 Nov 2016 08:49:37 GMT"})
         assert made.summary().server_time == datetime(2016, 11, 6, 8, 49, 37, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Content-Encoding": "gzip"}, "a proxy compressed it (gzip), which was not asked for"),
+        ({"Content-Type": "text/html; charset=utf-8"}, "the response is not JSON: a proxy's page?"),
+        ({"Content-Encoding": "secret", "Content-Type": "application/x-amz-json-1.1"}, "the response is not JSON$"),
+    ],
+)
+def test_what_is_not_json_is_told_by_its_headers(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], said: str
+) -> None:
+    with pytest.raises(IncompleteResponse, match=said.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
+        stream(monkeypatch, b"\x1f\x8b", headers).fetch("iterator", 20)

@@ -338,3 +338,12 @@ def _raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return call
+
+
+def test_a_shard_whose_responses_do_not_tell_the_lag_is_read_all_the_same() -> None:
+    """Some emulators leave it out; an alert on shards that nobody reads must not ring."""
+    metrics = Metrics(clock=Clock())
+    metrics.held("s")
+    metrics.behind("s", None)
+    assert value(metrics, "shards_read") == 1
+    assert value(metrics, "shard_lag_seconds", shard="s") is None
