@@ -188,7 +188,7 @@ def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: p
     [
         ({"Content-Encoding": "gzip"}, "a proxy compressed it (gzip), which was not asked for"),
         ({"Content-Type": "text/html; charset=utf-8"}, "the response is not JSON: a proxy's page?"),
-        ({"Content-Encoding": "secret", "Content-Type": "application/x-amz-json-1.1"}, "the response is not JSON$"),
+        ({"Content-Encoding": "secret", "Content-Type": "application/x-amz-json-1.1"}, "the response is not JSON at "),
     ],
 )
 def test_what_is_not_json_is_told_by_its_headers(
