@@ -138,7 +138,7 @@ class Fleet:
 
 def _before_it_began(code: int, text: str) -> bool:
     """A signal before it could take one, or an outage at its start."""
-    return (code == -signal.SIGTERM and not text) or (code == 2 and "tried for" in text)
+    return (code in (-signal.SIGTERM, 128 + signal.SIGTERM) and not text) or (code == 2 and "tried for" in text)
 
 
 def run_command(kinesis: str, dynamodb: str, *arguments: str) -> list[str]:

@@ -75,7 +75,7 @@ class Resharder:
         if len(shards) >= self._most:
             return None
         shard = self._rng.choice([shard for shard in shards if name in (None, shard["ShardId"])])
-        first, last = (int(shard["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "StopRequest"))
+        first, last = (int(shard["HashKeyRange"][f"{end}HashKey"]) for end in ("Starting", "Ending"))
         return self._asked(
             lambda: self._client.split_shard(
                 StreamName=self._stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str((first + last) // 2)

@@ -117,7 +117,7 @@ SHARDS = st.from_regex(r"shardId-[0-9]{12}", fullmatch=True)
 SETS = st.sets(SHARDS, max_size=3).map(lambda names: tuple(sorted(names)))
 SEQUENCES = st.builds(Position.of, st.integers(1, 10**60 - 1), st.integers(0, 2**31))
 POSITIONS = st.sampled_from([TRIM_HORIZON, LATEST, SHARD_END, Position(PositionKind.AT_TIMESTAMP)]) | SEQUENCES
-FILE_NAMES = st.text(st.characters(exclude_characters=" "), min_size=1, max_size=30)  # as batches are named
+FILE_NAMES = st.text(st.characters(codec="utf-8", exclude_characters=" "), min_size=1, max_size=30)
 INSTANT_FIELDS = ("started_at", "stream_created_at", "read_to", "lost_from", "lost_to")
 INSTANTS = st.none() | st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 COUNTERS = st.integers(0, 2**53)

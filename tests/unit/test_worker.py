@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 
 from consumer import worker
 from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
@@ -218,6 +219,7 @@ def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
 
 def test_a_wait_at_the_start_says_for_what_once(capsys: pytest.CaptureFixture[str]) -> None:
     """And why it failed last; a thing that answers at once is not spoken of."""
+    structlog.reset_defaults()  # an earlier test may have sent the log elsewhere
     clock = FakeClock()
     told: list[str] = []
 
