@@ -35,7 +35,7 @@ from tests.integration.workers import (
 from tests.servers_dynamodb import moto
 
 SHARDS = 8
-GOOD_FOR = 20.0  # seconds for which credentials are valid; from half of it on they are renewed
+GOOD_FOR = 40.0  # seconds for which credentials are valid; from half of it on they are renewed, well before they expire
 HOLD = 8.0  # seconds for which the disk, the table and the stream fail
 LEASE = 12.0  # a renewal each 4 s
 PATIENCE = 90.0
@@ -204,7 +204,7 @@ def test_a_day_costs_no_row_and_each_trouble_is_told_once_and_ended_once(tmp_pat
         day.goes_on()
         day.read_stderr()
         wait_until(lambda: len(day.lines) > 50)
-        assert day.told == []
+        assert day.told == [], day.lines
         unlimited = resource.prlimit(day.process.pid, resource.RLIMIT_FSIZE)[0]
         endpoint = day.endpoint.healthy
         assert day.trouble(endpoint.clear, endpoint.set) == ["credentials.not_renewed", "credentials.resumed"]
