@@ -15,7 +15,7 @@ KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas lock audit release up down clean
+.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas site lock audit release up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -70,6 +70,14 @@ types: install ## mypy --strict
 schemas: install ## write the JSON Schemas
 	$(BIN)/python -m schemas
 
+site: build/site/.installed ## the documentation as a site in build/site/html; broken links fail
+	NO_MKDOCS_2_WARNING=1 build/site/venv/bin/mkdocs build --strict
+
+build/site/.installed: requirements/docs.txt
+	$(PYTHON) -m venv --clear build/site/venv
+	build/site/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
 up: ## LocalStack and the worker, with docker
 	docker compose -f localstack-compose.yml up --build --detach
 
@@ -109,6 +117,8 @@ lock: ## renew the locked requirements (needs uv)
 		pyproject.toml -o requirements/runtime.txt
 	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		-c requirements/dev.txt -o requirements/mutate.txt -
+	echo 'mkdocs-material>=9.5,<10' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate -c requirements/dev.txt -o requirements/docs.txt -
 	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate -o requirements/release.txt -
 	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
