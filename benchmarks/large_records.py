@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.shapes import SHAPES, SMALLEST, event, member
-from consumer.app import outlets
+from consumer.app import create_pipeline
 from consumer.decoding.decoder import Decoder
 from consumer.leases import Pending
 from consumer.pipeline.pipeline import Pipeline
@@ -60,7 +60,7 @@ def measure(data: bytes, *flags: str) -> Cost:
 def child(folder: Path, raw: bool, sink: str) -> Cost:
     """Deliver the record in a folder, after a few small ones."""
     places = {"sink": f"{sink}:{folder}/rows", "dead_letters": f"{sink}:{folder}/letters"}
-    out = outlets(load({**places, "raw": raw}))
+    out = create_pipeline(load({**places, "raw": raw}))
     out.check()
     for number, small in enumerate((SMALLEST, member(b"[1e999]"), b"", event(response={"responseCode": []}))):
         _deliver(out, number, small, raw)  # imports, and what is made at the first use

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from consumer.app import outlets
+from consumer.app import create_pipeline
 from consumer.decoding.decoder import Decoder, Processed
 from consumer.errors import ConsumerError, LeaseStale, Retryable, where
 from consumer.leases import Pending
@@ -96,7 +96,7 @@ def _process() -> tuple[Settings, Pipeline]:
     """Made at the first event and kept, connections too, for as long as Lambda keeps the process."""
     settings = load({})
     logs.configure(settings.log_level, settings.log_format)
-    made = outlets(settings)
+    made = create_pipeline(settings)
     made.check()
     return settings, made
 

@@ -4,14 +4,11 @@ A dependency may come up a little later than we do, so it is tried for a while. 
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from consumer.errors import ConfigurationError, Retryable
-from consumer.leases import LeaseTable
-from consumer.records import StreamSummary
-from consumer.runtime.clock import Clock, boottime
+from consumer.runtime.clock import Clock
 from consumer.stop_request import StopRequest
 
 # How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
@@ -62,33 +59,3 @@ class Checks:
                     raise ConfigurationError(f"{error} (tried for {PATIENCE:.0f} s)") from error
             if self._ending.wait(BETWEEN_TRIES):
                 return False
-
-
-class ServerClock:
-    """The service's time: its Date header at the start, and what has gone by here since."""
-
-    def __init__(self, summary: Callable[[], StreamSummary]) -> None:
-        self._ask = summary
-        self.summary = StreamSummary("", False, datetime.now(UTC), datetime.now(UTC))
-        self._since = 0.0
-
-    def start(self) -> None:
-        """Ask for it."""
-        self.summary, self._since = self._ask(), boottime()
-
-    def __call__(self) -> datetime:
-        return self.summary.server_time + timedelta(seconds=boottime() - self._since)
-
-
-def look_at_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
-    """Checkpoints of a stream that was deleted and made again mean nothing in the new one; others win over --from."""
-    rows = leases.scan()
-    if rows:
-        note = "checkpoints, and where the first start began, win over --from"
-        structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
-    for row in rows:
-        if row.stream_created_at is not None and not summary.made_at(row.stream_created_at):
-            raise ConfigurationError(
-                f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"
-                f" was made at {summary.created_at:%F %T}: name another --application or another lease table"
-            )

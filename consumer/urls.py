@@ -1,7 +1,7 @@
 """Parse the URLs of sinks and lease tables, `scheme:path?option=value`, and find the module for a scheme.
 
 A module declares its options in a pydantic model; an unknown option is an error that names it. Modules are listed in
-`consumer.app`; other packages add theirs by an entry point.
+`consumer.adapters`; other packages add theirs by an entry point.
 """
 
 import difflib

@@ -17,7 +17,7 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     a missing lease table, folder or file, as `run` would. Exit with code 2 if a check FAILED.
     """
     # These load botocore, which --help does not need.
-    from consumer.app import examination
+    from consumer.app import create_examination
     from consumer.doctor.questions import Level
     from consumer.doctor.values import lines
     from consumer.errors import ConfigurationError
@@ -25,7 +25,7 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     given = {"stream": stream, **flags}
     settings, origins = load(given, config), sources(given, config)
     try:
-        exam = examination(settings)
+        exam = create_examination(settings)
     except ConfigurationError:
         typer.echo("\n".join(lines(settings, origins)))
         raise

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.app import multilang_child
+from consumer.app import create_record_processor
 from consumer.cli.options import Config, Stream, with_some_settings
 from consumer.errors import ConfigurationError
 from consumer.multilang.properties import properties
@@ -33,7 +33,7 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
     given = {"stream": stream, **flags}
     settings = load(given, config)
     if properties_:
-        multilang_child(settings, 0, 1)  # report now what the daemon would only log
+        create_record_processor(settings, 0, 1)  # report now what the daemon would only log
         typer.echo(properties(settings, _command(given, config)), nl=False)
         return
     if sys.stdin is None or sys.stdout is None:
@@ -45,7 +45,7 @@ def command(stream: Stream = None, config: Config = None, properties_: Propertie
         signal.signal(number, signal.SIG_IGN)  # they reach the whole process group; the daemon tells us when to end
     protocol = os.dup(1)
     os.dup2(2, 1)  # other prints go to stderr, because stdout is the daemon's protocol
-    child = multilang_child(settings, 0, protocol)
+    child = create_record_processor(settings, 0, protocol)
     code = child.run()
     logs.flush()
     os._exit(code)

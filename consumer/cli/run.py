@@ -17,12 +17,12 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     The worker runs until SIGTERM or SIGINT, or with --until-caught-up until every shard is read.
     Exit codes: 0 done, 1 unexpected error, 2 configuration or usage, 3 stopped before everything was delivered.
     """
-    from consumer.app import build  # loads botocore, which --help does not need
+    from consumer.app import create_worker  # loads botocore, which --help does not need
 
     settings = load({"stream": stream, **flags}, config)
     logs.configure(settings.log_level, settings.log_format)
     share_one_heap()
-    worker = build(settings)
+    worker = create_worker(settings)
     with signals() as received:
         code = worker.run(received)
         counts = worker.metrics.summary()

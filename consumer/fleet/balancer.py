@@ -8,7 +8,8 @@ from consumer.fleet.assignment import View, peers_of, plan
 from consumer.fleet.caught_up import CaughtUp
 from consumer.fleet.duplicate_worker import DuplicateWorker
 from consumer.fleet.incoming import REFRESH_INTERVAL, IncomingOffers
-from consumer.fleet.lineage import LATEST_MARGIN, runnable
+from consumer.fleet.initial_position import LATEST_MARGIN
+from consumer.fleet.lineage import runnable
 from consumer.fleet.liveness import Liveness
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, NextOwner

@@ -1,50 +1,10 @@
 """Parents before children: which rows a listing calls for, which shards may run, which tombstones can go. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from consumer.leases import Lease
-from consumer.records import FULL_HASH_RANGE, LATEST, TRIM_HORIZON, Position, PositionKind, Shard
+from consumer.records import FULL_HASH_RANGE, PositionKind, Shard
 from consumer.shard.listing import covers
-
-# LATEST starts a little before the first start: the service's Date header is rounded, and clocks differ.
-LATEST_MARGIN = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True)
-class InitialPosition:
-    """Where shards without a checkpoint start: TRIM_HORIZON or LATEST as the row says it, and the instant, if any.
-
-    The instant is that of the application's first start, so a shard found later starts where the first ones did, and
-    nothing is skipped by a crash before the first checkpoint.
-    """
-
-    position: Position = TRIM_HORIZON
-    at: datetime | None = None
-    stream_created_at: datetime | None = None
-
-    def following(self, rows: Iterable[Lease]) -> "InitialPosition":
-        """The same, or what the rows say when there are any: whoever adds a row copies the earliest instant."""
-        rows = list(rows)
-        if not rows:
-            return self
-        instants = [row.started_at for row in rows if row.started_at is not None]
-        if len(instants) < len(rows):  # a KCL has made some of them: nobody knows the instant of its first start
-            return InitialPosition(TRIM_HORIZON, None, self.stream_created_at)
-        latest = any(row.checkpoint == LATEST for row in rows) or self.position.kind is PositionKind.LATEST
-        return InitialPosition(LATEST if latest else TRIM_HORIZON, min(instants), self.stream_created_at)
-
-    def lease(self, shard: Shard) -> Lease:
-        """The first row of a shard."""
-        return Lease(
-            shard.shard_id,
-            self.position,
-            shard.parents,
-            hash_range=shard.hash_range,
-            started_at=self.at,
-            stream_created_at=self.stream_created_at,
-        )
 
 
 def missing(shards: Sequence[Shard], rows: Collection[str]) -> list[Shard]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.errors import StreamUnavailable
-from consumer.fleet.lineage import InitialPosition, covered, missing, unfinished
+from consumer.fleet.initial_position import InitialPosition
+from consumer.fleet.lineage import covered, missing, unfinished
 from consumer.leases import Lease, LeaseTable, NextOwner, WorkerIdentity
 from consumer.records import Shard
 from consumer.runtime.scheduler import Lane, Scheduler

@@ -1,5 +1,11 @@
 """List the settings that apply under Amazon's MultiLangDaemon, which keeps leases and checkpoints itself."""
 
+from collections.abc import Collection
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings
+from consumer.urls import parse
+
 # The pipeline and the log use these, or `--properties` writes them down for the daemon.
 NAMES = (
     "stream",
@@ -21,3 +27,16 @@ NAMES = (
     "log_level",
     "log_format",
 )
+
+
+def check_settings(settings: Settings, sinks: Collection[str]) -> None:
+    """Check what the daemon cannot run without. `sinks` are the known schemes.
+
+    Raises:
+        ConfigurationError: the stream is missing, or a sink would write to the daemon's protocol.
+    """
+    if not settings.stream:
+        raise ConfigurationError("name the stream: call-consumer kcl-daemon STREAM, or CALL_CONSUMER_STREAM")
+    for label, text in (("--sink", settings.sink), ("--dead-letters", settings.dead_letters)):
+        if parse(label, text, sinks).scheme == "stdout":
+            raise ConfigurationError(f"{label} stdout: the daemon talks over standard output here; name another place")

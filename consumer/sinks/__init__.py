@@ -1,7 +1,7 @@
 """The sink port: the interface through which rows and dead letters are written. One adapter per file.
 
 All shards share a sink, so it must be thread-safe. Written data must be durable when `write` returns. The table of
-schemes is in `consumer.app`.
+schemes is in `consumer.adapters`.
 """
 
 from collections.abc import Iterator

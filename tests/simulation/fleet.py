@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.errors import ConfigurationError, where
 from consumer.fleet.coordinator import Coordinator
-from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, WorkerIdentity
 from consumer.leases.memory import MemoryLeaseTable

@@ -11,7 +11,7 @@ import structlog
 from consumer.fleet.assignment import OFFER_STANDS, View, plan
 from consumer.fleet.balancer import Balancer
 from consumer.fleet.incoming import REFRESH_INTERVAL
-from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.liveness import Liveness
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, NextOwner, Token, WorkerIdentity

@@ -11,7 +11,8 @@ import structlog
 
 from consumer.errors import StreamUnavailable
 from consumer.fleet.caught_up import CaughtUp
-from consumer.fleet.lineage import InitialPosition, unfinished
+from consumer.fleet.initial_position import InitialPosition
+from consumer.fleet.lineage import unfinished
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, LeaseTable, WorkerIdentity
 from consumer.leases.lease import taken

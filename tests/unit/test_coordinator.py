@@ -7,7 +7,7 @@ from typing import cast
 import structlog
 
 from consumer.fleet.coordinator import Coordinator
-from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, NextOwner, WorkerIdentity
 from consumer.leases.lease import handed_on, taken

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.events import STREAM
 from benchmarks.stub import RecordRejected, Stub, bake
 from consumer import app
+from consumer.adapters import connect
 from consumer.doctor import examination, places, stream, values
 from consumer.doctor.access import check_credentials
 from consumer.doctor.questions import Finding, Level, Question, answers, failed, ok
@@ -54,7 +55,7 @@ class Bench:
 
     def findings(self, **flags: object) -> list[Finding]:
         settings = load({**self.flags, **flags}, environ={})
-        return list(app.examination(settings).findings())
+        return list(app.create_examination(settings).findings())
 
     def failed(self, **flags: object) -> list[str]:
         """The lines that failed, which are the last ones."""
@@ -237,7 +238,7 @@ def test_credentials_that_end_soon_are_told(
             monkeypatch.setenv(name, in_time.isoformat() if in_time else value)
         else:
             monkeypatch.delenv(name)
-    [credentials] = app.parts(load(bench.flags, environ={})).credentials
+    [credentials] = connect(load(bench.flags, environ={})).credentials
     [found] = check_credentials(credentials, datetime.now(UTC))
     assert found.level is level, found.line
     assert says in found.text

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.errors import ConfigurationError, LeaseStale
 from consumer.fleet.balancer import FIRST_MOVES, Balancer
-from consumer.fleet.lineage import LATEST_MARGIN, InitialPosition
+from consumer.fleet.initial_position import LATEST_MARGIN, InitialPosition
 from consumer.fleet.renewer import Renewer
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.fleet.shard_sync import ShardSync

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.fleet.lineage import InitialPosition, covered, missing, runnable, tombstones, unfinished
+from consumer.fleet.initial_position import InitialPosition
+from consumer.fleet.lineage import covered, missing, runnable, tombstones, unfinished
 from consumer.leases import Lease
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, Shard
 from consumer.shard.listing import complete, doubtful

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from consumer import app
+from consumer.adapters import Adapters, connect
+from consumer.app import create_worker
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.settings import Settings, load
 
@@ -92,7 +93,7 @@ def settings(aws: Aws, directory: Path, **roles: str) -> Settings:
     return load({**flags, "dead_letters": f"jsonl:{directory}/letters"}, environ={})
 
 
-def asked(made: app.Parts) -> None:
+def asked(made: Adapters) -> None:
     """Call both services; neither of them allows it."""
     for call in (made.stream.summary, made.leases.check):
         with pytest.raises(ConsumerError, match="AccessDenied"):
@@ -103,7 +104,7 @@ def asked(made: app.Parts) -> None:
 
 def test_each_role_signs_for_its_own_service(aws: Aws, tmp_path: Path) -> None:
     """The worker's own credentials sign for STS alone, and each role is assumed once."""
-    asked(app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=LEASES_ROLE)))
+    asked(connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=LEASES_ROLE)))
     assert aws.signed == [
         ("OWN", "sts", STREAM_ROLE),
         ("KEY-OF-reader", "kinesis", ""),
@@ -114,20 +115,20 @@ def test_each_role_signs_for_its_own_service(aws: Aws, tmp_path: Path) -> None:
 
 def test_without_a_role_the_workers_own_credentials_sign(aws: Aws, tmp_path: Path) -> None:
     """STS is not asked."""
-    asked(app.parts(settings(aws, tmp_path)))
+    asked(connect(settings(aws, tmp_path)))
     assert aws.signed == [("OWN", "kinesis", ""), ("OWN", "dynamodb", "")]
 
 
 def test_one_role_for_both_is_assumed_once(aws: Aws, tmp_path: Path) -> None:
     """They share its credentials."""
-    asked(app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=STREAM_ROLE)))
+    asked(connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=STREAM_ROLE)))
     assert [service for _, service, _ in aws.signed] == ["sts", "kinesis", "dynamodb"]
 
 
 def test_a_role_that_may_not_be_assumed_is_told_as_sts_says_it(aws: Aws, tmp_path: Path) -> None:
     """Kinesis is not blamed for it."""
     aws.refusal = "AccessDenied"
-    made = app.parts(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE))
+    made = connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE))
     with pytest.raises(ConfigurationError, match="STS refuses AssumeRole: AccessDenied: not trusted"):
         made.stream.summary()
     made.stream.close()
@@ -137,7 +138,7 @@ def test_a_role_that_may_not_be_assumed_is_told_as_sts_says_it(aws: Aws, tmp_pat
 def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Path) -> None:
     """A task for its own credentials, and one for each role."""
     roles = {"stream_role_arn": STREAM_ROLE, "leases_role_arn": LEASES_ROLE}
-    worker = app.build(settings(aws, tmp_path, **roles))
+    worker = create_worker(settings(aws, tmp_path, **roles))
     assert len(worker.credentials) == 3
     for task in worker.credentials:
         task.step(0.0)
@@ -148,7 +149,7 @@ def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Pat
 
 def test_credentials_that_a_service_refuses_are_doubted(aws: Aws, tmp_path: Path) -> None:
     """The task that renews them asks for others; a permission that is missing casts no doubt."""
-    made = app.parts(settings(aws, tmp_path))
+    made = connect(settings(aws, tmp_path))
     [credentials] = made.credentials
     for code, doubted in (("AccessDeniedException", False), ("ExpiredTokenException", True)):
         aws.code = code

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.errors import ConfigurationError, IncompleteResponse, StreamUnavailable
 from consumer.fleet.balancer import Balancer
-from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.fleet.shard_sync import LISTING_INTERVAL, MOST_BACKOFF, ShardSync
 from consumer.leases import Lease, WorkerIdentity

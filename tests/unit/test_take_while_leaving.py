@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from consumer.fleet.coordinator import Coordinator
-from consumer.fleet.lineage import InitialPosition
+from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, Written
 from consumer.runtime.scheduler import Lane, Task

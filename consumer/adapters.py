@@ -1,0 +1,116 @@
+"""Create the adapters that the settings name. Only this module knows concrete streams, lease tables and sinks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from consumer.aws.access import Access
+from consumer.aws.credentials import SharedCredentials
+from consumer.errors import ConfigurationError
+from consumer.leases import LeaseTable, Scope
+from consumer.measured.lease_table import MeasuredLeaseTable
+from consumer.measured.sink import MeasuredSink
+from consumer.measured.stream import MeasuredStream
+from consumer.settings import Settings
+from consumer.sinks import Sink, SinkSchema
+from consumer.streams import Stream
+from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
+from consumer.telemetry.metrics import Metrics
+from consumer.urls import module_of, options_of, parse
+from schemas.call_request import CallRequest
+from schemas.dead_letter import DeadLetter
+
+# The module for each scheme of a URL.
+SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sqlite": "consumer.sinks.sqlite"}
+LEASES = {
+    "memory": "consumer.leases.memory",
+    "sqlite": "consumer.leases.sqlite",
+    "dynamodb": "consumer.leases.dynamodb.table",
+}
+ROW_KEY = ("event_source", "event_id", "event_type")
+DEAD_LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The adapters of one process, and the credentials that they share."""
+
+    stream: Stream
+    leases: LeaseTable
+    rows: Sink
+    dead_letters: Sink
+    credentials: Sequence[SharedCredentials] = ()
+
+
+def connect(settings: Settings) -> Adapters:
+    """Create stream, lease table and sinks. No remote service is asked yet.
+
+    Raises:
+        ConfigurationError: a setting is wrong, which can be told without asking a service.
+    """
+    if not settings.stream:
+        raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
+    rows, dead_letters = connect_sinks(settings)
+    found = Access(settings.aws_region)
+    accesses = {"": found}
+    for arn in filter(None, (settings.stream_role_arn, settings.leases_role_arn)):
+        accesses.setdefault(arn, Access(settings.aws_region, arn, found))
+    return Adapters(
+        _stream(settings, accesses[settings.stream_role_arn]),
+        _leases(settings, accesses[settings.leases_role_arn]),
+        rows,
+        dead_letters,
+        [access.credentials for access in accesses.values()],
+    )
+
+
+def measured(adapters: Adapters, metrics: Metrics) -> Adapters:
+    """Return the same adapters, which also count their failed calls and time their writes."""
+    return replace(
+        adapters,
+        stream=MeasuredStream(adapters.stream, metrics.read_failed),
+        leases=MeasuredLeaseTable(adapters.leases, metrics.lease_table_failed),
+        rows=MeasuredSink(adapters.rows, partial(metrics.sink_wrote, "rows")),
+        dead_letters=MeasuredSink(adapters.dead_letters, partial(metrics.sink_wrote, "dead-letters")),
+    )
+
+
+def connect_sinks(settings: Settings) -> tuple[Sink, Sink]:
+    """Create the sink for rows and the sink for dead letters.
+
+    Raises:
+        ConfigurationError: a URL names no sink, or its options are wrong.
+    """
+    raw = ("event",) if settings.raw else ()
+    rows = SinkSchema("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
+    dead_letters = SinkSchema("dead_letters", tuple(DeadLetter.__annotations__), DEAD_LETTER_KEY, private=True)
+    return _sink("--sink", settings.sink, rows), _sink("--dead-letters", settings.dead_letters, dead_letters)
+
+
+def _sink(label: str, text: str, schema: SinkSchema) -> Sink:
+    url = parse(label, text, SINKS)
+    module = module_of(url, SINKS, "call_consumer.sinks")
+    sink: Sink = module.connect(url, options_of(url, module.Options), schema)
+    return sink
+
+
+def _stream(settings: Settings, access: Access) -> Stream:
+    target = (settings.stream, settings.region, settings.endpoint_url, settings.threads + 2)
+    client = partial(kinesis_client, *target, access=access)
+    return KinesisStream(settings.stream, client(), lambda: client(read_timeout=PATIENT_TIMEOUT))
+
+
+def _leases(settings: Settings, access: Access) -> LeaseTable:
+    url = parse("--leases", settings.leases, LEASES)
+    module: Any = module_of(url, LEASES, "call_consumer.leases", "lease table")
+    scope = Scope(
+        settings.name,
+        settings.stream.rpartition("/")[2],
+        settings.lease_duration / 6,
+        settings.aws_region,
+        settings.endpoint_url,
+        access,
+    )
+    table: LeaseTable = module.connect(url, options_of(url, module.Options), scope)
+    return table
