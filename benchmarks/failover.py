@@ -27,10 +27,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import STREAM, environment, event, kinesis_client
 from tests.interop import kcl
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 SHARDS = 4
 WORKERS = 3

@@ -22,7 +22,7 @@ from consumer.leases.dynamodb.item import KEY, item_of
 from consumer.leases.dynamodb.provisioning import Options
 from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import Position
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
 
 ME = WorkerIdentity("worker-7d9f8b6c5d-x2x4p", "0123456789abcdef0123456789abcdef")
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-INSTALLED = Path(__file__).parents[1] / ".emulators"
+ROOT = Path(__file__).parents[1]
+INSTALLERS = ROOT / ".ci" / "emulators"
+INSTALLED = ROOT / ".emulators"
 
 
 def need(there: bool, what: str) -> None:

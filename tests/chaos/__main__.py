@@ -15,8 +15,8 @@ from tests.chaos.fleet import Services
 from tests.chaos.kills import kill_run
 from tests.chaos.report import Report
 from tests.chaos.storm import Storm
-from tests.integration.servers import kinesis_local
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 LONGEST = 300.0  # seconds of one storm: an emulated shard slows down as it fills
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.fleet import Services
-from tests.integration.servers import kinesis_local
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.proxy import FaultyProxy
 from tests.integration.workers import STREAM, environment
+from tests.servers.faulty_proxy import FaultyProxy
 
 LEASE_TABLE = "chaos"
 MAY_EXIT = {0, 3, -signal.SIGKILL}  # 3: it was told to stop while the table was away, and said so

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from tests.chaos.fleet import Fleet, Services, Worker, run_command
 from tests.chaos.gaps import History, Trouble
-from tests.chaos.proxy import Fault, FaultyProxy
 from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.report import Report
 from tests.chaos.sinks import JsonlRows, Rows, SqliteRows, dead_letters
 from tests.chaos.witness import Witness, check_rows
 from tests.integration.workers import STREAM, environment, kinesis_client
+from tests.servers.faulty_proxy import Fault, FaultyProxy
 
 WORKERS = 3
 MOST_WORKERS = 5

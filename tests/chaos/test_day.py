@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.proxy import Fault, FaultyProxy
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import (
     CREDENTIALS,
     STREAM,
@@ -32,7 +30,9 @@ from tests.integration.workers import (
     wait_until,
     worker,
 )
-from tests.servers_dynamodb import moto
+from tests.servers.faulty_proxy import Fault, FaultyProxy
+from tests.servers.kinesis import kinesis_local
+from tests.servers.moto import moto
 
 SHARDS = 8
 GOOD_FOR = 40.0  # seconds for which credentials are valid; from half of it on they are renewed, well before they expire

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.kills import EVENTS, kill_run
-from tests.integration.servers import kinesis_local
+from tests.servers.kinesis import kinesis_local
 
 
 @pytest.mark.alone

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.proxy import Fault, FaultyProxy
+from tests.servers.faulty_proxy import Fault, FaultyProxy
 
 
 class Upstream(http.server.ThreadingHTTPServer):

@@ -17,7 +17,8 @@ from consumer.leases.dynamodb.provisioning import Options
 from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.urls import options_of, parse
-from tests import servers_dynamodb
+from tests.servers.dynamodb import dynalite, dynamodb_local
+from tests.servers.moto import moto
 
 STORES = ("dynamodb-local", "moto", "dynalite")
 KINDS = ("memory", "sqlite", *STORES)
@@ -29,19 +30,19 @@ Connect = Callable[[], LeaseTable]
 
 @pytest.fixture(scope="session")
 def dynamodb_local_server() -> Iterator[str]:
-    with servers_dynamodb.dynamodb_local() as url:
+    with dynamodb_local() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
-    with servers_dynamodb.moto() as url:
+    with moto() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def dynalite_server() -> Iterator[str]:
-    with servers_dynamodb.dynalite() as url:
+    with dynalite() as url:
         yield url
 
 

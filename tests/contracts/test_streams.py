@@ -16,7 +16,7 @@ from consumer.streams import Stream
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from consumer.streams.memory import ITERATOR_LIFE, MOST_BYTES, MemoryStream
 from tests.integration import workers
-from tests.integration.servers import kinesis_local
+from tests.servers.kinesis import kinesis_local
 from tests.unit.clocks import FakeClock
 
 KINDS = ("memory", "kinesis-local", "moto")

@@ -1,12 +1,12 @@
-"""A kinesis-local for all tests of this folder, and a stream of four shards for each."""
+"""A kinesis-local for all tests of this folder, and a new stream for each."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import STREAM, kinesis_client
+from tests.servers.kinesis import kinesis_local
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +16,15 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def kinesis(endpoint: str) -> Iterator[Any]:
+def shards() -> int:
+    """The number of shards of the stream; a module may override it, and `endpoint` too."""
+    return 4
+
+
+@pytest.fixture
+def kinesis(endpoint: str, shards: int) -> Iterator[Any]:
     client = kinesis_client(endpoint)
-    client.create_stream(StreamName=STREAM, ShardCount=4)
+    client.create_stream(StreamName=STREAM, ShardCount=shards)
     client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
     yield client
     client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)

@@ -12,9 +12,8 @@ from typing import Any
 import boto3
 
 from tests import needs
-from tests.integration.servers import EMULATORS, ROOT
 from tests.integration.workers import environment
-from tests.needs import need
+from tests.needs import INSTALLERS, ROOT, need
 
 JARS = ROOT / ".emulators" / "multilang" / "lib"
 # What makes KCL 3 start, fail over and find children within seconds instead of minutes: as KCL 2 does it, without the
@@ -36,7 +35,7 @@ FRUGAL = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 def install() -> None:
     """Fetch the daemon's jars, once."""
     need(all(shutil.which(program) for program in ("java", "mvn")), "Java with Maven")
-    needs.install(EMULATORS / "multilang" / "install.sh")
+    needs.install(INSTALLERS / "multilang" / "install.sh")
 
 
 def service(name: Any, url: str) -> Any:

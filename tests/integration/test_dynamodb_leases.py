@@ -15,7 +15,8 @@ import pytest
 from consumer.leases.dynamodb.item import is_lease
 from tests import kcl_parser
 from tests.integration.workers import CREDENTIALS, STREAM
-from tests.servers_dynamodb import dynamodb_local, moto
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.moto import moto
 
 
 @dataclass

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from schemas import examples
-from tests.integration.servers import localstack
 from tests.integration.workers import STREAM, kinesis_client, put, run
+from tests.servers.localstack import localstack
 
 
 def test_the_whole_job_on_localstack(tmp_path: Path) -> None:

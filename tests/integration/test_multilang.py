@@ -17,10 +17,10 @@ from consumer.multilang.properties import properties
 from consumer.settings import load
 from tests.integration import multilang
 from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import STREAM, active, event, in_sqlite, split, wait_until
 from tests.needs import need
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 
 @pytest.fixture(scope="module", autouse=True)

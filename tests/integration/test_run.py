@@ -7,28 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from consumer.decoding.deaggregation import aggregate
-from tests.integration.workers import STREAM, event, ids, kinesis_client, run
+from tests.integration.workers import STREAM, event, ids, run
+from tests.servers.moto import embedded_moto
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with embedded_moto() as url:
+        yield url
 
 
 @pytest.fixture
-def kinesis(endpoint: str) -> Any:
-    client = kinesis_client(endpoint)
-    client.create_stream(StreamName=STREAM, ShardCount=2)
-    yield client
-    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.close()
+def shards() -> int:
+    return 2
 
 
 def test_every_event_ends_as_a_row_a_skip_or_a_dead_letter(kinesis: Any, endpoint: str, tmp_path: Path) -> None:

@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.integration.workers import (
     STREAM,
     environment,
     event,
     in_sqlite,
-    kinesis_client,
     logged,
     start,
     wait_until,
 )
+from tests.servers.moto import embedded_moto
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 SQLITE = ("--sink", "sqlite:rows.db", "--dead-letters", "sqlite:letters.db")
@@ -32,20 +31,13 @@ SQLITE = ("--sink", "sqlite:rows.db", "--dead-letters", "sqlite:letters.db")
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with embedded_moto() as url:
+        yield url
 
 
 @pytest.fixture
-def kinesis(endpoint: str) -> Iterator[Any]:
-    client = kinesis_client(endpoint)
-    client.create_stream(StreamName=STREAM, ShardCount=2)
-    yield client
-    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.close()
+def shards() -> int:
+    return 2
 
 
 def put(kinesis: Any, numbers: range) -> None:

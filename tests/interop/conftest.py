@@ -20,11 +20,11 @@ from consumer.records import Position, Record
 from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.sinks import JsonlRows
 from tests.chaos.witness import dynamodb_client
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import environment, kinesis_client
 from tests.interop import kcl
 from tests.interop.kcl import KclWorker
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 FAILOVER = 3.0
 EventLocation = tuple[str, int, int]  # shard, sequence number, sub-sequence number

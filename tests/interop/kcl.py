@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests import needs
-from tests.integration.servers import EMULATORS, ROOT
-from tests.needs import need
+from tests.needs import INSTALLERS, ROOT, need
 
 VERSION = os.environ.get("KCL") or "3.5.1"
 FRUGAL = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -32,7 +31,7 @@ class KclRow(NamedTuple):
 def install(version: str = VERSION) -> Path:
     """The folder with KCL's jars and the worker on it."""
     need(all(shutil.which(program) for program in ("java", "javac", "mvn")), "a JDK with Maven")
-    needs.install(EMULATORS / "kcl" / "install.sh", version, timeout=600)
+    needs.install(INSTALLERS / "kcl" / "install.sh", version, timeout=600)
     return ROOT / ".emulators" / f"kcl-{version}"
 
 

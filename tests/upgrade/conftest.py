@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.servers import kinesis_local
 from tests.integration.workers import STREAM, kinesis_client
 from tests.needs import need
-from tests.servers_dynamodb import dynamodb_local
+from tests.servers.dynamodb import dynamodb_local
+from tests.servers.kinesis import kinesis_local
 
 ROOT = Path(__file__).parents[2]
 EARLIER = "9524bcd"  # the first release that others may have run
