@@ -14,8 +14,9 @@ from typing import Protocol
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
+from consumer.aws.codes import THROTTLED
 from consumer.aws.providers import Loaded, now
-from consumer.aws.reasons import NO_CREDENTIALS, reason
+from consumer.aws.reasons import NO_CREDENTIALS, Reason, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
 
 AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
@@ -239,13 +240,16 @@ def _trouble(error: Exception, asking: str) -> ConsumerError:
         prefix = "" if "AWS" in str(error)[:7] else "AWS credentials: "
         return type(error)(f"{prefix}{error}")
     found = reason(error)
-    who = _service(error) if isinstance(error, ClientError) else asking
+    who = _service(error, found) if isinstance(error, ClientError) else asking
     kind = ConfigurationError if found.lasting else CredentialsUnavailable
     who = "" if who == "AWS credentials" else f"{who}: "
     return kind(f"AWS credentials: {who}{found.words.removeprefix('AWS: ')}")
 
 
-def _service(error: ClientError) -> str:
-    """The service that refused, and what it refused."""
+def _service(error: ClientError, found: Reason) -> str:
+    """Return which service did not give credentials, and whether it may soon."""
     sso = error.operation_name in ("GetRoleCredentials", "CreateToken", "RegisterClient")
-    return f"{'SSO' if sso else 'STS'} refuses {error.operation_name}"
+    service = "SSO" if sso else "STS"
+    if found.code in THROTTLED:
+        return f"{service} throttles {error.operation_name}"
+    return f"{service} {'refuses' if found.lasting else 'does not answer'} {error.operation_name}"

@@ -24,6 +24,7 @@ from botocore.credentials import (
     create_credential_resolver,
 )
 
+from consumer.aws.metadata import CONTAINER, INSTANCE, ContainerMetadata, InstanceMetadata
 from consumer.aws.reasons import one_line
 from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError, CredentialsUnavailable
@@ -40,8 +41,8 @@ PARTIES = {
     "shared-credentials-file": "the credentials file",
     "config-file": "the config file",
     "custom-process": "the credential process",
-    "container-role": "the container's credentials endpoint",
-    "iam-role": "the instance's metadata service",
+    "container-role": CONTAINER,
+    "iam-role": INSTANCE,
 }
 
 
@@ -86,7 +87,7 @@ def _asked(provider: CredentialProvider) -> Credentials | None:
         found: Credentials | None = provider.load()
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"AWS credentials: {PARTIES.get(str(provider.METHOD))}: its file holds no text"
+            f"AWS credentials: {PARTIES.get(str(provider.METHOD))}: its file is not UTF-8 text"
         ) from None
     except ValueError as error:
         if str(error) in UNBALANCED:
@@ -123,6 +124,8 @@ def _loaded(found: Credentials, fixed: bool) -> Loaded:
 def _resolver(session: Any, region: str | None, tell: Tell) -> CredentialResolver:
     """botocore's chain, with credential processes that end in time and whose output is never shown."""
     made = create_credential_resolver(session, region_name=region)
+    _replace(made, ContainerMetadata(made.get_provider("container-role")))
+    _replace(made, InstanceMetadata(made.get_provider("iam-role")))
     profile = session.get_config_variable("profile") or "default"
     builder = _Profiles(session, region, tell)
     sources = [provider for provider in made.providers if provider.METHOD in ("env", "container-role", "iam-role")]
@@ -135,10 +138,13 @@ def _resolver(session: Any, region: str | None, tell: Tell) -> CredentialResolve
         credential_sourcer=CanonicalNameCredentialSourcer(sources),
         profile_provider_builder=builder,
     )
-    for mine in (assume, builder.process(profile)):
-        made.insert_before(mine.METHOD, mine)
-        made.providers.remove([provider for provider in made.providers if provider.METHOD == mine.METHOD][1])
+    _replace(made, assume)
+    _replace(made, builder.process(profile))
     return made
+
+
+def _replace(resolver: CredentialResolver, mine: CredentialProvider) -> None:
+    resolver.providers = [mine if each.METHOD == mine.METHOD else each for each in resolver.providers]
 
 
 def _no_prompt(_text: str) -> NoReturn:

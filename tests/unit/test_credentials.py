@@ -369,3 +369,24 @@ def test_who_failed_is_named_in_its_own_words() -> None:
         giver.error = ClientError(response, operation)
         with pytest.raises(ConfigurationError, match=f"{who} refuses {operation}: InvalidIdentityToken: no provider"):
             SharedCredentials(giver, giver.clock).get_frozen_credentials()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        ("Throttling", 400, "STS throttles AssumeRole: Throttling: no provider"),
+        ("RequestLimitExceeded", 503, "STS throttles AssumeRole: RequestLimitExceeded"),
+        ("InternalFailure", 500, "STS does not answer AssumeRole: InternalFailure"),
+        ("ServiceUnavailable", 503, "STS does not answer AssumeRole: ServiceUnavailable"),
+        ("502", 502, "STS does not answer AssumeRole: HTTP 502"),
+    ],
+)
+def test_a_service_that_may_give_them_soon_is_told_apart_and_retried(code: str, status: int, says: str) -> None:
+    """It refuses nothing."""
+    giver = Giver()
+    metadata: Any = {"HTTPStatusCode": status}
+    giver.error = ClientError(
+        {"Error": {"Code": code, "Message": "no provider"}, "ResponseMetadata": metadata}, "AssumeRole"
+    )
+    with pytest.raises(CredentialsUnavailable, match=says):
+        SharedCredentials(giver, giver.clock).get_frozen_credentials()

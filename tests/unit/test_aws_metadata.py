@@ -1,0 +1,213 @@
+"""A metadata service that gives no credentials is named with what it answered, and retried if that may change."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import botocore.session
+import pytest
+
+from consumer.aws import metadata
+from consumer.aws.credentials import SharedCredentials
+from consumer.aws.providers import Chain
+from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+
+SECRET = "s.HUSH12345"
+KEYS = {"AccessKeyId": "A", "SecretAccessKey": SECRET, "Token": "T", "Expiration": "2999-01-01T00:00:00Z"}
+LISTING, ROLE = "/latest/meta-data/iam/security-credentials/", "reader"
+
+
+class Answer(NamedTuple):
+    """A response; with `missing` bytes fewer than its header says."""
+
+    status: int = 200
+    body: str | bytes = ""
+    missing: int = 0
+
+
+class Metadata(ThreadingHTTPServer):
+    """An instance metadata service that has a role, unless a test changes what a path answers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.answers = {
+            "/latest/api/token": Answer(body="token"),
+            LISTING: Answer(body=ROLE),
+            LISTING + ROLE: Answer(body=json.dumps(KEYS)),
+            "/container": Answer(body=json.dumps(KEYS)),
+        }
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Metadata
+
+    def do_GET(self) -> None:
+        answer = self.server.answers.get(self.path, Answer(404))
+        body = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
+        self.send_response(answer.status)
+        self.send_header("Content-Length", str(len(body) + answer.missing))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Metadata]:
+    """A metadata service on loopback, and no other source of credentials."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    server = Metadata()
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def container(service: Metadata, monkeypatch: pytest.MonkeyPatch) -> Metadata:
+    """The same service as the credentials endpoint of a container, without pauses between botocore's attempts."""
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{service.url}/container")
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+    return service
+
+
+def loaded() -> str:
+    """The access key that is found."""
+    return str(SharedCredentials(Chain(botocore.session.Session(), "us-east-1")).get_frozen_credentials().access_key)
+
+
+def failure(kind: type[ConsumerError]) -> str:
+    """The one line that says why there are no credentials."""
+    with pytest.raises(kind) as caught:
+        loaded()
+    text = str(caught.value)
+    assert SECRET not in text
+    assert "\n" not in text
+    return text
+
+
+PARTIAL = json.dumps({name: value for name, value in KEYS.items() if name != "Token"})
+ERROR = '{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume\\nthe role"}'
+UNUSABLE = [
+    (Answer(500), "answered 500"),
+    (Answer(503, SECRET), "answered 503"),
+    (Answer(429), "answered 429"),
+    (Answer(200, ""), "answered with an empty body"),
+    (Answer(200, f"<html>{SECRET}"), "answered with a body that is not JSON"),
+    (Answer(200, b"\xff\xfe"), "answered with a body that is not JSON"),
+    (Answer(200, f'["{SECRET}"]'), "answered with JSON that is not an object"),
+    (Answer(200, "null"), "answered with JSON that is not an object"),
+    (Answer(200, "{}"), "answered without AccessKeyId, SecretAccessKey, Token, Expiration"),
+    (Answer(200, PARTIAL), "answered without Token"),
+    (Answer(200, json.dumps(KEYS | {"Expiration": SECRET})), "answered with an Expiration that is not a time"),
+    (Answer(200, ERROR), "answered AssumeRoleUnauthorizedAccess: EC2 cannot assume the role"),
+    (Answer(200, json.dumps(KEYS), missing=9), ": the response was broken off"),
+]
+
+
+@pytest.mark.parametrize(("answer", "says"), UNUSABLE)
+def test_an_instance_metadata_service_that_fails_is_named_and_retried(
+    service: Metadata, answer: Answer, says: str
+) -> None:
+    """botocore takes each of these for a machine without a role."""
+    service.answers[LISTING + ROLE] = answer
+    text = failure(CredentialsUnavailable)
+    assert text.startswith("AWS credentials: the instance metadata service")
+    assert says in text
+
+
+@pytest.mark.parametrize(("answer", "says"), UNUSABLE)
+def test_a_container_endpoint_that_fails_is_named_and_retried(container: Metadata, answer: Answer, says: str) -> None:
+    """The same table for ECS and EKS."""
+    container.answers["/container"] = answer
+    text = failure(CredentialsUnavailable)
+    assert text.startswith("AWS credentials: the container's credentials endpoint")
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "says"),
+    [
+        (LISTING, Answer(500), "answered 500"),
+        (LISTING, Answer(200, "x", missing=9), "the response was broken off"),
+        ("/latest/api/token", Answer(500), "answered 500"),
+    ],
+)
+def test_each_request_to_the_instance_metadata_service_may_fail(
+    service: Metadata, path: str, answer: Answer, says: str
+) -> None:
+    """Without a token the next request is rejected, which is not the cause."""
+    service.answers[LISTING] = Answer(401)
+    service.answers[path] = answer
+    assert says in failure(CredentialsUnavailable)
+
+
+def test_an_instance_without_a_role_is_told_so_at_once(service: Metadata) -> None:
+    """The listing answers 404; waiting does not help."""
+    service.answers[LISTING] = Answer(404, "<html>")
+    assert "no AWS credentials: no role is attached to this instance" in failure(ConfigurationError)
+
+
+def test_a_role_that_is_listed_without_credentials_yet_is_retried(service: Metadata) -> None:
+    """It has just been attached."""
+    service.answers[LISTING + ROLE] = Answer(404)
+    assert "answered 404 for the credentials of the instance's role" in failure(CredentialsUnavailable)
+
+
+@pytest.mark.parametrize("status", [301, 401, 403])
+def test_an_instance_metadata_service_that_rejects_is_a_mistake(service: Metadata, status: int) -> None:
+    """The hop limit, or a service of another cloud; waiting does not help."""
+    service.answers[LISTING] = Answer(status, SECRET)
+    assert f"the instance metadata service answered {status}" in failure(ConfigurationError)
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 404])
+def test_a_container_endpoint_that_rejects_is_a_mistake(container: Metadata, status: int) -> None:
+    """The container has no role, or the token is wrong; waiting does not help."""
+    container.answers["/container"] = Answer(status, SECRET)
+    text = failure(ConfigurationError)
+    assert f"the container's credentials endpoint answered {status}: does the container have a role?" in text
+
+
+def test_a_machine_without_a_metadata_service_has_no_credentials(
+    service: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop: nothing answers."""
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    assert failure(ConfigurationError).startswith("no AWS credentials: set AWS_PROFILE")
+
+
+def test_a_role_of_a_profile_reports_its_source(
+    service: Metadata, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """credential_source asks the same service."""
+    role = "role_arn = arn:aws:iam::111122223333:role/r\ncredential_source = Ec2InstanceMetadata\n"
+    (tmp_path / "AWS_CONFIG_FILE").write_text(f"[profile p]\n{role}")
+    monkeypatch.setenv("AWS_PROFILE", "p")
+    service.answers[LISTING + ROLE] = Answer(500)
+    assert "the instance metadata service answered 500" in failure(CredentialsUnavailable)
+
+
+def test_each_service_gives_credentials_again(container: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier response was does not matter."""
+    assert loaded() == "A"
+    monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    assert loaded() == "A"
+    assert tuple(KEYS) == metadata.FIELDS
