@@ -20,7 +20,7 @@ from consumer.fleet.existing_checkpoints import check_existing_checkpoints
 from consumer.fleet.initial_position import InitialPosition, first_read
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import WorkerIdentity
-from consumer.multilang.child import RecordProcessor
+from consumer.multilang.record_processor import RecordProcessor
 from consumer.multilang.settings import check_settings
 from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter

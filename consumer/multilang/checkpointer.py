@@ -1,65 +1,70 @@
-"""KCL's checkpoint, asked for over the wire: the fence that deliveries stand behind when the lease is the daemon's."""
+"""Checkpoint through the daemon, which holds the lease."""
 
 from consumer.errors import LeaseLost, LeaseTableUnavailable, OutputClosed
 from consumer.leases import Pending
-from consumer.multilang.wire import ProtocolError, Wire
+from consumer.multilang.wire import CLOSED, ProtocolError, Wire
 from consumer.records import Position
 
-# The simple names of the daemon's exceptions. `ShutdownException`: the lease is somebody else's, or nobody's.
+# The simple class names of the daemon's exceptions. It raises `ShutdownException` when it no longer holds the lease.
 LOST = "ShutdownException"
 RETRYABLE = ("ThrottlingException", "KinesisClientLibDependencyException")
 
 
 class DaemonCheckpointer:
-    """The lease as far as the daemon lets its child see it.
+    """Deliver under a lease that the daemon holds.
 
-    That it is lost shows only in the answer to a checkpoint, or in a message that comes once we have said that we are
-    done. So a write may repeat what another worker has already written, but the checkpoint never moves for it.
+    A lost lease shows only in the response to a checkpoint, or in a message that follows our status. A write before
+    that may repeat rows that the next owner writes too. The checkpoint then stays where it is.
     """
 
-    pending = None  # the protocol has no `prepareCheckpoint`
+    pending = None  # the daemon's protocol has no `prepareCheckpoint`
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self.lost = False
 
     def ensure_held(self) -> None:
-        """Return unless the lease is known to be lost, or the daemon is gone."""
+        """Return unless the lease is known to be lost or the daemon has closed the pipe.
+
+        Raises:
+            LeaseLost: the daemon no longer holds the lease.
+            OutputClosed: the daemon closed the pipe.
+        """
         if self.lost:
             raise LeaseLost
         if self._wire.closes_within(0.0):
-            raise OutputClosed("the daemon is gone")
+            raise OutputClosed(CLOSED)
 
     def prepare(self, pending: Pending) -> None:
-        """There is no place to keep it."""
+        """Do nothing: the protocol cannot store a pending batch."""
 
     def checkpoint(self, position: Position) -> None:
-        """Move the checkpoint; may only be called between a message of the daemon and the status that answers it.
+        """Move the checkpoint. Call this only between a message of the daemon and the status that responds to it.
 
         Raises:
-            LeaseLost: the daemon does not hold the lease any more.
-            LeaseTableUnavailable: DynamoDB throttles or does not answer: ask again.
-            ProtocolError: the daemon refuses it for another reason.
-            OutputClosed: the daemon is gone.
+            LeaseLost: the daemon no longer holds the lease.
+            LeaseTableUnavailable: DynamoDB throttles or does not respond; call again.
+            ProtocolError: the daemon rejects the checkpoint for another reason.
+            OutputClosed: the daemon closed the pipe.
         """
-        self._ask(str(position.sequence), position.sub_sequence)
+        self._checkpoint(str(position.sequence), position.sub_sequence)
 
     def end(self) -> None:
-        """Say that all of the shard is delivered; raises what `checkpoint` raises."""
-        self._ask(None, None)
+        """Checkpoint the end of the shard. Raises the same errors as `checkpoint`."""
+        self._checkpoint(None, None)
 
-    def _ask(self, sequence: str | None, sub_sequence: int | None) -> None:
+    def _checkpoint(self, sequence: str | None, sub_sequence: int | None) -> None:
         self.ensure_held()
         self._wire.send({"action": "checkpoint", "sequenceNumber": sequence, "subSequenceNumber": sub_sequence})
-        answer = self._wire.read()
-        if answer is None:
-            raise OutputClosed("the daemon is gone")
-        if answer.action != "checkpoint":
-            raise ProtocolError(f"{answer.action!r} is no answer to a checkpoint")
-        if answer.error == LOST:
+        response = self._wire.read()
+        if response is None:
+            raise OutputClosed(CLOSED)
+        if response.action != "checkpoint":
+            raise ProtocolError(f"the daemon responded to a checkpoint with {response.action!r}")
+        if response.error == LOST:
             self.lost = True
             raise LeaseLost
-        if answer.error in RETRYABLE:
-            raise LeaseTableUnavailable(f"the daemon cannot checkpoint now: {answer.error}")
-        if answer.error is not None:
-            raise ProtocolError(f"the daemon refuses a checkpoint: {answer.error}")
+        if response.error in RETRYABLE:
+            raise LeaseTableUnavailable(f"the daemon cannot checkpoint now: {response.error}")
+        if response.error is not None:
+            raise ProtocolError(f"the daemon rejected a checkpoint: {response.error}")

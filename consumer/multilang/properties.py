@@ -1,7 +1,8 @@
-"""The daemon's configuration, made from our settings: https://docs.oracle.com/javase/8/docs/api/java/util/Properties.html
+"""Write the daemon's configuration from our settings.
 
-The daemon ignores a key that it does not know without a word, so every key here is checked against its classes in the
-tests. It logs all of them: secrets belong into the file that --config names, or into the environment.
+The daemon silently ignores unknown keys, so a test checks every key here against the daemon's classes. It also logs all
+values, so secrets belong in the file that --config names, or in the environment. The file format is
+https://docs.oracle.com/javase/8/docs/api/java/util/Properties.html
 """
 
 import json
@@ -13,98 +14,106 @@ from typing import NamedTuple
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
-# What the daemon's own steps of a shutdown take beside ours, seconds.
+# Seconds that the daemon's own shutdown steps need in addition to ours.
 SHUTDOWN_MARGIN = 5.0
 
 
 class Property(NamedTuple):
-    """One line, and why it says what it says."""
+    """One line of the configuration, and a comment that gives the reason for its value."""
 
     key: str
-    value: str | None  # None: leave it out
+    value: str | None  # None: omit the line
     comment: str = ""
 
 
 def properties(settings: Settings, command: Sequence[str]) -> str:
-    """The file's text; the daemon runs `command` once for each shard.
+    """Return the text of the file. The daemon starts `command` once per shard.
 
     Raises:
-        ConfigurationError: the command cannot be written, as the daemon takes it apart at spaces.
+        ConfigurationError: a part of the command is empty or contains a space, at which the daemon would split it.
     """
     for part in command:
         if not part or " " in part:
             raise ConfigurationError(
-                f"{part!r}: the daemon splits its command at spaces and knows no quotes: put the setting into a file"
-                " and name it with --config, or into the environment of the daemon"
+                f"{part!r}: the daemon splits its command at spaces and supports no quotes. Put the setting into a file"
+                " that --config names, or into the environment of the daemon"
             )
     lines = ["# For Amazon's MultiLangDaemon, written by `call-consumer kcl-daemon --properties`."]
-    for key, value, comment in (*_what(settings, command), *_how(settings)):
+    for key, value, comment in (*_identity(settings, command), *_tuning(settings)):
         if value is not None:
             lines += ["", *([f"# {comment}"] if comment else []), f"{key} = {_escaped(value)}"]
     return "\n".join(lines) + "\n"
 
 
-def _what(settings: Settings, command: Sequence[str]) -> list[Property]:
+def _identity(settings: Settings, command: Sequence[str]) -> list[Property]:
     arn = settings.stream.startswith("arn:")
     return [
         Property(
             "executableName",
             " ".join(command),
-            "Started once a shard, in the directory and with the environment of the daemon.",
+            "The daemon starts this once per shard, in its own directory and with its own environment.",
         ),
         Property("processingLanguage", f"python/{sys.version_info.major}.{sys.version_info.minor}"),
         Property("streamArn" if arn else "streamName", settings.stream),
         Property("applicationName", settings.name, "Also the name of the lease table in DynamoDB."),
-        Property("workerId", settings.worker_id or None, "Must differ for each daemon; a random one when left out."),
+        Property(
+            "workerId",
+            settings.worker_id or None,
+            "Must differ between daemons. Random if missing.",
+        ),
         _region(settings),
-        Property("AwsCredentialsProvider", "DefaultCredentialsProvider", "The daemon requires one to be named."),
-        Property("kinesisEndpoint", settings.endpoint_url, "For emulators."),
+        Property("AwsCredentialsProvider", "DefaultCredentialsProvider", "The daemon has no default."),
+        Property("kinesisEndpoint", settings.endpoint_url, "For emulators only."),
         Property("dynamoDBEndpoint", settings.endpoint_url),
-        *_start(settings),
+        *_initial_position(settings),
     ]
 
 
 def _region(settings: Settings) -> Property:
     if settings.aws_region:
         return Property("regionName", settings.aws_region)
-    return Property("# regionName", "", "The daemon finds it in AWS_REGION or a profile, not in AWS_DEFAULT_REGION.")
+    return Property("# regionName", "", "The daemon reads AWS_REGION or a profile, but not AWS_DEFAULT_REGION.")
 
 
-def _start(settings: Settings) -> list[Property]:
-    comment = "Where to start without a checkpoint."
+def _initial_position(settings: Settings) -> list[Property]:
+    comment = "Where to start a shard that has no checkpoint."
     if isinstance(settings.from_, datetime):
         seconds = str(int(settings.from_.timestamp()))
-        return [Property("initialPositionInStreamExtended", seconds, f"{comment} In epoch seconds.")]
+        return [Property("initialPositionInStreamExtended", seconds, f"{comment} In seconds since the epoch.")]
     return [Property("initialPositionInStream", settings.from_.upper().replace("-", "_"), comment)]
 
 
-def _how(settings: Settings) -> list[Property]:
-    most = settings.max_leases
-    is_default = most == Settings.model_fields["max_leases"].default
+def _tuning(settings: Settings) -> list[Property]:
+    max_leases = settings.max_leases
+    is_default = max_leases == Settings.model_fields["max_leases"].default
     return [
-        Property("retrievalMode", "POLLING", "The daemon's default is enhanced fan-out, which costs extra."),
+        Property("retrievalMode", "POLLING", "The daemon's default is enhanced fan-out, which AWS bills."),
         Property(
             "idleTimeBetweenReadsInMillis",
             _millis(settings.poll_interval),
-            "Five reads a second and shard is AWS's limit for all readers together.",
+            "AWS allows five reads per second and shard, for all readers together.",
         ),
         Property(
             "callProcessRecordsEvenForEmptyRecordList",
             "true",
-            "Lets a batch that has grown old be delivered although no further record comes.",
+            "Delivers a batch that has reached --batch-age although no further record arrives.",
         ),
-        Property("failoverTimeMillis", _millis(settings.lease_duration), "Silence after which leases are taken."),
-        Property("maxLeasesForWorker", None if is_default else str(most), "One process for each of them."),
+        Property(
+            "failoverTimeMillis",
+            _millis(settings.lease_duration),
+            "Other daemons take over after this silence.",
+        ),
+        Property("maxLeasesForWorker", None if is_default else str(max_leases), "One process per lease."),
         Property(
             "shutdownGraceMillis",
             _millis(settings.shutdown_timeout + SHUTDOWN_MARGIN),
-            "To deliver and checkpoint after SIGTERM; the service manager has to wait longer than this.",
+            "Time to deliver and checkpoint after SIGTERM. The service manager must wait longer.",
         ),
-        Property("metricsLevel", "NONE", "SUMMARY or DETAILED send metrics to CloudWatch, which bills them."),
+        Property("metricsLevel", "NONE", "SUMMARY and DETAILED send metrics to CloudWatch, which AWS bills."),
         Property(
             "# timeoutInSeconds",
             "",
-            "Stays unset: with it, a sink that is down for longer stops all shards of the daemon.",
+            "Leave this unset: a sink that is unavailable for longer would stop all shards of the daemon.",
         ),
     ]
 
@@ -114,5 +123,5 @@ def _millis(seconds: float) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Backslashes doubled and everything beyond ASCII as \\uXXXX, as Java reads these files."""
+    """Escape backslashes, and write characters outside ASCII as \\uXXXX, which Java reads."""
     return json.dumps(value)[1:-1].replace('\\"', '"')

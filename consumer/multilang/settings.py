@@ -6,7 +6,7 @@ from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 from consumer.urls import parse
 
-# The pipeline and the log use these, or `--properties` writes them down for the daemon.
+# The pipeline and the log use these settings, or `--properties` writes them into the daemon's configuration.
 NAMES = (
     "stream",
     "sink",

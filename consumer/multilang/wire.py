@@ -1,4 +1,4 @@
-"""The pipe to the daemon: one JSON object a line, both ways. Only one side talks at a time."""
+"""Exchange messages with the daemon over two pipes, one JSON object per line. Only one side sends at a time."""
 
 import os
 import select
@@ -8,15 +8,22 @@ import msgspec
 
 from consumer.errors import ConsumerError, OutputClosed
 
-READ_SIZE = 1024 * 1024
+READ_SIZE = 1024 * 1024  # bytes
+CLOSED = "the daemon closed the pipe"
 
 
 class ProtocolError(ConsumerError):
-    """The daemon said something that it never should: this process has to stop, loudly."""
+    """The daemon sent a message that its protocol does not allow.
+
+    Exit with code 1, because guessing may lose records.
+    """
 
 
-class Part(msgspec.Struct, rename="camel"):
-    """A user record as KCL has taken it out of its aggregate; `data` is base64 on the wire, the time milliseconds."""
+class DaemonRecord(msgspec.Struct, rename="camel"):
+    """A user record, which KCL has already taken out of its aggregate.
+
+    On the wire, `data` is base64 and `approximate_arrival_timestamp` is in milliseconds since the epoch.
+    """
 
     sequence_number: str
     data: bytes | None = None
@@ -26,19 +33,19 @@ class Part(msgspec.Struct, rename="camel"):
 
 
 class Message(msgspec.Struct, rename="camel"):
-    """Anything the daemon says; which fields are set depends on `action`."""
+    """A message from the daemon. `action` determines which other fields are set."""
 
     action: str
     shard_id: str | None = None
     sequence_number: str | None = None
     sub_sequence_number: int | None = None
-    records: Sequence[Part] | None = None
+    records: Sequence[DaemonRecord] | None = None
     millis_behind_latest: int | None = None
     error: str | None = None
 
 
 class Wire:
-    """Reads and writes two file descriptors itself, so that it can wait and notice that the daemon is gone."""
+    """Read and write messages. It uses raw file descriptors, so that a wait ends when the daemon closes the pipe."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self._reading, self._writing = reading, writing
@@ -48,10 +55,10 @@ class Wire:
         self._decode = msgspec.json.Decoder(Message).decode
 
     def read(self) -> Message | None:
-        """The next message; None when the daemon has closed the pipe.
+        """Return the next message, or None when the daemon has closed the pipe.
 
         Raises:
-            ProtocolError: it is not one.
+            ProtocolError: the line is not a message.
         """
         line = self._line()
         while line is not None and not line.strip():
@@ -61,23 +68,26 @@ class Wire:
         try:
             return self._decode(line)
         except msgspec.MsgspecError as error:
-            raise ProtocolError(f"a line from the daemon is no message: {type(error).__name__}") from None
+            raise ProtocolError(f"the daemon sent a line that is not a message: {type(error).__name__}") from None
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Write a message. The newline in front ends whatever else may have been printed.
+        """Write a message. The leading newline ends any partial line that other code may have printed.
 
         Raises:
-            OutputClosed: the daemon is gone.
+            OutputClosed: the daemon closed the pipe.
         """
         view = memoryview(b"\n" + msgspec.json.encode(message) + b"\n")
         try:
             while view:
                 view = view[os.write(self._writing, view) :]
         except OSError:
-            raise OutputClosed("the daemon is gone") from None
+            raise OutputClosed(CLOSED) from None
 
     def closes_within(self, seconds: float) -> bool:
-        """Wait so long, less if the daemon closes the pipe; True when it has. It says nothing while it waits for us."""
+        """Wait up to `seconds`. Return True as soon as the daemon closes the pipe, False if it does not.
+
+        The daemon sends nothing while it waits for our status.
+        """
         if not self._closed and select.select([self._reading], [], [], seconds)[0]:
             self._fill()
         return self._closed

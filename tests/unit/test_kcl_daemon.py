@@ -18,8 +18,8 @@ from structlog.testing import capture_logs
 from consumer.cli.kcl_daemon import _command
 from consumer.decoding.decoder import Decoder
 from consumer.errors import ConfigurationError, SinkUnavailable
-from consumer.multilang.child import RecordProcessor
 from consumer.multilang.properties import properties
+from consumer.multilang.record_processor import RecordProcessor
 from consumer.multilang.wire import Wire
 from consumer.process import Exit
 from consumer.records import BatchLimits, Shard

@@ -1,7 +1,7 @@
-"""One shard under the daemon: a message in, what it asks for done, a status out.
+"""Process one shard under the daemon: receive a message, do what it requests, send a status.
 
-Nothing is read ahead and there is one thread: the daemon sends the next message when it has the status of the last.
-A sink that fails is tried again before the status is sent, so no later record and no checkpoint can pass.
+One thread does everything and reads nothing ahead. The daemon sends its next message only after the status of the last.
+A failed write is retried before the status is sent, so no later record and no checkpoint can overtake it.
 """
 
 import random
@@ -13,7 +13,7 @@ from typing import Any
 from consumer.decoding.decoder import Decoder, Processed
 from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable
 from consumer.multilang.checkpointer import DaemonCheckpointer
-from consumer.multilang.wire import Message, Part, ProtocolError, Wire
+from consumer.multilang.wire import DaemonRecord, Message, ProtocolError, Wire
 from consumer.pipeline.pipeline import Pipeline
 from consumer.process import Exit
 from consumer.records import Position, Record, Shard, UserRecord
@@ -21,29 +21,29 @@ from consumer.runtime.backoff import Backoff
 from consumer.runtime.clock import Clock
 from consumer.telemetry.outages import Outages
 
-FIRST_BACKOFF = 0.2
-MOST_BACKOFF = 30.0
+FIRST_BACKOFF = 0.2  # seconds
+MAX_BACKOFF = 30.0  # seconds
 FOREVER = float("inf")
 
 
 class RecordProcessor:
-    """The record processor of one shard. `patience`: seconds to deliver the rest in when the daemon stops."""
+    """Process the records of one shard. `shutdown_timeout`: seconds to deliver the last batch when the daemon stops."""
 
     def __init__(
         self,
         wire: Wire,
-        outlets: Pipeline,
+        pipeline: Pipeline,
         decoder: Callable[[Shard], Decoder],
         clock: Clock,
         log: Any,
-        patience: float = 25.0,
+        shutdown_timeout: float = 25.0,
     ) -> None:
-        self._wire, self._outlets, self._decoder, self._clock = wire, outlets, decoder, clock
-        self._log, self._patience = log, patience
+        self._wire, self._pipeline, self._decoder, self._clock = wire, pipeline, decoder, clock
+        self._log, self._shutdown_timeout = log, shutdown_timeout
         self._outages = Outages(log, clock)
         self._checkpointer = DaemonCheckpointer(wire)
-        self._intake, self._delivery = outlets.intake(), outlets.delivery(self._checkpointer)
-        self._begin(Shard(""))
+        self._intake, self._delivery = pipeline.intake(), pipeline.delivery(self._checkpointer)
+        self._start_shard(Shard(""))
         self._actions = {
             "initialize": self._initialize,
             "processRecords": self._process_records,
@@ -53,41 +53,41 @@ class RecordProcessor:
         }
 
     def run(self) -> Exit:
-        """Serve the daemon until it closes the pipe."""
+        """Handle messages until the daemon closes the pipe. Return the exit code."""
         try:
             while (message := self._wire.read()) is not None:
-                self._answer(message)
+                self._handle(message)
         except OutputClosed:
-            self._log.warning("daemon.gone")
+            self._log.warning("daemon.closed_pipe")
         except ProtocolError as error:
-            self._log.error("daemon.refused", error=str(error))
+            self._log.error("daemon.protocol_error", error=str(error))
             return Exit.UNEXPECTED
-        self._outlets.tell()
-        self._log.info("child.ended", undelivered=not self._buffer.empty, **self._outlets.metrics.summary())
+        self._pipeline.tell()
+        self._log.info("child.ended", undelivered=not self._buffer.empty, **self._pipeline.metrics.summary())
         return Exit.DONE if self._buffer.empty else Exit.NOT_DRAINED
 
-    def _answer(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         act = self._actions.get(message.action)
         if act is None:
-            raise ProtocolError(f"the daemon asks for {message.action!r}")
+            raise ProtocolError(f"the daemon sent the unknown action {message.action!r}")
         try:
             act(message)
         except LeaseLost:
             self._lease_lost(message)
         self._wire.send({"action": "status", "responseFor": message.action})
 
-    # What the daemon asks for ----------------------------------------------------------------------------------------
+    # Actions ---------------------------------------------------------------------------------------------------------
 
     def _initialize(self, message: Message) -> None:
         self._log = self._log.bind(shard=message.shard_id)
         self._outages = Outages(self._log, self._clock)
-        self._begin(Shard(message.shard_id or ""))
-        self._until_done(self._outlets.check, FOREVER)
+        self._start_shard(Shard(message.shard_id or ""))
+        self._retry(self._pipeline.check, FOREVER)
         self._log.info("child.started", after=f"{message.sequence_number}.{message.sub_sequence_number}")
 
     def _process_records(self, message: Message) -> None:
         if self._checkpointer.lost:
-            return  # the daemon finds out and says so
+            return  # the daemon will send leaseLost
         waiting = deque(list(group) for _, group in groupby(message.records or (), lambda it: it.sequence_number))
         while waiting:
             self._intake.take(self._buffer, self._decoded(waiting), self._clock())
@@ -96,57 +96,62 @@ class RecordProcessor:
         if self._buffer.ripe_in(self._clock()) <= 0:
             self._deliver(FOREVER)
         if message.millis_behind_latest is not None:
-            self._outlets.metrics.behind(self._shard_id, message.millis_behind_latest / 1000)
+            self._pipeline.metrics.behind(self._shard_id, message.millis_behind_latest / 1000)
 
     def _lease_lost(self, _message: Message) -> None:
         if not self._checkpointer.lost or not self._buffer.empty:
             self._log.info("lease.lost", dropped=not self._buffer.empty)
         self._checkpointer.lost = True
-        self._empty()
+        self._renew_buffer()
 
     def _shard_ended(self, _message: Message) -> None:
         self._deliver(FOREVER)
-        self._until_done(self._checkpointer.end, FOREVER)
+        self._retry(self._checkpointer.end, FOREVER)
         self._log.info("shard.ended")
 
     def _shutdown_requested(self, _message: Message) -> None:
-        if not self._checkpointer.lost and not self._deliver(self._clock() + self._patience):
-            self._log.warning("batch.dropped", note="delivered again by the next owner")
-            self._empty()
+        if not self._checkpointer.lost and not self._deliver(self._clock() + self._shutdown_timeout):
+            self._log.warning("batch.dropped", note="the next owner delivers it")
+            self._renew_buffer()
 
-    # Records in, batches out -----------------------------------------------------------------------------------------
+    # Records and batches ---------------------------------------------------------------------------------------------
 
-    def _begin(self, shard: Shard) -> None:
+    def _start_shard(self, shard: Shard) -> None:
         self._shard_id = shard.shard_id
         self._decode = self._decoder(shard).decode
-        self._buffer = self._outlets.buffer(shard.shard_id)
+        self._buffer = self._pipeline.buffer(shard.shard_id)
 
-    def _empty(self) -> None:
+    def _renew_buffer(self) -> None:
         self._buffer.close()
-        self._buffer = self._outlets.buffer(self._shard_id)
+        self._buffer = self._pipeline.buffer(self._shard_id)
 
-    def _decoded(self, waiting: deque[list[Part]]) -> Iterator[tuple[Record, Processed]]:
-        """Decode until the buffer is full; a batch ends behind all user records of a Kinesis record."""
+    def _decoded(self, waiting: deque[list[DaemonRecord]]) -> Iterator[tuple[Record, Processed]]:
+        """Decode Kinesis records until the buffer is full. Keep all user records of a Kinesis record in one batch."""
         while waiting and not self._buffer.full():
-            parts = [_user_record(part) for part in waiting.popleft()]
-            outcomes = (outcome for part in parts for outcome in self._decode(part))  # one at a time in memory
-            last = parts[-1]
+            user_records = [_user_record(one) for one in waiting.popleft()]
+            outcomes = (outcome for one in user_records for outcome in self._decode(one))  # one at a time in memory
+            last = user_records[-1]
             record = Record(last.sequence, last.partition_key, last.arrived_at, b"")
-            yield record, Processed(outcomes, len(parts), 0, Position.of(last.sequence, last.sub_sequence))
+            yield record, Processed(outcomes, len(user_records), 0, Position.of(last.sequence, last.sub_sequence))
 
     def _deliver(self, give_up_at: float) -> bool:
-        """Deliver and checkpoint what is buffered; False when it could not be done in time."""
+        """Deliver and checkpoint the buffer. Return False if that failed until `give_up_at`."""
         if self._buffer.empty:
             return True
         batch = self._buffer.batch()
-        done = self._until_done(lambda: self._delivery.deliver(batch), give_up_at)
+        done = self._retry(lambda: self._delivery.deliver(batch), give_up_at)
         if done:
-            self._empty()
+            self._renew_buffer()
         return done
 
-    def _until_done(self, step: Callable[[], None], give_up_at: float) -> bool:
-        """Try until it works; False when it has not by then. The daemon's leaving ends it, by `OutputClosed`."""
-        backoff = Backoff(FIRST_BACKOFF, MOST_BACKOFF, random.Random())
+    def _retry(self, step: Callable[[], None], give_up_at: float) -> bool:
+        """Call `step` until it succeeds. Return False if it fails until `give_up_at`.
+
+        Raises:
+            OutputClosed: the daemon closed the pipe.
+            ConfigurationError, LeaseLost, ProtocolError: `step` raised them.
+        """
+        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF, random.Random())
         while True:
             try:
                 step()
@@ -166,11 +171,11 @@ class RecordProcessor:
                 raise OutputClosed
 
 
-def _user_record(part: Part) -> UserRecord:
+def _user_record(record: DaemonRecord) -> UserRecord:
     return UserRecord(
-        int(part.sequence_number),
-        part.sub_sequence_number or 0,
-        part.partition_key or "",
-        (part.approximate_arrival_timestamp or 0) / 1000,
-        part.data or b"",
+        int(record.sequence_number),
+        record.sub_sequence_number or 0,
+        record.partition_key or "",
+        (record.approximate_arrival_timestamp or 0) / 1000,
+        record.data or b"",
     )
