@@ -1,4 +1,4 @@
-"""Errors, ordered by what the caller does about them. A bad record is no error but a value, `records.DeadLetter`.
+"""Group errors by what the caller does about them. A bad record is not an error: it becomes a `records.DeadLetter`.
 
 ConsumerError
 ├── ConfigurationError           print one line for the operator, exit 2
@@ -18,8 +18,8 @@ ConsumerError
 ├── LeaseLost                    another worker holds the lease: discard the buffer, write nothing
 ├── RowsRejected                 the named rows become dead letters; the sink wrote the rest
 ├── BatchRejected                an unknown row is invalid and nothing is written: bisect the batch
-├── NoThread                     the system starts no further thread: exit 1
-└── OutputClosed                 the reader of the output has ended: stop without an error
+├── NoThread                     the system cannot start another thread: exit 1
+└── OutputClosed                 the reader has closed the output: stop without an error
 
 A docstring is the default message of its class. Messages never carry a value of an event.
 """
@@ -28,10 +28,10 @@ from collections.abc import Hashable, Mapping
 
 
 class ConsumerError(Exception):
-    """Something went wrong."""
+    """The program failed."""
 
     code = ""  # the error code of the service or its client library
-    cause: Hashable = None  # equal for all errors with the same cause, such as one host that is down; None if unknown
+    cause: Hashable = None  # equal for errors with the same cause, such as one host that is down; None: unknown
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
@@ -42,11 +42,11 @@ class ConfigurationError(ConsumerError):
 
 
 class StreamAbsent(ConfigurationError):
-    """There is no such stream."""
+    """The stream does not exist."""
 
 
 class Retryable(ConsumerError):
-    """It may work later."""
+    """The call failed, but may succeed later."""
 
     def __init__(self, message: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class Throttled(Retryable):
 
 
 class StreamUnavailable(Retryable):
-    """The stream does not answer."""
+    """The stream does not respond."""
 
 
 class PositionUnknown(StreamUnavailable):
@@ -78,15 +78,15 @@ class CredentialsUnavailable(Retryable):
 
 
 class LeaseTableUnavailable(Retryable):
-    """The lease table does not answer."""
+    """The lease table does not respond."""
 
 
 class LeaseStale(Retryable):
-    """The lease may have run out; a renewal will tell."""
+    """The lease may have expired. The next renewal decides."""
 
 
 class SinkUnavailable(Retryable):
-    """The sink does not answer."""
+    """The sink does not respond."""
 
 
 class IteratorExpired(ConsumerError):
@@ -104,8 +104,8 @@ class LeaseLost(ConsumerError):
 class RowsRejected(ConsumerError):
     """The sink rejected some rows and wrote the rest.
 
-    `rejected` maps a row's index in the batch to the reason, which must not contain values of the event. `repeated` is
-    the number of other rows that the sink already had.
+    `rejected` maps the index of a row in the batch to the reason, which must not contain values of the event.
+    `repeated` is the number of other rows that the sink already had.
     """
 
     def __init__(self, rejected: Mapping[int, str], repeated: int = 0) -> None:
@@ -115,19 +115,19 @@ class RowsRejected(ConsumerError):
 
 
 class BatchRejected(ConsumerError):
-    """The sink rejected the batch because of some row, and wrote nothing."""
+    """The sink rejected the batch because of an unknown row, and wrote nothing."""
 
 
 class NoThread(ConsumerError):
-    """no thread can be started: raise the limit of processes (ulimit -u, pids of the container), or lower --threads"""
+    """Cannot start a thread. Raise the process limit (ulimit -u, or pids of the container), or lower --threads."""
 
 
 class OutputClosed(ConsumerError):
-    """The reader of the output is gone."""
+    """The reader has closed the output."""
 
 
 def where(error: BaseException) -> str:
-    """Return FILE:LINE of an unforeseen error. Its text may carry a value of an event, so it is not shown."""
+    """Return FILE:LINE of an unforeseen error, or "?". Its text may contain a value of an event, so do not log it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

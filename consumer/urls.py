@@ -1,7 +1,7 @@
 """Parse the URLs of sinks and lease tables, `scheme:path?option=value`, and find the module for a scheme.
 
-A module declares its options in a pydantic model; an unknown option is an error that names it. Modules are listed in
-`consumer.adapters`; other packages add theirs by an entry point.
+A module declares its options in a pydantic model. `consumer.adapters` lists our modules; other packages register theirs as
+entry points.
 """
 
 import difflib
@@ -31,25 +31,25 @@ class Url:
 def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
     """Parse a URL. `sqlite:FILE` takes the path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
 
-    If only the colon is missing, the message suggests one of the `known` schemes.
+    `label` is the name of the setting. If only the colon is missing, the error suggests one of the `known` schemes.
 
     Raises:
         ConfigurationError: the URL has no scheme, or an option has no value or is given twice.
     """
     scheme, colon, rest = text.partition(":")
     if not colon and (near := difflib.get_close_matches(text, known, n=1)):
-        raise ConfigurationError(f"{label} {text!r}: a colon is missing: did you mean '{near[0]}:'?")
+        raise ConfigurationError(f"{label} {text!r}: the colon is missing. Did you mean '{near[0]}:'?")
     if not colon or not scheme:
-        raise ConfigurationError(f"{label} {text!r}: say scheme:path, such as jsonl:rows or sqlite:rows.db")
+        raise ConfigurationError(f"{label} {text!r}: write SCHEME:PATH, such as jsonl:rows or sqlite:rows.db")
     if "\0" in rest:
-        raise ConfigurationError(f"{label} {scheme}: a path holds no null character")
+        raise ConfigurationError(f"{label} {scheme}: the path contains a null character")
     path, _, query = rest.partition("?")
     if path.startswith("///"):
         path = path[3:]
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
-        raise ConfigurationError(f"{label} {scheme}: options are written ?name=value&name=value") from None
+        raise ConfigurationError(f"{label} {scheme}: write options as ?NAME=VALUE&NAME=VALUE") from None
     if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
         raise ConfigurationError(f"{label} {scheme}: option {twice[0]!r} is given twice")
     return Url(label, scheme, path, dict(pairs))
@@ -70,9 +70,8 @@ def module_of(url: Url, modules: Mapping[str, str], group: str, noun: str = "sin
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"{url.label} {url.scheme}: {outside[url.scheme].value}: {error}") from None
     known = sorted({*modules, *outside})
-    near = difflib.get_close_matches(url.scheme, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    more = "" if near else f". Packages add others by an entry point in the group {group!r}"
+    hint = _near(url.scheme, known)
+    more = "" if hint else f". A package adds another by an entry point in the group {group!r}"
     raise ConfigurationError(f"{url.label}: unknown {noun} {url.scheme!r}.{hint} Available: {_list(known)}{more}")
 
 
@@ -89,7 +88,7 @@ def options_of(url: Url, model: type[BaseModel]) -> Any:
         name = str(problem["loc"][0]) if problem["loc"] else "?"
         known = sorted(model.model_fields)
         if problem["type"] == "extra_forbidden":
-            what = f"unknown option {name!r}{_near(name, known)}; there are {_list(known)}"
+            what = f"unknown option {name!r}.{_near(name, known)} Available: {_list(known)}"
         else:
             what = f"option {name!r}: {problem['msg']}"
         raise ConfigurationError(f"{url.label} {url.scheme}: {what}") from None
@@ -97,7 +96,7 @@ def options_of(url: Url, model: type[BaseModel]) -> Any:
 
 def _near(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _list(words: Iterable[str]) -> str:

@@ -146,7 +146,7 @@ def test_the_permissions_are_asked_for_without_writing(table: DynamoDbLeaseTable
     [
         ("ab", "'ab' is no table's name"),
         ("my table", "is no table's name"),
-        ("calls?regoin=x", "unknown option 'regoin'; did you mean 'region'"),
+        ("calls?regoin=x", "unknown option 'regoin'. Did you mean 'region'"),
         ("calls?tags=team", "option 'tags': .*say tags=name:value"),
         ("calls?endpoint_url=nowhere&region=x", "the endpoint of dynamodb .* is no URL: 'nowhere'"),
         ("calls", "no AWS region: give --region"),

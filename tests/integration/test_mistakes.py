@@ -45,7 +45,7 @@ def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
         (["--nope"], "No such option: --nope"),
         (["--sink"], "requires an argument"),
         (["--sink", "jsnol:rows"], "unknown sink 'jsnol'. Did you mean 'jsonl'?"),
-        (["--leases", "dynamodb"], "did you mean 'dynamodb:'?"),
+        (["--leases", "dynamodb"], "Did you mean 'dynamodb:'?"),
         (["--leases", "sqlite:no/such/leases.db"], "no/such does not exist: create it, or name another file"),
         (["--sink", "sqlite:no/such/rows.db"], "no/such does not exist: create it, or name another file"),
         (["--dead-letters", "sqlite:."], "--dead-letters .: this is a directory: name a file"),

@@ -1,4 +1,4 @@
-"""The record processor of one shard, talked to as Amazon's MultiLangDaemon talks."""
+"""Run the record processor of one shard as Amazon's MultiLangDaemon does."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ SOON = BatchLimits(rows=100, age=5.0)
 
 
 def record(number: int, data: bytes | None = None, sub: int = 0, sequence: int | None = None) -> dict[str, Any]:
-    """A user record as the daemon writes it."""
+    """Return a user record as the daemon writes it."""
     return {
         "action": "record",
         "data": base64.b64encode(event(number) if data is None else data).decode(),
@@ -48,15 +48,15 @@ def _decoder(shard: Shard) -> Decoder:
 
 
 class Daemon:
-    """Amazon's side of the pipe: sends a message and answers checkpoints until the status comes."""
+    """Play the daemon: send messages, and respond to checkpoints until the status arrives."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self._lines = os.fdopen(reading, "rb")
         self._writing = writing
-        self.errors: list[str] = []  # answers to the next checkpoints; then none
+        self.errors: list[str] = []  # errors in response to the next checkpoints
 
     def say(self, action: str, **fields: Any) -> list[tuple[str | None, int | None]]:
-        """The checkpoints that were asked for until the status came."""
+        """Send a message. Return the checkpoints that the child requested before its status."""
         self.send(action, **fields)
         checkpoints: list[tuple[str | None, int | None]] = []
         for line in self._lines:
@@ -84,7 +84,7 @@ class Daemon:
 
 
 class Talk:
-    """A daemon, the child it talks to, and a clock that only moves when told."""
+    """A daemon, its child, and a clock that moves only when a test sets it."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon, self.now, self.code = daemon, 0.0, Exit.UNEXPECTED
@@ -133,8 +133,8 @@ def place(number: int, sub: int = 0) -> tuple[str, int]:
     return str(SEQUENCE + number), sub
 
 
-def test_a_full_batch_is_delivered_and_checkpointed_behind_its_last_record() -> None:
-    """Rows carry the shard and the place that the daemon gave."""
+def test_a_full_batch_is_checkpointed_at_its_last_record() -> None:
+    """Rows carry the shard and the sequence number that the daemon sent."""
     rows = ListSink(limits=BatchLimits(rows=3))
     with talk(rows) as talking:
         assert talking.daemon.records(record(1), record(2), record(3)) == [place(3)]
@@ -144,8 +144,8 @@ def test_a_full_batch_is_delivered_and_checkpointed_behind_its_last_record() -> 
     assert rows.lines[0]["arrived_at"] == "2023-11-14T22:13:20.123Z"
 
 
-def test_a_young_batch_waits_until_an_empty_call_finds_it_old() -> None:
-    """Between them nothing is checkpointed."""
+def test_a_partial_batch_waits_until_it_reaches_its_age() -> None:
+    """An empty call then delivers it."""
     rows = ListSink(limits=SOON)
     with talk(rows) as talking:
         assert talking.daemon.records(record(1)) == []
@@ -158,8 +158,8 @@ def test_a_young_batch_waits_until_an_empty_call_finds_it_old() -> None:
     assert rows.ids == numbered([1])
 
 
-def test_a_batch_ends_behind_all_user_records_of_a_kinesis_record() -> None:
-    """The checkpoint names the last one's sub-sequence number; the rows keep theirs."""
+def test_a_batch_contains_all_user_records_of_a_kinesis_record() -> None:
+    """The checkpoint names the last sub-sequence number; each row keeps its own."""
     rows = ListSink(limits=BatchLimits(rows=2))
     parts = [record(n, sub=n, sequence=0) for n in range(3)]
     with talk(rows) as talking:
@@ -168,8 +168,8 @@ def test_a_batch_ends_behind_all_user_records_of_a_kinesis_record() -> None:
     assert [line["sub_sequence_number"] for line in rows.lines] == [0, 1, 2, 0, 0]
 
 
-def test_what_is_no_event_goes_to_the_dead_letters_with_its_place() -> None:
-    """A corrupt aggregate is one: KCL passes it on as a plain record."""
+def test_data_that_is_not_an_event_becomes_a_dead_letter() -> None:
+    """A corrupt aggregate is such data, because KCL passes it on as a plain record."""
     rows, letters = ListSink(limits=AT_ONCE), ListSink()
     corrupt = b"\xf3\x89\x9a\xc2 not an aggregate"
     with talk(rows, letters) as talking:
@@ -180,7 +180,7 @@ def test_what_is_no_event_goes_to_the_dead_letters_with_its_place() -> None:
     assert letters.lines[0]["sequence_number"] == str(SEQUENCE + 1)
 
 
-def test_skipped_events_move_the_checkpoint_too() -> None:
+def test_skipped_events_move_the_checkpoint() -> None:
     """Nothing is written for them."""
     rows = ListSink(limits=SOON)
     with talk(rows) as talking:
@@ -190,8 +190,8 @@ def test_skipped_events_move_the_checkpoint_too() -> None:
     assert rows.writes == []
 
 
-def test_a_failing_sink_is_tried_again_before_anything_else_happens() -> None:
-    """No checkpoint and no status until it has taken the batch."""
+def test_a_failed_write_is_retried_before_the_status() -> None:
+    """No checkpoint and no status is sent until the sink has written the batch."""
     rows = ListSink(SinkUnavailable(), SinkUnavailable("still"), limits=AT_ONCE)
     with capture_logs() as logs, talk(rows) as talking:
         assert talking.daemon.records(record(1)) == [place(1)]
@@ -200,8 +200,8 @@ def test_a_failing_sink_is_tried_again_before_anything_else_happens() -> None:
     assert [log["event"] for log in logs].count("shard.waiting") == 2
 
 
-def test_an_unforeseen_error_is_tried_again_and_its_text_kept_to_itself() -> None:
-    """One bad shard must not end the daemon, which would end all of them; what the error says may be personal."""
+def test_an_unforeseen_error_is_retried_without_its_text() -> None:
+    """An exit would end all shards of the daemon, and the text may hold personal data."""
     rows = ListSink(KeyError("+15550100"), limits=AT_ONCE)
     with capture_logs() as logs, talk(rows) as talking:
         assert talking.daemon.records(record(1)) == [place(1)]
@@ -209,8 +209,8 @@ def test_an_unforeseen_error_is_tried_again_and_its_text_kept_to_itself() -> Non
     assert "+1555" not in str(logs)
 
 
-def test_a_lost_lease_shows_in_the_answer_and_everything_is_dropped() -> None:
-    """Neither what is buffered nor what comes after is written, and no checkpoint is asked for again."""
+def test_a_rejected_checkpoint_of_a_lost_lease_drops_all_records() -> None:
+    """Neither the buffer nor later records are written, and no checkpoint is sent again."""
     rows = ListSink(limits=BatchLimits(rows=2))
     with talk(rows) as talking:
         talking.daemon.errors = ["ShutdownException"]
@@ -222,8 +222,8 @@ def test_a_lost_lease_shows_in_the_answer_and_everything_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("error", ["ThrottlingException", "KinesisClientLibDependencyException"])
-def test_a_checkpoint_that_dynamodb_does_not_take_now_is_asked_for_again(error: str) -> None:
-    """The rows are not written again for it."""
+def test_a_throttled_checkpoint_is_repeated(error: str) -> None:
+    """The rows are not written again."""
     rows = ListSink(limits=AT_ONCE)
     with talk(rows) as talking:
         talking.daemon.errors = [error, error]
@@ -232,8 +232,8 @@ def test_a_checkpoint_that_dynamodb_does_not_take_now_is_asked_for_again(error: 
 
 
 @pytest.mark.parametrize("error", ["InvalidStateException", "IllegalArgumentException", "NullPointerException"])
-def test_a_checkpoint_refused_for_another_reason_ends_the_process(error: str) -> None:
-    """Loudly, with exit code 1 and without a status: the daemon ends too, and its supervisor sees it."""
+def test_a_checkpoint_rejected_for_another_reason_ends_the_process(error: str) -> None:
+    """The exit code is 1 and no status is sent, so the daemon ends and its supervisor notices."""
     with capture_logs() as logs, talk(ListSink(limits=AT_ONCE)) as talking:
         talking.daemon.errors = [error]
         with pytest.raises(EOFError):
@@ -242,8 +242,8 @@ def test_a_checkpoint_refused_for_another_reason_ends_the_process(error: str) ->
     assert error in str(logs)
 
 
-def test_a_lost_lease_drops_what_is_buffered() -> None:
-    """Its next owner reads it again."""
+def test_a_lost_lease_drops_the_buffer() -> None:
+    """The next owner reads those records again."""
     rows = ListSink(limits=SOON)
     with talk(rows) as talking:
         talking.daemon.records(record(1))
@@ -252,8 +252,8 @@ def test_a_lost_lease_drops_what_is_buffered() -> None:
     assert rows.ids == []
 
 
-def test_the_end_of_a_shard_delivers_the_rest_and_says_so() -> None:
-    """KCL insists on the last checkpoint, which names no record."""
+def test_the_end_of_a_shard_delivers_the_buffer_and_checkpoints_the_end() -> None:
+    """KCL requires a last checkpoint without a sequence number."""
     rows = ListSink(SinkUnavailable(), limits=SOON)
     with talk(rows) as talking:
         talking.daemon.records(record(1))
@@ -263,8 +263,8 @@ def test_the_end_of_a_shard_delivers_the_rest_and_says_so() -> None:
     assert rows.ids == numbered([1])
 
 
-def test_a_shutdown_delivers_the_rest() -> None:
-    """And checkpoints it."""
+def test_a_shutdown_delivers_and_checkpoints_the_buffer() -> None:
+    """The child has nothing left to deliver."""
     rows = ListSink(limits=SOON)
     with talk(rows) as talking:
         talking.daemon.records(record(1))
@@ -274,8 +274,8 @@ def test_a_shutdown_delivers_the_rest() -> None:
     assert rows.ids == numbered([1])
 
 
-def test_a_shutdown_does_not_wait_for_a_sink_that_stays_away() -> None:
-    """No checkpoint moves; the next owner delivers."""
+def test_a_shutdown_does_not_wait_for_an_unavailable_sink() -> None:
+    """The checkpoint stays, and the next owner delivers."""
     rows = ListSink(SinkUnavailable(), limits=SOON)
     with talk(rows, patience=0.0) as talking:
         talking.daemon.records(record(1))
@@ -284,8 +284,8 @@ def test_a_shutdown_does_not_wait_for_a_sink_that_stays_away() -> None:
     assert rows.ids == []
 
 
-def test_a_killed_daemon_ends_its_child_although_the_sink_is_down() -> None:
-    """An orphan would write under a lease that is another's; the exit code says that something was left."""
+def test_a_killed_daemon_ends_its_child_while_the_sink_is_down() -> None:
+    """An orphan would write under a lease of another worker. Exit code 3 says that records were left."""
     rows = ListSink(*(SinkUnavailable() for _ in range(1000)), limits=AT_ONCE)
     with talk(rows) as talking:
         talking.daemon.send("processRecords", records=[record(1)])
@@ -293,8 +293,8 @@ def test_a_killed_daemon_ends_its_child_although_the_sink_is_down() -> None:
     assert rows.ids == []
 
 
-def test_nothing_is_written_once_the_daemon_is_gone() -> None:
-    """Not even by a sink that works: the pipe is looked at before each write."""
+def test_nothing_is_written_after_the_daemon_closed_the_pipe() -> None:
+    """The child checks the pipe before each write, even when the sink works."""
     rows = ListSink(limits=AT_ONCE)
     reading, writing = os.pipe()
     message = {"action": "processRecords", "records": [record(1)]}
@@ -307,7 +307,7 @@ def test_nothing_is_written_once_the_daemon_is_gone() -> None:
 
 
 def test_waiting_for_a_sink_at_the_start_ends_with_the_daemon() -> None:
-    """The wait itself notices it, without another try."""
+    """The wait itself notices the closed pipe, without another attempt."""
 
     class AwaySink(ListSink):
         tries = 0
@@ -328,8 +328,8 @@ def test_waiting_for_a_sink_at_the_start_ends_with_the_daemon() -> None:
 
 
 @pytest.mark.parametrize("line", [b"hello", b"[]", b'{"action": 7}', b'{"action": "dance"}'])
-def test_what_is_no_message_ends_the_process(line: bytes) -> None:
-    """Guessing what the daemon means could skip records."""
+def test_an_invalid_message_ends_the_process(line: bytes) -> None:
+    """Guessing its meaning could skip records."""
     with talk(ListSink()) as talking:
         os.write(talking.daemon._writing, b"\n" + line + b"\n")
         talking.thread.join(30)
@@ -348,8 +348,8 @@ def run(directory: Path, *arguments: str, text: str = "") -> "subprocess.Complet
     )
 
 
-def test_the_command_speaks_on_standard_output_and_logs_on_standard_error(tmp_path: Path) -> None:
-    """Every line on standard output is the protocol's."""
+def test_the_command_writes_only_the_protocol_to_standard_output(tmp_path: Path) -> None:
+    """Logs go to standard error."""
     said = '{"action":"initialize","shardId":"s","sequenceNumber":"LATEST"}\n{"action":"leaseLost"}\n'
     done = run(tmp_path, "stream", "--sink", "sqlite:rows.db", text=said)
     assert done.returncode == 0, done.stderr
@@ -366,8 +366,8 @@ def test_the_command_speaks_on_standard_output_and_logs_on_standard_error(tmp_pa
         (["stream", "--sink", "jsonl:my rows", "--properties"], "the daemon splits its command at spaces"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
-    """And exit code 2."""
+def test_a_configuration_error_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """The exit code is 2."""
     done = run(tmp_path, *arguments)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
@@ -376,8 +376,8 @@ def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], said: str) 
     assert said in event
 
 
-def test_a_sink_that_cannot_work_ends_the_process_before_it_says_that_it_is_ready(tmp_path: Path) -> None:
-    """The daemon then ends as well, instead of reading records that nobody can take."""
+def test_a_sink_that_cannot_work_ends_the_process_before_its_first_status(tmp_path: Path) -> None:
+    """The daemon then ends too, instead of reading records that cannot be delivered."""
     (tmp_path / "rows").write_text("a file")
     done = run(tmp_path, "s", "--sink", "jsonl:rows/here", text='{"action":"initialize","shardId":"s"}\n')
     assert (done.returncode, done.stdout) == (2, "")
@@ -388,8 +388,8 @@ def parsed(text: str) -> dict[str, str]:
     return dict(line.split(" = ", 1) for line in lines)
 
 
-def test_the_properties_say_what_the_settings_say() -> None:
-    """Durations in milliseconds, and the choices that KCL would make otherwise."""
+def test_the_properties_follow_the_settings() -> None:
+    """Durations are in milliseconds, and our choices replace KCL's defaults."""
     arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/events"
     made = parsed(properties(load({"stream": arn, "from_": "latest", "max_leases": 4}, None, {}), ["call-consumer"]))
     assert made["streamArn"] == arn
@@ -405,20 +405,20 @@ def test_the_properties_say_what_the_settings_say() -> None:
 
 
 def test_a_start_time_is_in_epoch_seconds() -> None:
-    """KCL has a property of its own for it."""
+    """KCL has a separate property for it."""
     made = parsed(properties(load({"stream": "s", "from_": "2026-01-01T00:00:00Z"}, None, {}), ["x"]))
     assert made["initialPositionInStreamExtended"] == "1767225600"
     assert "initialPositionInStream" not in made
 
 
 def test_values_are_escaped_as_java_reads_them() -> None:
-    """Backslashes and whatever is not ASCII."""
+    """Backslashes and characters outside ASCII are escaped."""
     made = parsed(properties(load({"stream": "s", "application": "käl\\"}, None, {}), ["x"]))
     assert made["applicationName"] == "k\\u00e4l\\\\"
 
 
-def test_the_daemon_starts_the_same_command_again() -> None:
-    """Flags as they were given; a file by its absolute path."""
+def test_the_daemon_starts_the_same_command() -> None:
+    """Flags are passed on, and a file by its absolute path."""
     command = _command({"stream": "s", "sink": "sqlite:r.db", "raw": True, "region": None, "from_": "2h"}, "c.toml")
     assert command[command.index("kcl-daemon") :] == [
         *("kcl-daemon", "--sink", "sqlite:r.db", "--raw", "--from", "2h"),
@@ -426,7 +426,7 @@ def test_the_daemon_starts_the_same_command_again() -> None:
     ]
 
 
-def test_a_command_with_a_space_is_refused() -> None:
-    """The daemon knows no quotes."""
+def test_a_command_with_a_space_is_rejected() -> None:
+    """The daemon splits its command at spaces and supports no quotes."""
     with pytest.raises(ConfigurationError, match="splits its command"):
         properties(load({"stream": "s"}, None, {}), ["call consumer"])

@@ -1,4 +1,4 @@
-"""URLs of sinks and lease tables, and the modules behind them."""
+"""Parse the URLs of sinks and lease tables, and find the modules for them."""
 
 import sys
 from importlib.metadata import EntryPoint
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from consumer import urls as places
+from consumer import urls
 from consumer.errors import ConfigurationError
 from consumer.leases import Scope
 from consumer.leases.dynamodb.client import dynamodb_client
@@ -32,8 +32,8 @@ class Options(BaseModel, extra="forbid"):
         ("sqlite:////absolute.db", "sqlite", "/absolute.db"),
     ],
 )
-def test_paths_as_typed_and_as_sqlalchemy_writes_them(text: str, scheme: str, path: str) -> None:
-    """Three slashes are relative, four absolute."""
+def test_a_path_is_read_as_typed_or_as_sqlalchemy_writes_it(text: str, scheme: str, path: str) -> None:
+    """Three slashes start a relative path, four an absolute one."""
     url = parse("--sink", text)
     assert (url.scheme, url.path) == (scheme, path)
 
@@ -41,35 +41,35 @@ def test_paths_as_typed_and_as_sqlalchemy_writes_them(text: str, scheme: str, pa
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rows", "say scheme:path"),
-        (":rows", "say scheme:path"),
+        ("rows", "write SCHEME:PATH"),
+        (":rows", "write SCHEME:PATH"),
         ("jsonl:rows\0x", "null character"),
-        ("jsonl:rows?x", "written"),
+        ("jsonl:rows?x", "write options as"),
         ("jsonl:rows?level=1&level=2", "given twice"),
     ],
 )
-def test_what_is_no_url_is_one_line_with_its_setting(text: str, says: str) -> None:
-    """The label names the flag."""
+def test_an_invalid_url_is_one_line_that_names_its_setting(text: str, says: str) -> None:
+    """The line starts with the flag."""
     with pytest.raises(ConfigurationError, match=says) as raised:
         parse("--dead-letters", text)
     assert str(raised.value).startswith("--dead-letters")
 
 
-def test_options_are_what_the_module_declares() -> None:
-    """Converted by its model."""
+def test_options_become_the_model_that_the_module_declares() -> None:
+    """Pydantic converts the values."""
     assert options_of(parse("--sink", "jsonl:rows?level=9"), Options) == Options(level=9)
 
 
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("compresion=zstd", "did you mean 'compression'"),
+        ("compresion=zstd", "Did you mean 'compression'"),
         ("level=high", "option 'level'"),
         ("zzz=1", "compression, level"),
     ],
 )
-def test_a_typo_in_an_option_is_named(query: str, says: str) -> None:
-    """With what was probably meant, and what there is."""
+def test_an_unknown_option_is_named_with_the_available_ones(query: str, says: str) -> None:
+    """The message suggests the closest name."""
     with pytest.raises(ConfigurationError, match=says):
         options_of(parse("--sink", f"jsonl:rows?{query}"), Options)
 
@@ -85,7 +85,7 @@ def test_a_typo_in_an_option_is_named(query: str, says: str) -> None:
         (
             "postgres://me:secret@host/rows",
             "sink",
-            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. Packages add others by an entry point"
+            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. A package adds another by an entry point"
             " in the group 'call_consumer.sinks'",
         ),
         (
@@ -95,8 +95,8 @@ def test_a_typo_in_an_option_is_named(query: str, says: str) -> None:
         ),
     ],
 )
-def test_an_unknown_kind_is_named_with_what_there_is(text: str, noun: str, says: str) -> None:
-    """One line, with a guess, or else how one is added; nothing of a URL but its scheme, which holds no password."""
+def test_an_unknown_scheme_is_named_with_the_available_ones(text: str, noun: str, says: str) -> None:
+    """The message shows no part of the URL other than the scheme, because the rest may hold a password."""
     table = dict.fromkeys(["jsonl", "sqlite", "stdout"] if noun == "sink" else ["dynamodb"], "no.module")
     with pytest.raises(ConfigurationError) as raised:
         module_of(parse("--sink", text), table, "call_consumer.sinks", noun)
@@ -107,14 +107,14 @@ def test_an_unknown_kind_is_named_with_what_there_is(text: str, noun: str, says:
     ("text", "meant"),
     [("dynamodb", "dynamodb:"), ("dynamo", "dynamodb:"), ("memory", "memory:"), ("stdout", "stdout:")],
 )
-def test_a_scheme_without_its_colon_is_offered_with_it(text: str, meant: str) -> None:
-    """The most likely slip with the kinds that need no path."""
-    with pytest.raises(ConfigurationError, match=f"^--leases '{text}': a colon is missing: did you mean '{meant}'"):
+def test_a_scheme_without_its_colon_is_suggested_with_it(text: str, meant: str) -> None:
+    """This is the likeliest mistake with schemes that need no path."""
+    with pytest.raises(ConfigurationError, match=f"^--leases '{text}': the colon is missing. Did you mean '{meant}'"):
         parse("--leases", text, ("dynamodb", "memory", "stdout"))
 
 
 def installed(directory: Path, code: str) -> None:
-    """A package with a sink, as pip would leave it on the path."""
+    """Install a package with a sink into `directory`, as pip would."""
     (directory / "odd_sink.py").write_text(code)
     about = directory / "odd_sink-1.0.dist-info"
     about.mkdir()
@@ -123,7 +123,7 @@ def installed(directory: Path, code: str) -> None:
 
 
 def test_a_sink_of_another_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution that is installed adds a kind; nothing else has to know of it."""
+    """Installing the package is enough to add the scheme."""
     installed(tmp_path, "SCHEMES = ('odd',)\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = module_of(parse("--sink", "odd:place"), {}, "call_consumer.sinks")
@@ -132,9 +132,9 @@ def test_a_sink_of_another_package_is_found_by_its_entry_point(tmp_path: Path, m
 
 
 def test_a_sink_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its package is there, its driver perhaps is not."""
+    """Its package may be installed without its driver."""
     broken = EntryPoint("odd", "no_such_module", "call_consumer.sinks")
-    monkeypatch.setattr(places, "entry_points", lambda **_: [broken])
+    monkeypatch.setattr(urls, "entry_points", lambda **_: [broken])
     with pytest.raises(ConfigurationError, match="--sink odd: no_such_module"):
         module_of(parse("--sink", "odd:place"), {}, "call_consumer.sinks")
 
@@ -146,8 +146,8 @@ def test_a_sink_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPa
         lambda url: dynamodb_client(Scope("application", "stream", 1.0), "us-east-1", url),
     ],
 )
-def test_an_endpoint_with_a_password_is_refused_wherever_it_comes_from(connect: Any) -> None:
-    """AWS_ENDPOINT_URL and a lease table's own option too: each message that names the endpoint would show it."""
+def test_an_endpoint_with_a_password_is_rejected_from_every_source(connect: Any) -> None:
+    """Messages name the endpoint, so its password would appear in them."""
     with pytest.raises(ConfigurationError, match="no user and no password") as refused:
         connect("http://user:secret@127.0.0.1:4566")
     assert "secret" not in str(refused.value)
