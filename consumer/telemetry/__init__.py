@@ -1,1 +1,1 @@
-"""What the program tells of itself: counts and logs. Never a value of an event."""
+"""Report what the process does: log, metrics, probes. Nothing here shows a value of an event."""

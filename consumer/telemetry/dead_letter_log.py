@@ -1,4 +1,4 @@
-"""Tells of dead letters: the first of each reason at once, the others once a minute with a count and a location."""
+"""Log dead letters: at most one line per reason and minute, with a count and the location of the first one."""
 
 import threading
 from collections.abc import Callable
@@ -7,59 +7,59 @@ from typing import Any
 
 from consumer.records import DeadLetter, EventLocation, Reason
 
-# Seconds between two lines about one reason.
+# Seconds between two lines for the same reason.
 INTERVAL = 60.0
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """The dead letters of one reason since the last line, and where the first of them is."""
+class _Unlogged:
+    """The dead letters of one reason since its last line. `location` and `message` are those of the first one."""
 
-    told_at: float
+    logged_at: float
     letters: int = 0
     location: EventLocation | None = None
     message: str = ""
 
 
 class DeadLetterLog:
-    """A task that tells once a minute; `clock` in seconds. Letters that are made again by a retry count again."""
+    """A task that logs dead letters. `clock` returns seconds. A dead letter that a retry makes again counts again."""
 
     def __init__(self, log: Any, clock: Callable[[], float]) -> None:
         self._log, self._clock = log, clock
         self._lock = threading.Lock()
-        self._waiting: dict[Reason, _Waiting] = {}
+        self._unlogged: dict[Reason, _Unlogged] = {}
 
     def note(self, letter: DeadLetter) -> None:
-        """Take in a dead letter; tell it if there was none of its reason for a minute."""
+        """Count a dead letter. Log it at once if the last line for its reason is a minute old."""
         now = self._clock()
         with self._lock:
-            waiting = self._waiting.setdefault(letter.reason, _Waiting(now - INTERVAL))
-            if not waiting.letters:
-                waiting.location, waiting.message = letter.location, letter.message
-            waiting.letters += 1
-            due = now - waiting.told_at >= INTERVAL
+            unlogged = self._unlogged.setdefault(letter.reason, _Unlogged(now - INTERVAL))
+            if not unlogged.letters:
+                unlogged.location, unlogged.message = letter.location, letter.message
+            unlogged.letters += 1
+            due = now - unlogged.logged_at >= INTERVAL
         if due:
-            self._tell(letter.reason, now)
+            self._write(letter.reason, now)
 
     def step(self, now: float) -> float:
-        """Tell what has gathered for a minute."""
-        for reason, waiting in list(self._waiting.items()):
-            if now - waiting.told_at >= INTERVAL:
-                self._tell(reason, now)
+        """Log each reason whose last line is a minute old. Return the seconds until the next step."""
+        for reason, unlogged in list(self._unlogged.items()):
+            if now - unlogged.logged_at >= INTERVAL:
+                self._write(reason, now)
         return INTERVAL / 4
 
     def tell(self) -> None:
-        """Tell everything that was not told yet; call it at the end."""
-        for reason in list(self._waiting):
-            self._tell(reason, self._clock())
+        """Log all remaining dead letters. Call this when the process ends."""
+        for reason in list(self._unlogged):
+            self._write(reason, self._clock())
 
-    def _tell(self, reason: Reason, now: float) -> None:
+    def _write(self, reason: Reason, now: float) -> None:
         with self._lock:
-            waiting = self._waiting[reason]
-            letters, location, message = waiting.letters, waiting.location, waiting.message
+            unlogged = self._unlogged[reason]
+            letters, location, message = unlogged.letters, unlogged.location, unlogged.message
             if not letters or location is None:
                 return
-            waiting.letters, waiting.told_at = 0, now
+            unlogged.letters, unlogged.logged_at = 0, now
         self._log.warning(
             "dead_letters",
             reason=reason.value,

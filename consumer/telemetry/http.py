@@ -1,7 +1,7 @@
-"""A small web server for probes and metrics: a few fixed pages, GET only, nothing that a visitor can change.
+"""Serve probes and metrics over HTTP: a few fixed pages, GET and HEAD only.
 
-It runs on one thread of the scheduler, in an event loop of its own, so a slow visitor costs a few kilobytes and never a
-thread, holds up no other, and is cut off after `DEADLINE`. Nobody waits for it when the worker stops.
+The server runs an event loop on one thread of the scheduler. A slow client costs a few kilobytes, delays no other
+client, and is disconnected after `DEADLINE`. The worker stops without waiting for the server.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from consumer.errors import ConfigurationError
 
-# Seconds a visitor has to send the request and take the answer.
+# Seconds in which a client must send its request and receive the response.
 DEADLINE = 5.0
-# Visitors at once; one more, and the oldest is cut off: a probe always gets through.
-MOST_VISITORS = 64
-LONGEST_HEAD = 8 * 1024
+# Further connections close the oldest one, so a new probe always gets a response.
+MAX_CONNECTIONS = 64
+MAX_HEAD = 8 * 1024  # bytes of a request line with its headers
 
 
 class Response(NamedTuple):
-    """What a page says."""
+    """The response of a page."""
 
     status: HTTPStatus
     body: bytes
@@ -31,10 +31,10 @@ Page = Callable[[], Response]
 
 
 def listen(address: tuple[str, int]) -> socket.socket:
-    """Take an address. No host: all interfaces, IPv6 too where there is one. Port 0: any that is free.
+    """Listen on an address. An empty host means all interfaces, with IPv6 where available; port 0 means any free port.
 
     Raises:
-        ConfigurationError: it is not ours to take, or somebody else has it.
+        ConfigurationError: the address is not available.
     """
     host, port = address
     both = not host and socket.has_dualstack_ipv6()
@@ -47,20 +47,20 @@ def listen(address: tuple[str, int]) -> socket.socket:
 
 
 class HttpServer:
-    """Serves pages until it is closed; one step is all of it."""
+    """A task that serves pages in a single step, until `close` is called."""
 
     def __init__(self, listening: socket.socket, pages: Mapping[str, Page], log: Any) -> None:
         self._listening, self._pages, self._log = listening, pages, log
-        self._visitors: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}  # the oldest first
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}  # oldest first
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = asyncio.Event()
 
     def step(self, now: float) -> None:
-        """Serve."""
+        """Serve until `close` is called."""
         asyncio.run(self._serve())
 
     def close(self) -> None:
-        """Stop serving; does not wait."""
+        """Stop serving. Do not wait for open connections."""
         if self._loop is None:
             self._closed.set()
         elif not self._loop.is_closed():
@@ -68,64 +68,64 @@ class HttpServer:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._arrive, sock=self._listening, limit=LONGEST_HEAD)
+        server = await asyncio.start_server(self._accept, sock=self._listening, limit=MAX_HEAD)
         host, port = self._listening.getsockname()[:2]
         self._log.info("http.listening", host=host, port=port)
         await self._closed.wait()
         self._loop.remove_reader(self._listening)
-        await asyncio.sleep(0)  # asyncio forgets to close whoever comes in while a server closes: first the door
+        await asyncio.sleep(0)  # stop accepting first: asyncio leaks connections accepted during close
         server.close()
-        for visitor in self._visitors:
-            visitor.transport.abort()
+        for client in self._clients:
+            client.transport.abort()
 
-    def _arrive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._closed.is_set():  # was at the door
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed.is_set():  # accepted just before the server closed
             writer.transport.abort()
             return
-        if len(self._visitors) >= MOST_VISITORS:
-            next(iter(self._visitors)).transport.abort()
-        self._visitors[writer] = asyncio.create_task(self._visit(reader, writer))
+        if len(self._clients) >= MAX_CONNECTIONS:
+            next(iter(self._clients)).transport.abort()
+        self._clients[writer] = asyncio.create_task(self._serve_client(reader, writer))
 
-    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(DEADLINE):
                 writer.write(self._response(await _head(reader)))
                 writer.close()
                 await writer.wait_closed()
         except (OSError, EOFError, TimeoutError):
-            pass  # gone, or too slow
+            pass  # the client is gone or too slow
         finally:
-            del self._visitors[writer]
+            del self._clients[writer]
             writer.transport.abort()
 
     def _response(self, head: bytes | None) -> bytes:
         method, path = _request(head)
-        answer = self._answer(method, path)
+        page = self._page(method, path)
         lines = [
-            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
-            f"Content-Type: {answer.content_type}",
-            f"Content-Length: {len(answer.body)}",
+            f"HTTP/1.1 {page.status.value} {page.status.phrase}",
+            f"Content-Type: {page.content_type}",
+            f"Content-Length: {len(page.body)}",
             "Cache-Control: no-store",
             "Connection: close",
-            *(["Allow: GET, HEAD"] if answer.status is HTTPStatus.METHOD_NOT_ALLOWED else []),
+            *(["Allow: GET, HEAD"] if page.status is HTTPStatus.METHOD_NOT_ALLOWED else []),
         ]
-        return "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else answer.body)
+        return "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else page.body)
 
-    def _answer(self, method: str, path: str) -> Response:
+    def _page(self, method: str, path: str) -> Response:
         if not method:
-            return _say(HTTPStatus.BAD_REQUEST)
+            return _status_page(HTTPStatus.BAD_REQUEST)
         if path not in self._pages:
-            return _say(HTTPStatus.NOT_FOUND)
+            return _status_page(HTTPStatus.NOT_FOUND)
         if method not in ("GET", "HEAD"):
-            return _say(HTTPStatus.METHOD_NOT_ALLOWED)
+            return _status_page(HTTPStatus.METHOD_NOT_ALLOWED)
         try:
             return self._pages[path]()
-        except Exception as error:  # a page that cannot be made is no reason to stop reading the stream
+        except Exception as error:  # a broken page must not stop the worker
             self._log.error("http.failed", page=path, error=type(error).__name__)
-            return _say(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return _status_page(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _say(status: HTTPStatus) -> Response:
+def _status_page(status: HTTPStatus) -> Response:
     return Response(status, f"{status.phrase}\n".encode())
 
 
@@ -137,7 +137,7 @@ async def _head(reader: asyncio.StreamReader) -> bytes | None:
 
 
 def _request(head: bytes | None) -> tuple[str, str]:
-    """Method and path; two empty strings for what is no request."""
+    """Return method and path, or two empty strings if the request is invalid."""
     words = (head or b"").partition(b"\r\n")[0].decode("latin-1").split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         return "", ""

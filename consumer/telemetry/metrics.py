@@ -1,6 +1,6 @@
-"""What the worker has counted since it started: the one place of counts, for the log, the last line and `/metrics`.
+"""Count what this process does, for the log, the summary at the end and `/metrics`.
 
-Counted in whole batches, so the lock costs nothing a record. Whoever wants to show the counts takes a snapshot.
+Most counts change once per batch, so the lock costs little per record. Take a snapshot to show the counts.
 """
 
 import re
@@ -14,13 +14,13 @@ from enum import Enum
 
 from consumer.records import Reason
 
-# Event types come from outside; more different ones than this are counted together.
+# Producers choose event types, so this many become labels. All further ones count as OTHER_TYPES.
 MOST_TYPES = 50
 OTHER_TYPES = "other"
-# What may be shown of a type: a dotted name without anything that could be a number of somebody.
+# An event type is shown only if it is a dotted name without digits that could be a phone number.
 _SHOWABLE = re.compile(r"(?!.*\d{4})[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _LONGEST_TYPE = 100
-# What has a count from the start, 0 included: an alert on a rise would miss a series that begins with 1.
+# These series exist from the start with 0, because an alert on a rise would miss a series that starts at 1.
 SINKS = ("rows", "dead-letters")
 LEASE_TABLE_CALLS = ("scan", "read", "create", "write", "want", "delete")
 READ_FAILURES = [
@@ -28,35 +28,35 @@ READ_FAILURES = [
     for call in ("GetShardIterator", "GetRecords")
     for code in ("AccessDeniedException", "ProvisionedThroughputExceededException")
 ]
-# Codes come from the service or from a proxy on the way; more different ones than this are counted together.
+# A proxy may invent error codes, so this many become labels. All further ones count as OTHER_TYPES.
 MOST_CODES = 50
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{,99}")
-# A shard of ours that was not answered for so long, seconds, is not read. Reads are at most a minute apart.
+# Seconds since the last response after which a shard of ours counts as not read. Reads are at most a minute apart.
 READ_WITHIN = 90.0
-# Upper bounds of the histogram of write times, seconds; a last bucket takes the rest.
+# Upper bounds of the histogram of write times, in seconds. One more bucket counts slower writes.
 WRITE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class LeaseEvent(Enum):
-    """What happened to a lease. With nothing under way, taken + accepted = held now + all that end a hold."""
+    """Kinds of changes to our leases. Between changes, taken + accepted = held now + all kinds that end a hold."""
 
     TAKEN = "taken"
-    ACCEPTED = "accepted"  # the row named us: an offer, or ours from a former life
-    WANTED = "wanted"  # a peer was asked for it
-    OFFERED = "offered"  # to a peer: ends a hold
-    ASSIGNED = "assigned"  # to a KCL 3.x worker: ends a hold
-    RELEASED = "released"  # to nobody: ends a hold
-    LOST = "lost"  # to somebody else: ends a hold
-    FINISHED = "finished"  # the shard has ended: ends a hold
-    RENEWAL_FAILED = "renewal-failed"  # one call that renews all leases
+    ACCEPTED = "accepted"  # the row named us: a peer offered it, or an earlier process with our id held it
+    WANTED = "wanted"  # we asked a peer for it
+    OFFERED = "offered"  # we offered it to a peer: ends a hold
+    ASSIGNED = "assigned"  # we assigned it to a KCL 3.x worker: ends a hold
+    RELEASED = "released"  # the row has no owner now: ends a hold
+    LOST = "lost"  # another worker owns it: ends a hold
+    FINISHED = "finished"  # the shard was read to its end: ends a hold
+    RENEWAL_FAILED = "renewal-failed"  # one call that should have renewed all leases
 
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """One shard that is ours; instants are our clock's.
+    """State of a shard whose lease we hold. Times are seconds of the monotonic clock.
 
-    `lag`: seconds behind the tip, None before the first response, which came at `answered_at`. `unread_expires_at`:
-    when the oldest record that may be unread is trimmed, if that is known.
+    `lag`: seconds behind the tip at the last response; None: unknown. `answered_at`: time of the last response.
+    `unread_expires_at`: when the stream trims the oldest record that may be unread; None: unknown.
     """
 
     progress_at: float
@@ -65,24 +65,24 @@ class ShardState:
     unread_expires_at: float | None = None
 
     def lag_at(self, now: float) -> float | None:
-        """Return the lag, which grows while the shard is not read."""
+        """Return the lag in seconds, which grows while the shard is not read; None: unknown."""
         return None if self.lag is None or self.answered_at is None else self.lag + max(0.0, now - self.answered_at)
 
     def is_read(self, now: float) -> bool:
-        """Return whether a read was answered lately."""
+        """Return whether the stream responded to a read within `READ_WITHIN` seconds."""
         return self.answered_at is not None and now - self.answered_at <= READ_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """The writes of one sink: how many took how long (one count a bound of `WRITE_SECONDS`, and the rest), failures."""
+    """The writes of one sink. `counts` has one count per bound of `WRITE_SECONDS` and one for slower writes."""
 
     counts: tuple[int, ...] = (0,) * (len(WRITE_SECONDS) + 1)
     seconds: float = 0.0
     failures: int = 0
 
-    def and_one(self, seconds: float, failed: bool) -> "Writes":
-        """These writes and another one."""
+    def with_write(self, seconds: float, failed: bool) -> "Writes":
+        """Return a copy with one more write."""
         bucket = bisect_left(WRITE_SECONDS, seconds)
         counts = (*self.counts[:bucket], self.counts[bucket] + 1, *self.counts[bucket + 1 :])
         return Writes(counts, self.seconds + seconds, self.failures + failed)
@@ -90,7 +90,7 @@ class Writes:
 
 @dataclass
 class Metrics:
-    """One process's counts. What is fetched counts once it is delivered: until then it may be decoded again."""
+    """The counts of one process. Fetched records count after delivery, because a retry may decode them again."""
 
     fetched: int = 0
     user_records: int = 0
@@ -117,7 +117,7 @@ class Metrics:
     # Records ---------------------------------------------------------------------------------------------------------
 
     def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
-        """Records were fetched, decoded and delivered."""
+        """Count records that were fetched, decoded and delivered. `skipped`: the type of each skipped event."""
         with self._lock:
             self.fetched += fetched
             self.user_records += user_records
@@ -130,29 +130,29 @@ class Metrics:
         return event_type if fits and _SHOWABLE.fullmatch(event_type) else OTHER_TYPES
 
     def written(self, rows: int, repeated: int) -> None:
-        """A sink took `rows`, of which it had `repeated` already."""
+        """Count `rows` that a sink accepted, of which it already had `repeated`."""
         with self._lock:
             self.rows_written += rows - repeated
             self.repeated += repeated
 
     def dead_lettered(self, reason: Reason, letters: int) -> None:
-        """So many dead letters for one reason."""
+        """Count dead letters of one reason."""
         with self._lock:
             self.dead_letters[reason] += letters
 
     def throttle(self) -> None:
-        """The stream refused a read."""
+        """Count a throttled read."""
         with self._lock:
             self.throttled += 1
 
     def read_failed(self, call: str, code: str) -> None:
-        """A call to the stream failed, for what the service, or the way to it, calls `code`."""
+        """Count a failed call to the stream. `code` is the error code of the service or of the network."""
         with self._lock:
             known = (call, code) in self.read_failures or len(self.read_failures) < MOST_CODES
             self.read_failures[call, code if known and _CODE.fullmatch(code) else OTHER_TYPES] += 1
 
     def trimmed(self, seconds: float) -> None:
-        """Records of so many seconds may have been trimmed before they were read."""
+        """Count a span of arrival time, in seconds, whose records may have been trimmed before they were read."""
         with self._lock:
             self.trimmed_times += 1
             self.trimmed_seconds += seconds
@@ -160,25 +160,25 @@ class Metrics:
     # Shards and leases -----------------------------------------------------------------------------------------------
 
     def held(self, shard_id: str) -> None:
-        """A shard is ours from now on."""
+        """Add a shard whose lease we hold now."""
         with self._lock:
             self.shards[shard_id] = ShardState(self.clock())
 
     def behind(self, shard_id: str, seconds: float | None) -> None:
-        """A read was answered, so far behind the shard's tip; None: the response does not say how far."""
+        """Note a response of the stream. `seconds` is the lag behind the tip; None: the response does not tell."""
         with self._lock:
             now, expires_at = self.clock(), self._expiry(shard_id)
             self.shards[shard_id] = ShardState(now, seconds, now, expires_at)
 
     def progressed(self, shard_id: str) -> None:
-        """A batch of a shard was delivered and its checkpoint moved."""
+        """Note that a batch of a shard was delivered and checkpointed."""
         with self._lock:
             self.last_checkpoint = self.wall_clock()
             if shard_id in self.shards:
                 self.shards[shard_id] = replace(self.shards[shard_id], progress_at=self.clock())
 
     def unread_expires(self, shard_id: str, seconds: float) -> None:
-        """The oldest record of a shard that may be unread is trimmed in so many seconds."""
+        """Note in how many seconds the stream trims the oldest record of a shard that may be unread."""
         with self._lock:
             if shard_id in self.shards:
                 state = replace(self.shards[shard_id], unread_expires_at=self.clock() + seconds)
@@ -188,42 +188,42 @@ class Metrics:
         return self.shards[shard_id].unread_expires_at if shard_id in self.shards else None
 
     def seen(self, to_read: int, read_elsewhere: int) -> None:
-        """The lease table was looked at: so many shards are to be read, so many of them are other live workers'."""
+        """Note a scan: the number of shards to read, and how many of them other live workers read."""
         with self._lock:
             self.shards_to_read, self.shards_read_elsewhere = to_read, read_elsewhere
 
     @property
     def shards_read(self) -> int:
-        """Return how many shards are read: those of other live workers, and ours that were answered lately."""
+        """Return how many shards are read: those of live peers, and ours with a recent response."""
         now = self.clock()
         return self.shards_read_elsewhere + sum(shard.is_read(now) for shard in self.shards.values())
 
     def left(self, shard_id: str) -> None:
-        """A shard is not ours any more."""
+        """Remove a shard whose lease we no longer hold."""
         with self._lock:
             self.shards.pop(shard_id, None)
 
     def leased(self, event: LeaseEvent) -> None:
-        """Something happened to a lease."""
+        """Count a change of a lease."""
         with self._lock:
             self.lease_events[event] += 1
 
     def lease_table_failed(self, call: str) -> None:
-        """A call to the lease table was not answered; it may have been carried out."""
+        """Count a failed call to the lease table. The table may have carried it out."""
         with self._lock:
             self.lease_table_failures[call] += 1
 
     # Sinks -----------------------------------------------------------------------------------------------------------
 
     def sink_wrote(self, sink: str, seconds: float, failed: bool) -> None:
-        """A sink was called; rows that it rejects are no failure of its."""
+        """Count a write to a sink and its seconds. Rejected rows are not a failure."""
         with self._lock:
-            self.writes[sink] = self.writes[sink].and_one(seconds, failed)
+            self.writes[sink] = self.writes[sink].with_write(seconds, failed)
 
-    # Showing ---------------------------------------------------------------------------------------------------------
+    # Export ---------------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> "Metrics":
-        """A copy that no longer changes."""
+        """Return a copy that no longer changes."""
         with self._lock:
             return replace(
                 self,
@@ -237,7 +237,7 @@ class Metrics:
             )
 
     def summary(self) -> dict[str, int | float]:
-        """The counts for a log line."""
+        """Return the counts for a log line. `lag` is the longest of all shards, in seconds."""
         counts = self.snapshot()
         now = counts.clock()
         lags = [lag for shard in counts.shards.values() if (lag := shard.lag_at(now)) is not None]

@@ -1,4 +1,4 @@
-"""What the web server shows: is it live, is it ready, what has it counted."""
+"""Serve the pages of the HTTP server: liveness, readiness and metrics."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -10,7 +10,7 @@ Problem = Callable[[], str]
 
 
 def pages(not_live: Problem, not_ready: Problem, exposition: Exposition) -> Mapping[str, Page]:
-    """The pages by path. `not_live` and `not_ready` say why not; nothing means well."""
+    """Return the pages by path. `not_live` and `not_ready` return the problem, or "" when there is none."""
     return {
         "/livez": lambda: _probe("live", not_live(), "stalled: "),
         "/readyz": lambda: _probe("ready", not_ready()),
@@ -18,7 +18,7 @@ def pages(not_live: Problem, not_ready: Problem, exposition: Exposition) -> Mapp
     }
 
 
-def _probe(well: str, problem: str, kind: str = "") -> Response:
+def _probe(healthy: str, problem: str, prefix: str = "") -> Response:
     if problem:
-        return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{kind}{problem}\n".encode())
-    return Response(HTTPStatus.OK, f"{well}\n".encode())
+        return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{prefix}{problem}\n".encode())
+    return Response(HTTPStatus.OK, f"{healthy}\n".encode())

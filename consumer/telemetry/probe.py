@@ -1,7 +1,7 @@
-"""Asks a page of a worker: `python -m consumer.telemetry.probe http://127.0.0.1:8080/livez`. Ends with 0 or 1.
+"""Request a page of a worker: `python -m consumer.telemetry.probe http://127.0.0.1:8080/livez`. Exit with 0 or 1.
 
-For whoever can only run a command to see whether a container is well, such as ECS; imports nothing of the worker, so
-that it is done in a tenth of a second. What it says on stderr is JSON like the worker's, unless a person reads.
+Use it where a health check can only run a command, such as on ECS. It imports nothing of the worker, so it takes at
+most a tenth of a second. Its line on stderr is JSON like the worker's, unless stderr is a terminal.
 """
 
 import json
@@ -11,32 +11,34 @@ import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 
-# Less than what ECS and Docker give a check; the page itself answers in milliseconds.
+# Seconds. ECS and Docker allow a check more than this; the page itself responds within milliseconds.
 TIMEOUT = 3.0
 USAGE = "python -m consumer.telemetry.probe URL: give one URL, such as http://127.0.0.1:8080/livez"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 if the page says 200."""
+    """Return 0 if the response has status 200, else 1; 130 after Ctrl-C."""
     if len(arguments) != 1:
-        return _not_well(USAGE)
+        return _fail(USAGE)
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(arguments[0], timeout=TIMEOUT) as answer:
-            return int(answer.status != 200)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            arguments[0], timeout=TIMEOUT
+        ) as response:
+            return int(response.status != 200)
     except (OSError, ValueError, HTTPException) as error:
-        return _not_well(f"{arguments[0]}: {error}")
+        return _fail(f"{arguments[0]}: {error}")
     except KeyboardInterrupt:
         return 130
 
 
-def _not_well(why: str) -> int:
-    why = " ".join(why.split())
+def _fail(problem: str) -> int:
+    problem = " ".join(problem.split())
     if sys.stderr is not None:
-        print(why if _for_a_person() else json.dumps({"event": why, "level": "error"}), file=sys.stderr)
+        print(problem if _is_plain_text() else json.dumps({"event": problem, "level": "error"}), file=sys.stderr)
     return 1
 
 
-def _for_a_person() -> bool:
+def _is_plain_text() -> bool:
     form = os.environ.get("CALL_CONSUMER_LOG_FORMAT", "auto").strip().lower()
     return form == "console" or (form != "json" and sys.stderr.isatty())
 

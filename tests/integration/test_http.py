@@ -1,4 +1,4 @@
-"""Probes and metrics of a real worker in a process of its own."""
+"""Serve probes and metrics of a real worker process."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ RUN = [sys.executable, "-m", "consumer", "run", STREAM]
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """A stream of two shards with some events on it, and one that is none."""
+    """Provide a stream of two shards with some events, and one record that is not an event."""
     with pytest.MonkeyPatch.context() as patch, embedded_kinesis() as url:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -40,7 +40,7 @@ def endpoint() -> Iterator[str]:
 
 @contextmanager
 def worker(directory: Path, endpoint: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A worker, and where its server listens."""
+    """Start a worker. Return it and the URL of its server."""
     with subprocess.Popen(
         [*RUN, "--endpoint-url", endpoint, "--http", "127.0.0.1:0", *arguments],
         cwd=directory,
@@ -74,7 +74,7 @@ def ask(url: str) -> tuple[int, str]:
 
 
 def wait_for(url: str, status: int) -> str:
-    """Ask until the page has this status; returns what it says then."""
+    """Repeat the request until the page has this status. Return its text."""
     give_up = time.monotonic() + 20
     while time.monotonic() < give_up:
         found, text = ask(url)
@@ -85,7 +85,7 @@ def wait_for(url: str, status: int) -> str:
 
 
 def metrics(url: str) -> dict[str, float]:
-    """Our own samples, summed over their labels."""
+    """Return our own samples, summed over their labels."""
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(ask(f"{url}/metrics")[1]):
         for sample in family.samples:
@@ -95,15 +95,15 @@ def metrics(url: str) -> dict[str, float]:
 
 
 def wait_until(url: str, name: str, least: float) -> dict[str, float]:
-    """Scrape until a metric is that high."""
+    """Scrape until a metric reaches a value."""
     give_up = time.monotonic() + 20
     while (found := metrics(url))[name] < least and time.monotonic() < give_up:
         time.sleep(0.1)
     return found
 
 
-def test_a_worker_is_live_then_ready_and_shows_what_it_has_read(endpoint: str, tmp_path: Path) -> None:
-    """What comes out of the stream is in the metrics, and nothing of an event is."""
+def test_a_worker_becomes_live_and_ready_and_counts_its_records(endpoint: str, tmp_path: Path) -> None:
+    """No value of an event appears in the metrics."""
     with worker(tmp_path, endpoint, "--sink", "jsonl:rows", "--batch-age", "0.2") as (process, url):
         assert ask(f"{url}/livez") == (200, "live\n")
         assert wait_for(f"{url}/readyz", 200) == "ready\n"
@@ -121,8 +121,8 @@ def test_a_worker_is_live_then_ready_and_shows_what_it_has_read(endpoint: str, t
     assert "+1555" not in text
 
 
-def test_a_worker_that_drains_into_a_sink_that_hangs_is_live_but_not_ready(endpoint: str, tmp_path: Path) -> None:
-    """Nobody reads the pipe that it writes to; when somebody does it ends in order."""
+def test_a_worker_that_drains_into_a_hanging_sink_is_live_but_not_ready(endpoint: str, tmp_path: Path) -> None:
+    """It ends in order after somebody reads the pipe that it writes to."""
     with worker(tmp_path, endpoint, "--sink", "stdout:", "--leases", "memory:") as (process, url):
         wait_until(url, "user_records_total", EVENTS)
         assert ask(f"{url}/readyz") == (200, "ready\n")
@@ -135,7 +135,7 @@ def test_a_worker_that_drains_into_a_sink_that_hangs_is_live_but_not_ready(endpo
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(endpoint: str, tmp_path: Path) -> None:
-    """Nothing has started then."""
+    """Nothing has started by then."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Standard error of real processes: JSON in each line, whatever they do, and no trouble of its is trouble of theirs."""
+"""Check the stderr of real processes: every line is JSON, and a broken stderr never affects the work."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SINKS = ["--sink", "sqlite:rows.db", "--dead-letters", "sqlite:rows.db"]
 
 
 def lines(stderr: bytes) -> list[dict[str, Any]]:
-    """Each line as JSON; fails for one that is none."""
+    """Return each line parsed as JSON. Fail on any other line."""
     return [json.loads(line) for line in stderr.splitlines()]
 
 
@@ -60,10 +60,10 @@ def done(directory: Path, command: Sequence[str], **env: str) -> "subprocess.Com
         (["--version"], {}, 0),
     ],
 )
-def test_each_command_and_each_end_leaves_json_lines(
+def test_every_command_and_every_end_writes_json_lines(
     tmp_path: Path, arguments: list[str], env: dict[str, str], code: int
 ) -> None:
-    """Without a terminal and without being told; what fails says why and with which code."""
+    """Without a terminal, JSON is the default. A failure has its reason and exit code."""
     ended = done(tmp_path, [*COMMAND, *arguments], **env)
     said = lines(ended.stderr)
     assert ended.returncode == code, said
@@ -85,10 +85,10 @@ def test_each_command_and_each_end_leaves_json_lines(
         (["nonsense"], {"CALL_CONSUMER_LOG_FORMAT": "console"}, False),
     ],
 )
-def test_a_mistake_is_told_in_the_format_that_was_chosen(
+def test_a_usage_error_has_the_chosen_format(
     tmp_path: Path, arguments: list[str], env: dict[str, str], as_json: bool
 ) -> None:
-    """Wherever it was chosen, before the settings are put together."""
+    """The format is known before the settings are loaded."""
     (tmp_path / "console.toml").write_text('log-format = "console"')
     ended = done(tmp_path, [*COMMAND, *arguments], **env)
     assert ended.returncode == 2
@@ -99,8 +99,8 @@ def test_a_mistake_is_told_in_the_format_that_was_chosen(
 
 
 @pytest.mark.parametrize("module", ["typer", "pydantic", "structlog", "botocore"])
-def test_what_cannot_be_imported_is_one_json_line(tmp_path: Path, module: str) -> None:
-    """As from an installation that is broken."""
+def test_a_failed_import_is_one_json_line(tmp_path: Path, module: str) -> None:
+    """A damaged installation fails like this."""
     code = f"import sys; sys.modules[{module!r}] = None; from consumer.__main__ import main; main()"
     ended = done(tmp_path, [sys.executable, "-c", code, "run", "calls", *SINKS])
     assert ended.returncode == 1, ended.stderr
@@ -108,8 +108,8 @@ def test_what_cannot_be_imported_is_one_json_line(tmp_path: Path, module: str) -
     assert line["event"].startswith("call-consumer: unexpected: ModuleNotFoundError")
 
 
-def test_what_other_code_tells_is_json_without_its_values(tmp_path: Path) -> None:
-    """Logs, warnings, prints, errors of threads and of finalizers."""
+def test_output_of_other_code_becomes_json_without_values(tmp_path: Path) -> None:
+    """It includes logs, warnings, prints, and errors of threads and finalizers."""
     (tmp_path / "told.py").write_text(
         "import logging, sys, threading, warnings\n"
         "from consumer.telemetry import logs\n"
@@ -148,8 +148,8 @@ def test_what_other_code_tells_is_json_without_its_values(tmp_path: Path) -> Non
     assert [line["level"] for line in said[:5]] == ["warning", "warning", "error", "error", "error"]
 
 
-def test_a_run_is_json_to_its_last_line(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """With its summary, at the level that shows most, and with colour asked for."""
+def test_a_run_writes_json_up_to_its_last_line(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """This holds for its summary, with debug level and colour requested."""
     put(kinesis, range(20))
     command = worker(tmp_path, endpoint, *SINKS, "--until-caught-up", "--log-level", "debug")
     ended = done(tmp_path, command, FORCE_COLOR="1")
@@ -162,8 +162,8 @@ def test_a_run_is_json_to_its_last_line(kinesis: Any, endpoint: str, tmp_path: P
     assert b"CA0000" not in ended.stderr
 
 
-def test_a_signal_ends_it_with_json_lines(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """The first in order, the second at once."""
+def test_a_signal_ends_a_run_with_json_lines(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """The first signal drains, the second one ends the process at once."""
     for twice, code in ((False, 0), (True, 143)):
         process = running(tmp_path, worker(tmp_path, endpoint, *SINKS))
         assert process.stderr is not None
@@ -174,7 +174,7 @@ def test_a_signal_ends_it_with_json_lines(kinesis: Any, endpoint: str, tmp_path:
             os.kill(process.pid, signal.SIGTERM)
         with process.stderr:
             lines(process.stderr.read())
-        assert process.wait(30) in (code, 0)  # it may be over before the second one comes
+        assert process.wait(30) in (code, 0)  # the process may end before the second signal
 
 
 def running(directory: Path, command: Sequence[str], stderr: Any = subprocess.PIPE, **more: Any) -> Any:
@@ -185,7 +185,7 @@ def running(directory: Path, command: Sequence[str], stderr: Any = subprocess.PI
 
 @pytest.fixture
 def full_pipe() -> Iterator[tuple[int, int]]:
-    """A pipe that nobody reads, and that takes nothing more."""
+    """Return a full pipe that no process reads."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     try:
@@ -199,10 +199,10 @@ def full_pipe() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("how", ["unread", "unread, not blocking", "/dev/full", "closed", "reader gone", "closed all"])
-def test_stderr_that_takes_nothing_changes_nothing(
+def test_a_blocked_stderr_changes_nothing_else(
     kinesis: Any, endpoint: str, tmp_path: Path, full_pipe: tuple[int, int], how: str
 ) -> None:
-    """Rows are written, the lease is handed over, a signal is heard, the exit code is what it should be."""
+    """Rows are written, the lease is released, signals work, and the exit code is right."""
     put(kinesis, range(50))
     command = worker(tmp_path, endpoint, *SINKS, "--log-level", "debug", "--batch-age", "0.2")
     if how == "/dev/full":
@@ -238,8 +238,8 @@ def rows(directory: Path) -> list[str]:
         return []
 
 
-def test_lines_that_were_dropped_are_counted_once_somebody_reads(tmp_path: Path) -> None:
-    """Those that were kept come whole, and together with the count they are all."""
+def test_dropped_lines_are_counted_once_stderr_is_read(tmp_path: Path) -> None:
+    """The other lines arrive whole, and with the count they add up."""
     (tmp_path / "told.py").write_text(
         "import sys, time\n"
         "from consumer.telemetry import logs\n"
@@ -282,8 +282,8 @@ def test_lines_that_were_dropped_are_counted_once_somebody_reads(tmp_path: Path)
     assert dropped + sum("number" in line for line in said) == 20_000
 
 
-def test_a_reader_of_rows_and_log_that_goes_away_ends_the_run(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """As with `2>&1 | head`: the log, which finds out first, must not keep the rows from finding out."""
+def test_a_closed_reader_of_rows_and_log_ends_the_run(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """With `2>&1 | head`, the log fails first. The rows must still notice the closed pipe."""
     put(kinesis, range(20))
     command = worker(tmp_path, endpoint, "--log-level", "debug", "--batch-age", "0.2")
     reading, writing = os.pipe()

@@ -1,4 +1,4 @@
-"""What makes one cause of many failures: the calls differ, the party and its trouble are the same."""
+"""Derive one cause from failures of different calls to the same dependency."""
 
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ def cause(call: Callable[[], object]) -> Hashable:
 
 
 def answering(service: Any, answer: Callable[[str], tuple[int, dict[str, Any]]]) -> Any:
-    """A client whose calls are answered here."""
+    """Return a client whose responses come from `answer`."""
     made = client(service, NOWHERE)
 
     def reply(model: Any, **_: Any) -> tuple[Any, dict[str, Any]]:
@@ -66,7 +66,7 @@ def answering(service: Any, answer: Callable[[str], tuple[int, dict[str, Any]]])
 
 
 def failing(service: Any, error: Exception) -> Any:
-    """A client whose calls all raise this."""
+    """Return a client whose calls all raise `error`."""
     made = client(service, NOWHERE)
 
     def fail(**_: Any) -> None:
@@ -77,8 +77,8 @@ def failing(service: Any, error: Exception) -> Any:
 
 
 @pytest.mark.parametrize("batches", [True, False])
-def test_a_throttled_table_is_one_cause_whatever_is_asked_of_it(batches: bool) -> None:
-    """Renewals, checkpoints, scans, whole calls and parts of one, under each name that DynamoDB has for it."""
+def test_a_throttled_table_is_one_cause_for_every_call(batches: bool) -> None:
+    """DynamoDB has several codes for throttling."""
     causes = set()
     for code in ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"):
         body = {"Error": {"Code": code, "Message": "Rate exceeded. See: https://example.com"}}
@@ -90,8 +90,8 @@ def test_a_throttled_table_is_one_cause_whatever_is_asked_of_it(batches: bool) -
     assert len(causes) == 1
 
 
-def test_a_statement_that_is_throttled_is_the_same_cause_as_a_call() -> None:
-    """One write of many is refused, and the others are made: DynamoDB says so inside of a good answer."""
+def test_a_throttled_statement_and_a_throttled_call_have_one_cause() -> None:
+    """DynamoDB reports a throttled statement inside a successful response."""
     refused = {"Error": {"Code": "ThrottlingError", "Message": "slow down"}}
     parts = answering("dynamodb", lambda _: (200, {"Responses": [refused, refused]}))
     table = DynamoDbLeaseTable(parts, "leases", Options())
@@ -102,8 +102,8 @@ def test_a_statement_that_is_throttled_is_the_same_cause_as_a_call() -> None:
     whole.close()
 
 
-def test_a_stream_that_is_not_there_is_one_cause_whatever_is_asked_of_it() -> None:
-    """What a call meets as a server goes down, and while it is down."""
+def test_an_unreachable_stream_is_one_cause_for_every_call() -> None:
+    """A server that goes down causes several network errors."""
     causes = set()
     for made_error in NETWORK:
         made = failing("kinesis", made_error())
@@ -113,8 +113,8 @@ def test_a_stream_that_is_not_there_is_one_cause_whatever_is_asked_of_it() -> No
     assert len(causes) == 1
 
 
-def test_each_party_and_each_trouble_is_a_cause() -> None:
-    """The stream and the lease table, unreachable and refused by a certificate."""
+def test_each_dependency_and_each_failure_is_a_separate_cause() -> None:
+    """The stream and the lease table are unreachable, or their certificate is invalid."""
     causes = set()
     for error in (NETWORK[0](), raised.SSLError(endpoint_url=NOWHERE, error=OSError("x"))):
         stream, table = failing("kinesis", error), failing("dynamodb", error)
@@ -128,7 +128,7 @@ def test_each_party_and_each_trouble_is_a_cause() -> None:
 
 
 class Endpoint:
-    """Gives out nothing."""
+    """A source of credentials that always fails."""
 
     asking = "the container's credentials endpoint"
 
@@ -136,8 +136,8 @@ class Endpoint:
         raise CredentialsUnavailable(f"{self.asking}: HTTP 500")
 
 
-def test_credentials_that_are_missing_are_one_cause_for_all_who_need_them() -> None:
-    """The renewal that failed, and calls that cannot be signed, of whatever service."""
+def test_missing_credentials_are_one_cause_for_every_call() -> None:
+    """The renewal fails, and no call to any service can be signed."""
     credentials = SharedCredentials(Endpoint(), lambda: datetime(2026, 1, 1, tzinfo=UTC))
     credentials.renewed_apart = True
     credentials.load()

@@ -1,4 +1,4 @@
-"""What the log says of dead letters."""
+"""Log dead letters once per reason and minute."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.unit.clocks import FakeClock
 
 
 class Scene:
-    """The lines, and a clock."""
+    """A dead letter log with a fake clock, and the lines that it writes."""
 
     def __init__(self) -> None:
         self.clock, self.lines = FakeClock(), []  # type: ignore[var-annotated]
@@ -25,8 +25,8 @@ class Scene:
         self.log.note(DeadLetter(reason, "not JSON", place, b"secret +15557654321"))
 
 
-def test_the_first_of_a_reason_is_told_at_once_with_its_location_and_no_value() -> None:
-    """So that it can be found on the stream."""
+def test_the_first_dead_letter_of_a_reason_is_logged_with_its_location() -> None:
+    """The line contains no value of the event."""
     scene = Scene()
     scene.refuse(7)
     assert scene.lines == [
@@ -44,8 +44,8 @@ def test_the_first_of_a_reason_is_told_at_once_with_its_location_and_no_value() 
     ]
 
 
-def test_more_of_them_are_one_line_a_minute_with_a_count() -> None:
-    """With where the first of them is."""
+def test_further_dead_letters_make_one_line_a_minute_with_a_count() -> None:
+    """The line has the location of the first of them."""
     scene = Scene()
     for number in range(385):
         scene.refuse(number)
@@ -55,8 +55,8 @@ def test_more_of_them_are_one_line_a_minute_with_a_count() -> None:
     assert [line["sequence"] for line in scene.lines[:3]] == ["0", "1", "64"]
 
 
-def test_each_reason_has_a_line_of_its_own() -> None:
-    """A flood of one does not hide another."""
+def test_each_reason_has_its_own_line() -> None:
+    """A flood for one reason does not hide another reason."""
     scene = Scene()
     for number in range(5):
         scene.refuse(number)
@@ -64,8 +64,8 @@ def test_each_reason_has_a_line_of_its_own() -> None:
     assert [line["reason"] for line in scene.lines] == ["not-json", "sink-rejected"]
 
 
-def test_what_has_gathered_is_told_though_no_more_come() -> None:
-    """After a minute, or at the end."""
+def test_counted_dead_letters_are_logged_though_no_more_arrive() -> None:
+    """They are logged after a minute, or at the end of the process."""
     scene = Scene()
     for number in range(5):
         scene.refuse(number)

@@ -1,4 +1,4 @@
-"""The small server for probes and metrics, over real sockets on loopback."""
+"""Serve probes and metrics over real sockets on loopback."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ from tests.simulation.world import Silent
 
 
 class Site:
-    """A server in a thread, and a visitor."""
+    """A server in a thread, and a client for it."""
 
     def __init__(self) -> None:
         self.not_live, self.not_ready = "", ""
@@ -49,19 +49,19 @@ class Site:
                 return error.code, error.read().decode()
 
     def send(self, data: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as visitor:
-            visitor.sendall(data)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as client:
+            client.sendall(data)
             answer = b""
-            with suppress(ConnectionResetError):  # more was sent than the server read
-                while part := visitor.recv(65536):
+            with suppress(ConnectionResetError):  # the client sent more than the server read
+                while part := client.recv(65536):
                     answer += part
             return answer
 
 
-def cut_off(visitor: socket.socket) -> bool:
-    """Is the connection ended without a word? Waits for it."""
+def cut_off(client: socket.socket) -> bool:
+    """Wait for the end of the connection. Return whether it ended without a response."""
     try:
-        return visitor.recv(1) == b""
+        return client.recv(1) == b""
     except ConnectionResetError:
         return True
 
@@ -75,8 +75,8 @@ def site() -> Iterator[Site]:
     assert not site.thread.is_alive()
 
 
-def test_probes_say_200_when_all_is_well_and_503_with_the_reason_when_not(site: Site) -> None:
-    """The two are independent of each other."""
+def test_probes_return_200_or_503_with_the_problem(site: Site) -> None:
+    """Liveness and readiness are independent."""
     assert site.ask("/livez") == (200, "live\n")
     assert site.ask("/readyz") == (200, "ready\n")
     site.not_ready = "draining"
@@ -86,8 +86,8 @@ def test_probes_say_200_when_all_is_well_and_503_with_the_reason_when_not(site: 
     assert site.ask("/livez?verbose") == (503, "stalled: renewals\n")
 
 
-def test_metrics_are_in_the_text_format(site: Site) -> None:
-    """With the content type that Prometheus looks at."""
+def test_metrics_are_in_the_prometheus_text_format(site: Site) -> None:
+    """The response has the content type that Prometheus requires."""
     with urllib.request.urlopen(f"{site.url}/metrics", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         text = answer.read().decode()
@@ -105,27 +105,27 @@ def test_metrics_are_in_the_text_format(site: Site) -> None:
         ("/readyz", "PUT", 405),
     ],
 )
-def test_other_paths_and_methods_are_refused(site: Site, path: str, method: str, status: int) -> None:
-    """Nothing can be changed here."""
+def test_other_paths_and_methods_are_rejected(site: Site, path: str, method: str, status: int) -> None:
+    """No request can change anything."""
     assert site.ask(path, method)[0] == status
 
 
-def test_head_is_get_without_the_body(site: Site) -> None:
-    """Some load balancers ask so."""
+def test_head_returns_no_body(site: Site) -> None:
+    """Some load balancers use HEAD."""
     assert site.ask("/livez", "HEAD") == (200, "")
 
 
 @pytest.mark.parametrize("request_", [b"nonsense\r\n\r\n", b"GET /livez SPDY/9\r\n\r\n", b"GET /" + b"x" * 70_000])
-def test_what_is_no_request_is_400(site: Site, request_: bytes) -> None:
-    """And costs no more than a few kilobytes."""
+def test_an_invalid_request_returns_400(site: Site, request_: bytes) -> None:
+    """A long one takes only a few kilobytes of memory."""
     answer = site.send(request_)
-    # The reset that follows what was not read may overtake the answer.
+    # Unread bytes cause a reset, which may arrive before the response.
     assert answer.startswith(b"HTTP/1.1 400 ") or (answer == b"" and len(request_) > 65536)
     assert site.ask("/livez")[0] == 200
 
 
-def test_a_page_that_fails_is_500_and_the_server_goes_on(site: Site) -> None:
-    """Its error's text is not shown."""
+def test_a_page_that_fails_returns_500_and_the_server_continues(site: Site) -> None:
+    """The response does not show the text of the error."""
 
     def fails() -> Response:
         raise ValueError("+15550100000")
@@ -135,30 +135,30 @@ def test_a_page_that_fails_is_500_and_the_server_goes_on(site: Site) -> None:
     assert site.ask("/livez")[0] == 200
 
 
-def test_slow_visitors_keep_nobody_from_the_probes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More of them than are let in: the oldest are cut off, those who ask now are answered."""
-    monkeypatch.setattr(http, "MOST_VISITORS", 8)
-    visitors = [socket.create_connection(("127.0.0.1", site.port), timeout=10) for _ in range(40)]
-    for visitor in visitors:
-        visitor.sendall(b"GET /li")
+def test_slow_clients_do_not_keep_probes_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too many connections, the server closes the oldest and responds to new ones."""
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 8)
+    clients = [socket.create_connection(("127.0.0.1", site.port), timeout=10) for _ in range(40)]
+    for client in clients:
+        client.sendall(b"GET /li")
     assert site.ask("/livez") == (200, "live\n")
-    assert cut_off(visitors[0])
-    for visitor in visitors:
-        visitor.close()
+    assert cut_off(clients[0])
+    for client in clients:
+        client.close()
 
 
-def test_a_visitor_who_never_ends_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However small the pieces that it sends."""
+def test_a_client_that_sends_endlessly_is_disconnected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces do not extend the deadline."""
     monkeypatch.setattr(http, "DEADLINE", 0.05)
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as visitor:
-        visitor.sendall(b"GET /livez HTTP/1.1\r\n")
-        assert cut_off(visitor)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert cut_off(client)
 
 
-def test_closing_does_not_wait_for_visitors(site: Site) -> None:
-    """A worker that stops is not held up by whoever watches it."""
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as visitor:
-        visitor.sendall(b"GET /livez HT")
+def test_closing_does_not_wait_for_clients(site: Site) -> None:
+    """An open connection must not delay the end of the worker."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as client:
+        client.sendall(b"GET /livez HT")
         began = time.monotonic()
         site.server.close()
         site.thread.join(4)
@@ -166,15 +166,15 @@ def test_closing_does_not_wait_for_visitors(site: Site) -> None:
         assert time.monotonic() - began < http.DEADLINE / 2
 
 
-def test_a_server_that_is_closed_before_it_begins_does_not_begin() -> None:
-    """The thread may come late."""
+def test_a_server_closed_before_it_starts_does_not_start() -> None:
+    """Its thread may start late."""
     server = HttpServer(listen(("127.0.0.1", 0)), {}, Silent())
     server.close()
     server.step(0.0)
 
 
-def test_a_port_in_use_is_the_operators_mistake(site: Site) -> None:
-    """One line that says which, why and what to do."""
+def test_a_port_in_use_is_a_configuration_error(site: Site) -> None:
+    """The line names the address, the problem and what to do."""
     with pytest.raises(ConfigurationError, match=rf"--http 127\.0\.0\.1:{site.port}: address already in use; choose"):
         listen(("127.0.0.1", site.port))
     with pytest.raises(ConfigurationError, match=r"--http 192\.0\.2\.1:8080: cannot assign"):
@@ -182,8 +182,8 @@ def test_a_port_in_use_is_the_operators_mistake(site: Site) -> None:
 
 
 @pytest.mark.parametrize("text", ["8080", "127.0.0.1", "127.0.0.1:x", ":70000", "::1:8080", "localhost:-1", ""])
-def test_an_address_is_checked_before_anything_starts(text: str) -> None:
-    """An empty one in the environment is none at all."""
+def test_an_address_is_checked_before_the_worker_starts(text: str) -> None:
+    """An empty value in the environment means no server."""
     if text:
         with pytest.raises(ConfigurationError, match=r"--http '.*': say ADDRESS:PORT"):
             load({"http": text}, environ={})
@@ -194,15 +194,15 @@ def test_an_address_is_checked_before_anything_starts(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "host", "port"), [("127.0.0.1:8080", "127.0.0.1", 8080), (":0", "", 0), ("[::1]:80", "::1", 80)]
 )
-def test_addresses_as_they_are_typed(text: str, host: str, port: int) -> None:
-    """IPv6 in brackets, as in a URL."""
+def test_addresses_are_parsed_as_typed(text: str, host: str, port: int) -> None:
+    """An IPv6 address is in brackets, as in a URL."""
     settings = load({"http": text}, environ={})
     assert settings.http == text
     assert settings.http_address == (host, port)
 
 
-def test_a_command_can_ask_a_page(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 when it is well, 1 with the reason when it is not or nobody answers."""
+def test_the_probe_command_requests_a_page(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """It exits with 0 if the page is healthy, else with 1 and the problem."""
     assert probe.main([f"{site.url}/livez"]) == 0
     site.not_live = "coordinator"
     assert probe.main([f"{site.url}/livez"]) == 1

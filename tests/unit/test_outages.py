@@ -1,4 +1,4 @@
-"""Failures that repeat: how many lines they make, and when."""
+"""Group repeated failures by cause, and log few lines about each."""
 
 from typing import Any
 
@@ -8,17 +8,18 @@ from structlog.testing import capture_logs
 
 from consumer.errors import (
     ConsumerError,
+    CredentialsUnavailable,
     LeaseTableUnavailable,
     SinkUnavailable,
     StreamUnavailable,
     Throttled,
 )
-from consumer.telemetry.outages import FIRST_INTERVAL, MOST_INTERVAL, QUIET, Outages
+from consumer.telemetry.outages import FIRST_INTERVAL, MAX_INTERVAL, QUIET, Outages
 from tests.unit.clocks import FakeClock
 
 
 class Scene:
-    """Outages, the lines that they make, and a clock."""
+    """Outages with a fake clock, and the lines that they log."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -33,18 +34,12 @@ class Scene:
     def events(self) -> list[str]:
         return [line["event"] for line in self.lines]
 
-    def fails(self, who: object = "a", error: Exception | None = None, event: str = "shard.waiting") -> None:
-        self.outages.failed(event, who, error or SinkUnavailable("rows.db: disk full"))
-
-    def fails_for(self, seconds: int, who: object = "a") -> None:
-        """Fail once a second."""
-        for _ in range(seconds):
-            self.fails(who)
-            self.clock.advance(1.0)
+    def fails(self, task: object = "a", error: Exception | None = None, event: str = "shard.waiting") -> None:
+        self.outages.failed(event, task, error or SinkUnavailable("rows.db: disk full"))
 
 
-def test_three_hundred_shards_that_fail_for_one_cause_are_one_line_and_one_end() -> None:
-    """The last one that works again ends it."""
+def test_three_hundred_shards_with_one_cause_make_one_line_and_one_end() -> None:
+    """The outage ends when the last shard succeeds."""
     scene = Scene()
     for number in range(300):
         scene.fails(number)
@@ -58,8 +53,8 @@ def test_three_hundred_shards_that_fail_for_one_cause_are_one_line_and_one_end()
     assert (end["failures"], end["affected"], end["error"]) == (300, 300, "rows.db: disk full")
 
 
-def test_what_goes_on_is_told_at_growing_intervals_with_a_count() -> None:
-    """At first, after one interval, then after twice as long each time."""
+def test_a_lasting_failure_is_logged_at_growing_intervals_with_a_count() -> None:
+    """Each interval is twice as long as the one before."""
     scene = Scene()
     began, times = scene.clock(), []
     for _ in range(1000):
@@ -76,7 +71,7 @@ def test_what_goes_on_is_told_at_growing_intervals_with_a_count() -> None:
 
 
 def test_the_interval_grows_to_an_hour_at_most() -> None:
-    """Nobody reads back further."""
+    """An operator who looks once an hour still sees the failure."""
     scene, last, longest = Scene(), 0.0, 0.0
     for _ in range(24 * 60):
         before = len(scene.lines)
@@ -84,11 +79,11 @@ def test_the_interval_grows_to_an_hour_at_most() -> None:
         if len(scene.lines) > before:
             longest, last = max(longest, scene.clock() - last if last else 0.0), scene.clock()
         scene.clock.advance(60.0)
-    assert longest == MOST_INTERVAL
+    assert longest == MAX_INTERVAL
 
 
 def test_a_cause_met_by_several_calls_is_one_cause() -> None:
-    """The call and the shard stand before it; names, numbers and times in it differ."""
+    """The call and the shard come first in the text; names, numbers and times differ."""
     scene = Scene()
     scene.fails("renewals", LeaseTableUnavailable("lease table t: BatchWrite: Throttling"), "renewal.failed")
     scene.fails("scan", LeaseTableUnavailable("lease table t: Scan: Throttling"), "scan.failed")
@@ -97,19 +92,47 @@ def test_a_cause_met_by_several_calls_is_one_cause() -> None:
     assert scene.events == ["renewal.failed", "shard.waiting"]
 
 
-def test_a_cause_that_the_adapter_names_joins_errors_of_any_kind() -> None:
-    """Such as credentials that are missing, for which stream and lease table fail."""
+def test_a_cause_that_the_adapter_names_joins_errors_of_any_class() -> None:
+    """Missing credentials fail calls to the stream and to the lease table."""
     scene = Scene()
     for error in (StreamUnavailable("GetRecords: expired"), LeaseTableUnavailable("Scan: still waiting")):
         error.cause = ("credentials", 1)
         scene.fails(str(error), error)
     scene.outages.worked("GetRecords: expired")
     scene.outages.worked("Scan: still waiting")
-    assert scene.events == ["shard.waiting", "shard.resumed"]
+    assert scene.events == ["credentials.not_renewed", "credentials.resumed"]
 
 
-def test_the_code_of_an_error_is_its_cause() -> None:
-    """Whatever the sentence around it."""
+@pytest.mark.parametrize("first", ["shard", "renewal"])
+def test_a_line_about_credentials_is_the_same_for_each_task_that_fails_first(first: str) -> None:
+    """A shard and the credentials task meet expired credentials in any order."""
+    scene = Scene()
+    for task in ("shard", "renewal") if first == "shard" else ("renewal", "shard"):
+        if task == "shard":
+            denied = StreamUnavailable("stream calls: GetRecords: AWS credentials expired: HTTP 500")
+            denied.cause = ("credentials", 1)
+            scene.outages.failed("shard.waiting", task, denied, "info", shard="s-1", retry_in=0.4)
+        else:
+            trouble = CredentialsUnavailable("AWS credentials: HTTP 500")
+            trouble.cause = ("credentials", 1)
+            scene.outages.failed("credentials.not_renewed", task, trouble, good_for=0)
+    scene.outages.worked("renewal")
+    scene.outages.worked("shard")
+    assert scene.events == ["credentials.not_renewed", "credentials.resumed"]
+    assert scene.lines[0]["log_level"] == "warning"
+    assert "shard" not in scene.lines[0]
+
+
+def test_missing_credentials_without_a_cause_have_the_same_event() -> None:
+    """An adapter may raise them without naming a cause."""
+    scene = Scene()
+    scene.fails(error=CredentialsUnavailable("AWS credentials: still waiting"))
+    scene.outages.worked("a")
+    assert scene.events == ["credentials.not_renewed", "credentials.resumed"]
+
+
+def test_the_error_code_is_the_cause() -> None:
+    """The words around it may differ."""
     scene = Scene()
     for text in ("while reading, it was denied: by one policy", "it was denied: by another policy"):
         error = StreamUnavailable(text)
@@ -127,16 +150,16 @@ def test_the_code_of_an_error_is_its_cause() -> None:
         ZeroDivisionError("x"),
     ],
 )
-def test_another_cause_is_told_at_once(other: Exception) -> None:
-    """Another party, or other words of the same one."""
+def test_another_cause_is_logged_at_once(other: Exception) -> None:
+    """It is another dependency, or another failure of the same one."""
     scene = Scene()
     scene.fails("a")
     scene.fails("a", other)
     assert len(scene.lines) == 2
 
 
-def test_one_that_fails_for_two_causes_ends_both() -> None:
-    """It works, so neither lasts."""
+def test_a_task_with_two_causes_ends_both_when_it_works() -> None:
+    """Its success shows that neither lasts."""
     scene = Scene()
     scene.fails("a")
     scene.fails("a", StreamUnavailable("gone"))
@@ -144,8 +167,8 @@ def test_one_that_fails_for_two_causes_ends_both() -> None:
     assert scene.events[2:] == ["shard.resumed", "shard.resumed"]
 
 
-def test_what_comes_and_goes_thins_out_and_is_never_silent_for_good() -> None:
-    """A line and its end an interval, not one a second."""
+def test_a_flapping_failure_thins_out_but_stays_in_the_log() -> None:
+    """It makes one line and one end per interval."""
     scene = Scene()
     for _ in range(1000):
         scene.fails()
@@ -156,8 +179,8 @@ def test_what_comes_and_goes_thins_out_and_is_never_silent_for_good() -> None:
     assert scene.lines[2]["failures"] == FIRST_INTERVAL
 
 
-def test_what_comes_back_after_a_quiet_time_is_told_at_once() -> None:
-    """It is another outage."""
+def test_a_failure_after_a_quiet_time_is_logged_at_once() -> None:
+    """It counts as another outage."""
     scene = Scene()
     scene.fails()
     scene.outages.worked("a")
@@ -169,8 +192,8 @@ def test_what_comes_back_after_a_quiet_time_is_told_at_once() -> None:
     assert scene.lines[-1]["note"] == "resumed after 3 s"
 
 
-def test_who_is_forgotten_has_not_resumed() -> None:
-    """A shard that was handed over while its sink was away says nothing of the sink."""
+def test_a_forgotten_task_does_not_end_its_outage() -> None:
+    """A shard that was handed off says nothing about its sink."""
     scene = Scene()
     scene.fails("a")
     scene.outages.forget("a")
@@ -180,16 +203,16 @@ def test_who_is_forgotten_has_not_resumed() -> None:
     assert scene.events == ["shard.waiting", "shard.resumed"]
 
 
-def test_nothing_is_told_of_what_never_failed() -> None:
-    """And nothing is kept."""
+def test_a_task_that_never_failed_logs_nothing() -> None:
+    """Its success is not recorded."""
     scene = Scene()
     scene.outages.worked("a")
     scene.outages.forget("a")
     assert scene.lines == []
 
 
-def test_an_error_that_is_not_ours_is_told_by_type_and_place() -> None:
-    """Its text may carry a value of an event."""
+def test_an_unforeseen_error_is_logged_by_type_and_location() -> None:
+    """Its text may contain a value of an event."""
     scene = Scene()
     try:
         int("+15551234567x")
@@ -200,8 +223,8 @@ def test_an_error_that_is_not_ours_is_told_by_type_and_place() -> None:
     assert "1555" not in str(scene.lines)
 
 
-def test_a_line_has_what_the_caller_knows() -> None:
-    """Such as which shard is the first, and when it is tried again."""
+def test_a_line_contains_the_fields_of_its_caller() -> None:
+    """A shard adds its id and the seconds until its retry."""
     with capture_logs() as lines:
         outages = Outages(structlog.get_logger(), FakeClock())
         outages.failed("shard.halted", "a", ConsumerError("odd"), "error", shard="s-1", retry_in=0.5)

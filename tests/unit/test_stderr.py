@@ -1,4 +1,4 @@
-"""The thread that writes the log: what it keeps, what it drops, and that nobody waits for it."""
+"""Write the log on a separate thread, without making any other code wait."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from consumer.telemetry.stderr import LineWriter, PrintedText, StandardError
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe of one page."""
+    """Return a pipe of one page."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     yield reading, writing
@@ -32,15 +32,15 @@ def dropped(count: int) -> str:
 
 
 def read_until(descriptor: int, last: str, seconds: float = 10.0) -> list[str]:
-    """The lines up to one that begins so."""
+    """Return the lines up to one that starts with `begin`."""
     text, until = b"", time.monotonic() + seconds
     while time.monotonic() < until and f"\n{last}" not in f"\n{text.decode()}":
         text += os.read(descriptor, 65536)
     return text.decode().splitlines()
 
 
-def test_nobody_reads_and_nobody_waits(pipe: tuple[int, int]) -> None:
-    """Lines that find no room are dropped and counted; those that found some come whole and in order."""
+def test_an_unread_log_blocks_nobody(pipe: tuple[int, int]) -> None:
+    """Lines beyond the queue are dropped and counted. Lines in the queue arrive whole and in order."""
     reading, writing = pipe
     writer = LineWriter(writing, dropped, most=100)
     began = time.monotonic()
@@ -58,7 +58,7 @@ def test_nobody_reads_and_nobody_waits(pipe: tuple[int, int]) -> None:
 
 
 def test_a_line_longer_than_the_pipe_is_written_whole(pipe: tuple[int, int]) -> None:
-    """Piece by piece, as it is read."""
+    """It is written in pieces as the reader reads."""
     reading, writing = pipe
     writer = LineWriter(writing, dropped)
     writer.write("y" * 50_000)
@@ -66,8 +66,8 @@ def test_a_line_longer_than_the_pipe_is_written_whole(pipe: tuple[int, int]) -> 
     assert read_until(reading, "end") == ["y" * 50_000, "end"]
 
 
-def test_a_pipe_that_does_not_block_loses_nothing(pipe: tuple[int, int]) -> None:
-    """EAGAIN is a wait like another."""
+def test_a_non_blocking_pipe_loses_no_line(pipe: tuple[int, int]) -> None:
+    """The writer waits after EAGAIN."""
     reading, writing = pipe
     os.set_blocking(writing, False)
     writer = LineWriter(writing, dropped)
@@ -77,9 +77,9 @@ def test_a_pipe_that_does_not_block_loses_nothing(pipe: tuple[int, int]) -> None
     assert [line[:5] for line in read_until(reading, "end")[:-1]] == [f"{number:05}" for number in range(1000)]
 
 
-def test_a_descriptor_that_refuses_is_not_waited_for_at_the_end() -> None:
-    """A full disk takes nothing within a second either."""
-    full = os.open("/dev/full", os.O_WRONLY)  # stays open: its writer goes on trying
+def test_the_end_does_not_wait_for_a_descriptor_that_fails() -> None:
+    """A full disk would not accept the lines within a second."""
+    full = os.open("/dev/full", os.O_WRONLY)  # stays open, because its writer continues
     writer = LineWriter(full, dropped)
     writer.write("lost")
     began = time.monotonic()
@@ -87,8 +87,8 @@ def test_a_descriptor_that_refuses_is_not_waited_for_at_the_end() -> None:
     assert time.monotonic() - began < 1.0
 
 
-def test_a_full_disk_keeps_the_lines_and_leaves_none_torn(tmp_path: Path) -> None:
-    """What waits is written once there is room: here a file that may grow again."""
+def test_a_full_disk_delays_lines_without_tearing_one(tmp_path: Path) -> None:
+    """The lines are written when there is space, here after the size limit rises."""
     code = (
         "import resource, signal, sys, time\n"
         "from consumer.telemetry.stderr import LineWriter\n"
@@ -111,7 +111,7 @@ def test_a_full_disk_keeps_the_lines_and_leaves_none_torn(tmp_path: Path) -> Non
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 
-def test_a_signal_handler_may_write_whatever_it_interrupts(pipe: tuple[int, int]) -> None:
+def test_a_signal_handler_may_write_during_any_code(pipe: tuple[int, int]) -> None:
     """There is no lock that the interrupted code could hold."""
     reading, writing = pipe
     writer = LineWriter(writing, dropped, most=100)
@@ -140,7 +140,7 @@ def test_a_signal_handler_may_write_whatever_it_interrupts(pipe: tuple[int, int]
 
 
 def test_a_forked_child_writes_its_own_lines() -> None:
-    """It has no thread of its parent's, and leaves the parent's lines to the parent."""
+    """It has no writer thread, and leaves the parent's lines to the parent."""
     code = (
         "import os\n"
         "from consumer.telemetry.stderr import LineWriter\n"
@@ -156,10 +156,10 @@ def test_a_forked_child_writes_its_own_lines() -> None:
     assert done.stderr.split() == ["parent", "child", "end"]
 
 
-def test_without_a_thread_the_end_still_writes_what_there_is(
+def test_without_a_thread_the_end_writes_the_waiting_lines(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as the line that says that no thread can be started."""
+    """One of them may say that no thread can be started."""
     reading, writing = pipe
 
     def refuse(_: threading.Thread) -> None:
@@ -173,8 +173,8 @@ def test_without_a_thread_the_end_still_writes_what_there_is(
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_what_is_printed_is_a_line(pipe: tuple[int, int], as_json: bool) -> None:
-    """As JSON it tells where it was printed, and not what."""
+def test_printed_text_becomes_lines(pipe: tuple[int, int], as_json: bool) -> None:
+    """In JSON format, a line shows where something was printed, but not the text."""
     reading, writing = pipe
     stderr = StandardError(writing)
     stderr.choose(as_json)

@@ -1,4 +1,4 @@
-"""What is counted, and how Prometheus sees it."""
+"""Count what the worker does, and export it to Prometheus."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from consumer.telemetry.exposition import Exposition
 from consumer.telemetry.metrics import MOST_CODES, MOST_TYPES, LeaseEvent, Metrics
 from tests.unit.fakes import SHARD, QuietStream
 
-# Dashboards and alerts are built on these: a change here breaks them.
+# Dashboards and alerts depend on these names and labels. A change here breaks them.
 NAMES = {
     "call_consumer_fetched_records_total": set(),
     "call_consumer_user_records_total": set(),
@@ -51,7 +51,7 @@ NAMES = {
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -61,7 +61,7 @@ class Clock:
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample of our own, by name and labels."""
+    """Return every sample of our own metrics by name and labels."""
     text = Exposition(metrics, lambda: 4096, "1.2.3").text().decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     ours = [sample for sample in samples if sample.name.startswith("call_consumer_")]
@@ -73,7 +73,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def busy() -> Metrics:
-    """Metrics of which every series is there."""
+    """Return metrics that contain every series."""
     metrics = Metrics(clock=Clock())
     metrics.read(7, 9, 1, ["com.twilio.messaging.message.sent"])
     metrics.held("shard-1")
@@ -83,7 +83,7 @@ def busy() -> Metrics:
     return metrics
 
 
-def test_names_and_labels_are_those_that_were_promised() -> None:
+def test_metric_names_and_labels_stay_the_same() -> None:
     """Each metric has exactly these labels, and there is no other metric."""
     found: dict[str, set[str]] = {}
     for name, labels in scrape(busy()):
@@ -91,8 +91,8 @@ def test_names_and_labels_are_those_that_were_promised() -> None:
     assert found == NAMES
 
 
-def test_a_scrape_shows_what_was_counted() -> None:
-    """Counts come out as they went in, also those that the last line of a run shows."""
+def test_a_scrape_shows_the_counts() -> None:
+    """It includes the counts of the summary at the end of a run."""
     metrics = busy()
     metrics.written(10, 3)
     metrics.dead_lettered(Reason.NOT_JSON, 2)
@@ -111,8 +111,8 @@ def test_a_scrape_shows_what_was_counted() -> None:
     assert metrics.summary()["written"] == 7
 
 
-def test_what_an_alert_watches_is_there_before_it_happens() -> None:
-    """A series that begins with 1 would never have risen."""
+def test_series_of_alerts_exist_before_their_first_event() -> None:
+    """Prometheus sees no rise in a series that starts at 1."""
     samples = scrape(Metrics())
     for reason in Reason:
         assert samples["call_consumer_dead_letters_total", (("reason", reason.value),)] == 0
@@ -123,8 +123,8 @@ def test_what_an_alert_watches_is_there_before_it_happens() -> None:
     assert samples["call_consumer_lease_table_failures_total", (("call", "scan"),)] == 0
 
 
-def test_a_shard_that_is_not_ours_any_more_is_not_shown() -> None:
-    """Its last lag would alarm for ever."""
+def test_a_shard_that_was_released_is_not_shown() -> None:
+    """Its last lag would raise an alert forever."""
     metrics = busy()
     assert value(metrics, "shard_lag_seconds", shard="shard-1") == 2.5
     assert value(metrics, "lease_held", shard="shard-1") == 1
@@ -134,12 +134,12 @@ def test_a_shard_that_is_not_ours_any_more_is_not_shown() -> None:
     assert value(metrics, "leases_held") == 0
 
 
-def test_progress_ages_until_a_read_or_a_delivery() -> None:
-    """A shard that hangs grows old, though nothing is counted."""
+def test_the_progress_age_grows_until_a_read_or_a_delivery() -> None:
+    """A shard that hangs counts nothing, but its age grows."""
     clock = Clock()
     metrics = Metrics(clock=clock)
     metrics.held("s")
-    assert value(metrics, "shard_lag_seconds", shard="s") is None  # nobody knows yet
+    assert value(metrics, "shard_lag_seconds", shard="s") is None  # no lag is known
     clock.now += 5
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 5
     metrics.behind("s", 0.0)
@@ -151,7 +151,7 @@ def test_progress_ages_until_a_read_or_a_delivery() -> None:
 
 
 def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
-    """Else a shard that hangs at the tip would look well for ever, in the metrics and in the log."""
+    """Otherwise a shard that hangs at the tip would look healthy in the metrics and in the log."""
     clock = Clock()
     metrics = Metrics(clock=clock)
     metrics.held("s")
@@ -164,14 +164,14 @@ def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
     assert value(metrics, "shard_lag_seconds", shard="s") == 1.0
 
 
-def test_the_time_until_unread_records_are_trimmed_runs_out_while_nothing_is_read() -> None:
-    """An alert can say how long there is to mend it; below 0 something may be gone."""
+def test_the_time_until_unread_records_expire_falls_while_nothing_is_read() -> None:
+    """An alert shows the time that is left. Below 0, records may be lost."""
     clock = Clock()
     metrics = Metrics(clock=clock)
-    metrics.unread_expires("s", 100.0)  # not ours any more
+    metrics.unread_expires("s", 100.0)  # released
     assert value(metrics, "shard_unread_expires_seconds", shard="s") is None
     metrics.held("s")
-    assert value(metrics, "shard_unread_expires_seconds", shard="s") is None  # nobody knows yet
+    assert value(metrics, "shard_unread_expires_seconds", shard="s") is None  # no expiry is known
     metrics.unread_expires("s", 100.0)
     clock.now += 101
     metrics.behind("s", 5.0)
@@ -179,8 +179,8 @@ def test_the_time_until_unread_records_are_trimmed_runs_out_while_nothing_is_rea
     assert value(metrics, "shard_unread_expires_seconds", shard="s") == -1
 
 
-def test_shards_that_should_be_read_are_told_beside_those_that_are() -> None:
-    """A shard of ours counts while it is answered, another worker's while that one lives."""
+def test_shards_to_read_and_shards_read_are_separate_metrics() -> None:
+    """Our shard counts while reads succeed, and a peer's shard counts while the peer lives."""
     clock = Clock()
     metrics = Metrics(clock=clock)
     metrics.seen(4, 1)
@@ -192,8 +192,8 @@ def test_shards_that_should_be_read_are_told_beside_those_that_are() -> None:
     assert value(metrics, "shards_read") == 1
 
 
-def test_failed_reads_are_told_by_call_and_code() -> None:
-    """Of codes that a proxy makes up, only so many are told apart."""
+def test_failed_reads_are_counted_by_call_and_code() -> None:
+    """A proxy may invent codes, so only a limited number become labels."""
     metrics = Metrics()
     assert value(metrics, "read_failures_total", call="GetRecords", code="AccessDeniedException") == 0
     metrics.read_failed("GetRecords", "AccessDeniedException")
@@ -205,8 +205,8 @@ def test_failed_reads_are_told_by_call_and_code() -> None:
     assert metrics.read_failures.total() == 202
 
 
-def test_a_stream_tells_which_call_failed_and_how() -> None:
-    """By AWS's names; the caller sees the same error."""
+def test_a_measured_stream_reports_the_failed_call_and_its_code() -> None:
+    """It uses AWS's names, and the caller gets the same error."""
     metrics = Metrics()
     inside = FailingStream()
     stream = MeasuredStream(inside, metrics.read_failed)
@@ -226,16 +226,16 @@ def test_a_stream_tells_which_call_failed_and_how() -> None:
     assert metrics.read_failures["GetRecords", "Throttled"] == 1
 
 
-def test_the_time_of_the_last_checkpoint_is_told() -> None:
-    """Nothing before the first."""
+def test_the_time_of_the_last_checkpoint_is_shown() -> None:
+    """The metric is missing before the first checkpoint."""
     metrics = Metrics(wall_clock=lambda: 1.7e9)
     assert value(metrics, "last_checkpoint_timestamp_seconds") is None
     metrics.progressed("s")
     assert value(metrics, "last_checkpoint_timestamp_seconds") == 1.7e9
 
 
-def test_what_may_be_lost_is_counted() -> None:
-    """How often, and how much time."""
+def test_possible_losses_are_counted() -> None:
+    """One metric counts how often, another counts the seconds."""
     metrics = Metrics()
     assert value(metrics, "trimmed_unread_total") == 0
     metrics.trimmed(3600.0)
@@ -244,7 +244,7 @@ def test_what_may_be_lost_is_counted() -> None:
 
 
 class FailingStream(QuietStream):
-    """Refuses each call."""
+    """A stream whose calls all fail."""
 
     code = "LimitExceededException"
 
@@ -267,15 +267,15 @@ class FailingStream(QuietStream):
 
 
 @pytest.mark.parametrize("event_type", ["call.+15550100000", "sms.15550100000", "two words.x", "one", "a." * 60 + "a"])
-def test_a_type_that_could_carry_a_value_is_not_a_label(event_type: str) -> None:
-    """Types come from outside: only dotted names are shown, and no numbers."""
+def test_an_event_type_that_may_contain_a_value_is_not_a_label(event_type: str) -> None:
+    """Types come from outside. Only dotted names without long numbers are shown."""
     metrics = Metrics()
     metrics.read(1, 1, 0, [event_type])
     assert dict(metrics.skipped) == {"other": 1}
 
 
-def test_there_are_at_most_so_many_types() -> None:
-    """Whoever puts events on the stream can't fill our memory."""
+def test_the_number_of_event_type_labels_is_limited() -> None:
+    """Producers must not be able to fill our memory."""
     metrics = Metrics()
     metrics.read(1, 1, 0, [f"com.example.t{number}" for number in range(200)])
     metrics.read(1, 1, 0, ["com.example.t3"])
@@ -284,8 +284,8 @@ def test_there_are_at_most_so_many_types() -> None:
     assert metrics.skipped.total() == 201
 
 
-def test_a_histogram_of_writes_is_cumulative() -> None:
-    """As Prometheus wants it: each bucket holds all that were quicker."""
+def test_the_histogram_of_writes_is_cumulative() -> None:
+    """Each bucket counts all faster writes, as Prometheus requires."""
     metrics = Metrics()
     for seconds in (0.003, 0.25, 0.3, 99.0):
         metrics.sink_wrote("rows", seconds, failed=seconds > 9)
@@ -308,7 +308,7 @@ def test_a_histogram_of_writes_is_cumulative() -> None:
 def test_a_sink_that_rejects_rows_has_not_failed(
     error: Exception, failed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is tried again counts as a failure, an answer does not; the caller sees the same error either way."""
+    """A write that will be retried counts as a failure. The caller gets the same error in both cases."""
     told: list[tuple[float, bool]] = []
     sink = StdoutSink(0)
     monkeypatch.setattr(sink, "write", _raising(error))
@@ -317,8 +317,8 @@ def test_a_sink_that_rejects_rows_has_not_failed(
     assert [failed for _, failed in told] == [failed]
 
 
-def test_a_lease_table_that_does_not_answer_is_told_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failures are told, answers are not, and what is inside is unchanged."""
+def test_failed_calls_to_the_lease_table_are_counted_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Successful calls are not counted, and the wrapped table behaves the same."""
     told: list[str] = []
     inside = MemoryLeaseTable()
     table = MeasuredLeaseTable(inside, told.append)
@@ -340,8 +340,8 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return call
 
 
-def test_a_shard_whose_responses_do_not_tell_the_lag_is_read_all_the_same() -> None:
-    """Some emulators leave it out; an alert on shards that nobody reads must not ring."""
+def test_a_shard_without_a_known_lag_counts_as_read() -> None:
+    """Some emulators omit the lag, and the alert on unread shards must not fire."""
     metrics = Metrics(clock=Clock())
     metrics.held("s")
     metrics.behind("s", None)

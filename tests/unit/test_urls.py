@@ -85,8 +85,8 @@ def test_an_unknown_option_is_named_with_the_available_ones(query: str, says: st
         (
             "postgres://me:secret@host/rows",
             "sink",
-            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. A package adds another by an entry point"
-            " in the group 'call_consumer.sinks'",
+            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. A package adds another by an entry"
+            " point in the group 'call_consumer.sinks'",
         ),
         (
             "dynamo:x",
