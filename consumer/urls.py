@@ -1,7 +1,7 @@
 """Parse the URLs of sinks and lease tables, `scheme:path?option=value`, and find the module for a scheme.
 
-A module declares its options in a pydantic model. `consumer.adapters` lists our modules; other packages register theirs as
-entry points.
+A module declares its options in a pydantic model. `consumer.adapters` lists our modules; other packages register theirs
+as entry points.
 """
 
 import difflib
