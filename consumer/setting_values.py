@@ -12,6 +12,7 @@ AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 # Region names as botocore accepts them in a host name.
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}")
 REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+LONGEST_NAME = 255  # characters, as in a DynamoDB table's name
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}  # seconds
 
@@ -48,6 +49,13 @@ def address(value: str) -> str:
     return value
 
 
+def name(value: str) -> str:
+    """Accept text that a log line and a lease row can hold, or ""."""
+    if value and (not value.isprintable() or value != value.strip() or len(value) > LONGEST_NAME):
+        raise ValueError(f"say at most {LONGEST_NAME} printable characters, without blanks at either end")
+    return value
+
+
 def role(value: str) -> str:
     """Accept `arn:aws:iam::ACCOUNT:role/NAME`, or ""."""
     if value and ROLE.fullmatch(value) is None:
@@ -78,6 +86,7 @@ def endpoint(value: str | None) -> str | None:
 
 Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(start)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Name = Annotated[str, AfterValidator(name)]
 Address = Annotated[str, AfterValidator(address)]
 RoleArn = Annotated[str, AfterValidator(role)]
 Region = Annotated[str | None, AfterValidator(region)]

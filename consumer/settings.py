@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
-from consumer.setting_values import ADDRESS, Address, Endpoint, Region, RoleArn, Seconds, Start
+from consumer.setting_values import ADDRESS, Address, Endpoint, Name, Region, RoleArn, Seconds, Start
 
 LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 PREFIX = "CALL_CONSUMER_"
@@ -38,7 +38,7 @@ class Settings(BaseModel):
         description="Lease table: sqlite:FILE for one host, dynamodb:[TABLE] for a fleet [TABLE: the application's"
         " name], memory: for one process.",
     )
-    application: str = Field(
+    application: Name = Field(
         default="",
         description="Name that checkpoints are stored under; a new name starts over [default: the stream's name].",
     )
@@ -52,7 +52,7 @@ class Settings(BaseModel):
     )
     fail_on_dead_letters: bool = Field(default=False, description="Exit with code 1 if there were dead letters.")
     raw: bool = Field(default=False, description="Add the original event to each row, as `event`.")
-    worker_id: str = Field(
+    worker_id: Name = Field(
         default="", description="Unique name of this worker in the fleet [default: host name and a random suffix]."
     )
     lease_duration: Annotated[float, Field(ge=1, le=3600)] = Field(

@@ -116,6 +116,16 @@ def test_a_mistake_names_where_it_was_made(flags: dict[str, object], environ: di
         load(flags, environ=environ)
 
 
+@pytest.mark.parametrize("setting", ["worker_id", "application"])
+@pytest.mark.parametrize("value", ["\n", " ", "a\tb", " a", "a ", "\x00", "\udcff", "a" * 256])
+def test_a_name_that_a_log_line_or_a_lease_cannot_hold_is_a_mistake(setting: str, value: str) -> None:
+    """Control characters, blanks at its ends, and more than a table's name may have."""
+    with pytest.raises(ConfigurationError, match="say at most 255 printable characters") as caught:
+        load({setting: value}, environ={})
+    assert str(caught.value).startswith(flag(setting))
+    assert str(caught.value).isprintable()
+
+
 def test_a_wrong_value_that_may_hold_a_password_is_not_shown() -> None:
     """The setting is named all the same."""
     with pytest.raises(ConfigurationError, match="--endpoint-url: an endpoint takes no user") as refused:
