@@ -33,6 +33,11 @@ class StopRequest:
         return "failure" if self.error else "caught up"
 
     @property
+    def failure(self) -> str:
+        """The error in words that the log may hold; "" without an error."""
+        return ": ".join(_described(self.error).values()) if self.error is not None else ""
+
+    @property
     def failed(self) -> bool:
         """Was it anything but an operator's wish or mistake, or a reader that has gone?"""
         return self.error is not None and not isinstance(self.error, ConfigurationError | OutputClosed)

@@ -186,10 +186,10 @@ class Life:
         if ending.error is None:
             reads_on = coordinator.drain(timeout / 3, began + timeout - min(HANDING_OVER, timeout / 5))
         else:
-            coordinator.discard()
+            coordinator.discard(ending.failure)
         while not coordinator.finished:
             if ending.error is not None:
-                coordinator.discard()  # also what a take that was under way has brought
+                coordinator.discard(ending.failure)  # also what a take that was under way has brought
             if clock() >= began + reads_on + READS_END:
                 coordinator.cancel_reads()
             time.sleep(0.01)

@@ -73,13 +73,13 @@ class Coordinator:
         self._scheduler.wake(self._balance)
         return reads_on
 
-    def discard(self) -> None:
-        """Release every lease without delivering. Call it repeatedly, because a take may still complete."""
+    def discard(self, reason: str) -> None:
+        """Release every lease without delivering, for `reason`. Call it repeatedly: a take may still complete."""
         self._running_shards.draining = True
         for shard_id, consumer in self._running_shards.running.items():
             if shard_id not in self._discarded:
                 self._discarded.add(shard_id)
-                consumer.discard()
+                consumer.discard(reason)
                 self._scheduler.wake(consumer)
 
     def cancel_reads(self) -> None:

@@ -80,9 +80,9 @@ class ShardConsumer:
             self.failures.handoff_requested()
         self._handoff.ask(next_owner, until)
 
-    def discard(self) -> None:
-        """Release the lease without delivering what is buffered."""
-        self._handoff.discard()
+    def discard(self, reason: str) -> None:
+        """Release the lease without delivering what is buffered. The log line gives `reason`."""
+        self._handoff.discard(reason)
 
     def cancel_read(self) -> None:
         """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
@@ -118,8 +118,8 @@ class ShardConsumer:
                 self._context.metrics.leased(LeaseEvent.LOST)
             self._finish()
             delay = None
-        except (OutputClosed, ConfigurationError):
-            self.discard()
+        except (OutputClosed, ConfigurationError) as error:
+            self.discard(str(error))
             raise
         except IteratorExpired:
             self._reading.reopen()
@@ -281,8 +281,14 @@ class ShardConsumer:
         if self._batch is not None and not self._batch.work:
             return
         if self._holds:
-            self._log.warning("batch.dropped", error=self.failures.text or "no time was left", note=NOTE)
+            error = self._handoff.reason or self.failures.text or self._shortage()
+            self._log.warning("batch.dropped", error=error, note=NOTE)
         self._restart()
+
+    def _shortage(self) -> str:
+        if self._replays_in_vain():
+            return "the stream has not shown the rest of a batch that was prepared earlier"
+        return "no time was left"
 
     def _hand_off(self) -> None:
         next_owner, event = self._handoff.next_owner, self._handoff.event

@@ -17,15 +17,17 @@ class HandoffRequest:
     next_owner: NextOwner | None = None
     until: float = float("inf")
     delivers: bool = True
+    reason: str = ""
 
     def ask(self, next_owner: NextOwner | None, until: float) -> None:
         """Leave in favour of `next_owner`. An earlier request may only become more urgent; `until` never moves back."""
         self.next_owner, self.until = next_owner, min(self.until, until)
         self.asked = True
 
-    def discard(self) -> None:
-        """Leave at once, in favour of nobody."""
+    def discard(self, reason: str) -> None:
+        """Release the lease at once, for `reason`."""
         self.next_owner, self.delivers = None, False
+        self.reason = self.reason or reason
         self.asked = True
 
     def too_late(self, now: float) -> bool:

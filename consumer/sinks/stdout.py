@@ -66,7 +66,7 @@ class StdoutSink:
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
             except (BrokenPipeError, ConnectionResetError):
-                raise OutputClosed from None
+                raise OutputClosed("standard output was closed by its reader") from None
             except (OSError, ValueError) as error:
                 raise SinkUnavailable(f"standard output: {reason_of(error)}") from None
         return 0

@@ -74,7 +74,7 @@ class SimWorker:
 
         def end() -> None:
             if self.failed:
-                self.coordinator.discard()  # again: a take may have ended late
+                self.coordinator.discard("failed")  # again: a take may have ended late
             if not self.over and world.now < give_up:
                 world.at(world.now + 0.2, end, self.process)
                 return

@@ -112,10 +112,13 @@ class Bench:
             log=structlog.wrap_logger(None, processors=[self.log]),
         )
         self.logged: list[str] = []
+        self.dropped_for: list[str] = []
         self.consumer = ShardConsumer(self.held_lease, world, lambda *_: ("child-1", "child-2"))
 
     def log(self, logger: Any, method: str, event: Any) -> Any:
         self.logged.append(event["event"])
+        if event["event"] == "batch.dropped":
+            self.dropped_for.append(event["error"])
         raise structlog.DropEvent
 
     def run(self, steps: int = 20) -> float | None:
@@ -446,6 +449,17 @@ def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> 
         bench.run()
     assert bench.run() is None
     assert bench.done == ["rows 1,2", "owner None"]
+    assert bench.dropped_for == ["The reader of the output is gone."]
+
+
+def test_a_batch_that_is_dropped_because_the_run_failed_says_why() -> None:
+    """There was time enough."""
+    bench = Bench()
+    bench.stream.answers = [records(1, 2)]
+    bench.run(steps=2)
+    bench.consumer.discard("standard output was closed by its reader")
+    assert bench.run() is None
+    assert bench.dropped_for == ["standard output was closed by its reader"]
 
 
 def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_say() -> None:
@@ -465,6 +479,7 @@ def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None
     assert bench.run() is None
     assert bench.done == ["owner None"]
     assert bench.table.scan()[0].pending == Pending(Position.of(4), "name")
+    assert bench.dropped_for == ["the stream has not shown the rest of a batch that was prepared earlier"]
 
 
 def test_a_read_under_way_does_not_hold_up_the_end() -> None:

@@ -45,7 +45,7 @@ class FakeCoordinator:
         self.journal.append("drain")
         return self.reads_on
 
-    def discard(self) -> None:
+    def discard(self, reason: str) -> None:
         self.journal.append("discard")
 
     def cancel_reads(self) -> None:
@@ -323,8 +323,9 @@ def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
             self.scheduler.add(Raises(ZeroDivisionError()), Lane.SHARDS)
             return super().drain(patience, until)
 
-        def discard(self) -> None:
-            super().discard()
+        def discard(self, reason: str) -> None:
+            super().discard(reason)
+            assert reason.startswith("ZeroDivisionError")
             self.finished = True
 
     coordinator = Fails(begin)
