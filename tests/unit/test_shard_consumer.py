@@ -443,13 +443,13 @@ def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() ->
 def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> None:
     """No checkpoint passes what was not written."""
     bench = Bench()
-    bench.rows.answers = [OutputClosed()]
+    bench.rows.answers = [OutputClosed("closed by its reader")]
     bench.stream.answers = [records(1, 2)]
     with pytest.raises(OutputClosed):
         bench.run()
     assert bench.run() is None
     assert bench.done == ["rows 1,2", "owner None"]
-    assert bench.dropped_for == ["The reader of the output is gone."]
+    assert bench.dropped_for == ["closed by its reader"]
 
 
 def test_a_batch_that_is_dropped_because_the_run_failed_says_why() -> None:
