@@ -4,13 +4,15 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, OutputClosed
 from consumer.process import Exit
 from consumer.telemetry import foreign, logs
 from consumer.telemetry.stderr import STDERR
@@ -30,8 +32,28 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _closed_output_is_no_error() -> Iterator[None]:
+    """Turn a broken pipe into `OutputClosed`, because typer would exit with code 1 without a word."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed("standard output was closed by its reader") from None
+
+
 class Commands(TyperGroup):
     """Find commands by name, and load only the one that runs."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _closed_output_is_no_error():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _closed_output_is_no_error():
+            code = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -76,9 +98,14 @@ def _commands(
 
 
 def main() -> None:
-    """Run a command. A configuration or usage error is one line on stderr and exit code 2."""
+    """Run a command. A configuration or usage error is one line on stderr and exit code 2.
+
+    A reader of standard output that ends early, such as `head`, ends the command with exit code 0.
+    """
     try:
         code = app(prog_name="call-consumer", standalone_mode=False)
+    except OutputClosed:
+        _end(Exit.DONE)
     except ConfigurationError as error:
         _give_up(str(error))
     except UsageError as error:

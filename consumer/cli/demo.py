@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.table import Table
 
 from consumer.cli import samples
@@ -41,6 +41,14 @@ Directory = Annotated[
     Path | None, typer.Option(help="Where rows and dead letters go [default: a temporary directory].", metavar="DIR")
 ]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the embedded Kinesis running until Ctrl-C.")]
+
+
+class Console(RichConsole):
+    """A console that reports a broken pipe like every other command."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise it again; rich would exit with code 1."""
+        raise BrokenPipeError
 
 
 def command(directory: Directory = None, keep: Keep = False) -> None:
