@@ -17,6 +17,7 @@ from consumer.leases.dynamodb.provisioning import Options
 from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.urls import options_of, parse
+from tests.contracts.places import OPEN
 from tests.servers.dynamodb import dynalite, dynamodb_local
 from tests.servers.moto import moto
 
@@ -53,6 +54,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close what the test has opened."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
 
 
 def dynamodb_table(url: str, name: str = "", timeout: float = TIMEOUT, more: str = "") -> DynamoDbLeaseTable:

@@ -162,6 +162,10 @@ def fails(error: Exception) -> Callable[..., Any]:
     return handler
 
 
+def answers(status: int, body: bytes) -> Callable[..., Any]:
+    return lambda **_: answer(status, body)
+
+
 def stream_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
     """What is called at the start as well, and what is only called while running."""
     stream = KinesisStream("calls", client)
@@ -206,35 +210,26 @@ def assert_ours(call: Callable[[], object], kinds: tuple[type[ConsumerError], ..
     assert caught.value.code or isinstance(caught.value, LeaseTableUnavailable)  # the metrics of reads name it
 
 
+# What meets a call, and what the error must say. Pages of proxies show nothing of their text, but all of what AWS says.
+MET: dict[str, tuple[Callable[..., Any], str]] = {
+    **{name: (fails(error), says) for name, (error, says) in RAISED.items()},
+    **{name: (answers(status, body), says) for name, (status, body, says) in ANSWERED.items()},
+}
+
+
 @pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
-@pytest.mark.parametrize("error", RAISED)
-def test_what_is_raised_is_told_as_an_error_of_ours(
-    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, error: str
+@pytest.mark.parametrize("met", MET)
+def test_what_is_raised_or_answered_is_told_as_an_error_of_ours(
+    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, met: str
 ) -> None:
     """While running it is tried again; at the start it may be the operator's. Neither shows a value."""
     client = request.getfixturevalue(name)
-    meet(client, fails(RAISED[error][0]))
+    meet(client, MET[met][0])
     start, running = calls(client)
     for call in start:
-        assert_ours(call, (unavailable, ConfigurationError), RAISED[error][1])
+        assert_ours(call, (unavailable, ConfigurationError), MET[met][1])
     for call in running:
-        assert_ours(call, (unavailable,), RAISED[error][1])
-
-
-@pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
-@pytest.mark.parametrize("body", ANSWERED)
-def test_what_is_answered_is_told_as_an_error_of_ours(
-    request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, body: str
-) -> None:
-    """Pages of proxies too; nothing of their text is shown, but all of what AWS says."""
-    client = request.getfixturevalue(name)
-    status, content, says = ANSWERED[body]
-    meet(client, lambda **_: answer(status, content))
-    start, running = calls(client)
-    for call in start:
-        assert_ours(call, (unavailable, ConfigurationError), says)
-    for call in running:
-        assert_ours(call, (unavailable,), says)
+        assert_ours(call, (unavailable,), MET[met][1])
 
 
 @pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)

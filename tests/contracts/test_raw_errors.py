@@ -94,13 +94,6 @@ class Trap:
             raise self.error
 
 
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    while OPEN:
-        OPEN.pop().close()
-
-
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> Trap:
     """A trap in each function of the operating system."""

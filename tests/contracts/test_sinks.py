@@ -3,22 +3,13 @@
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
 from consumer.sinks import Deduplication, jsonl, sqlite, stdout
-from tests.contracts.places import CONTENTS, OPEN, PLACES, PRIVATE, SinkPlace, chunk, connect
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """Closes what the test has opened."""
-    yield
-    while OPEN:
-        OPEN.pop().close()
+from tests.contracts.places import CONTENTS, PLACES, PRIVATE, SinkPlace, chunk, connect
 
 
 @pytest.fixture(params=PLACES)

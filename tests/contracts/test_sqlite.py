@@ -26,13 +26,6 @@ ROW = Lease("shardId-000000000000", owner="me")
 DAMAGED = Lease("shardId-000000000001", owner="me", token=steps.Token("me", "a1", 0), counter=0)
 
 
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    while OPEN:
-        OPEN.pop().close()
-
-
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
     """A lease table with a row, and one that a test damages."""

@@ -13,7 +13,7 @@ import pytest
 from consumer.errors import SinkUnavailable
 from consumer.sinks import jsonl, unfinished
 from consumer.sinks.unfinished import AGE, Leftovers, created
-from tests.contracts.places import OPEN, PRIVATE, chunk, connect
+from tests.contracts.places import PRIVATE, chunk, connect
 
 FOLDER = "dt=2026-01-01/hour=00"
 # Writes a batch without end, as a slow one would look.
@@ -30,13 +30,6 @@ class Endless:
         yield
 JsonlSink(Path(sys.argv[1])).write(Endless())
 """
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    while OPEN:
-        OPEN.pop().close()
 
 
 def left(directory: Path) -> list[Path]:

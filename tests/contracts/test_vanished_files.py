@@ -17,7 +17,7 @@ from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END
 from consumer.sinks import Sink, jsonl, sqlite
-from tests.contracts.places import OPEN, chunk, connect
+from tests.contracts.places import chunk, connect
 
 ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
@@ -29,13 +29,6 @@ CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
     "want": lambda table: table.want(ROW, "peer"),
     "delete": lambda table: table.delete(replace(ROW, checkpoint=SHARD_END)),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    while OPEN:
-        OPEN.pop().close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.workers import STREAM, kinesis_client
+from tests.integration.workers import new_stream
 from tests.servers.kinesis import kinesis_local
 
 
@@ -23,10 +23,5 @@ def shards() -> int:
 
 @pytest.fixture
 def kinesis(endpoint: str, shards: int) -> Iterator[Any]:
-    client = kinesis_client(endpoint)
-    client.create_stream(StreamName=STREAM, ShardCount=shards)
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    yield client
-    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    client.close()
+    with new_stream(endpoint, shards) as client:
+        yield client

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -41,6 +42,18 @@ def client(service: Literal["kinesis", "dynamodb"], endpoint: str, config: Confi
 def kinesis_client(endpoint: str) -> Any:
     """A client of a stream. It tries again: kinesis-local cuts connections that were idle for 5 s."""
     return client("kinesis", endpoint, Config(retries={"total_max_attempts": 3}))
+
+
+@contextmanager
+def new_stream(endpoint: str, shards: int) -> Iterator[Any]:
+    """A stream, for as long as the block runs; yields a client."""
+    client = kinesis_client(endpoint)
+    client.create_stream(StreamName=STREAM, ShardCount=shards)
+    active(client)
+    yield client
+    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
+    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    client.close()
 
 
 def event(number: int, event_type: str = "com.twilio.voice.api-request.call.created") -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.workers import STREAM, kinesis_client
+from tests.integration.workers import new_stream
 from tests.needs import need
 from tests.servers.dynamodb import dynamodb_local
 from tests.servers.kinesis import kinesis_local
@@ -42,13 +42,8 @@ def dynamodb() -> Iterator[str]:
 
 @pytest.fixture
 def kinesis(endpoint: str) -> Iterator[Any]:
-    client = kinesis_client(endpoint)
-    client.create_stream(StreamName=STREAM, ShardCount=2)
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    yield client
-    client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
-    client.close()
+    with new_stream(endpoint, 2) as client:
+        yield client
 
 
 @pytest.fixture
