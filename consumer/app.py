@@ -12,9 +12,9 @@ from consumer.adapters import SINKS, Adapters, connect, connect_sinks, measured
 from consumer.aws.credentials import Renewal
 from consumer.decoding.decoder import Decoder
 from consumer.decoding.decoder_version import decoder_version
+from consumer.doctor.effective_settings import startup_fields
 from consumer.doctor.examination import Examination
-from consumer.doctor.places import folder_of
-from consumer.doctor.values import about
+from consumer.doctor.storage import folder_of
 from consumer.fleet.coordinator import Coordinator
 from consumer.fleet.existing_checkpoints import check_existing_checkpoints
 from consumer.fleet.initial_position import InitialPosition, first_read
@@ -168,7 +168,7 @@ def _coordinator(settings: Settings, parts: Parts, scheduler: ThreadScheduler) -
         until=summary.server_time if settings.until_caught_up else None,
     )
     context = _shard_context(settings, parts, log, scheduler)
-    log.info("worker.started", stream=summary.name, **about(settings))
+    log.info("worker.started", stream=summary.name, **startup_fields(settings))
     initial_position = InitialPosition.chosen(settings.from_, summary)
     return Coordinator(RunningShards(fleet, parts.adapters.leases, context, initial_position, scheduler), scheduler)
 

@@ -1,7 +1,8 @@
-"""`consumer.aws_lambda.handler`: the pipeline behind a Lambda event source mapping with `ReportBatchItemFailures`.
+"""Deliver records from a Lambda event source mapping. The handler is `consumer.aws_lambda.handler`.
 
-An event holds records of one shard, in order and with KPL aggregates intact. They are delivered in order; the answer
-names the first record that could not be, and Lambda starts again from it. Settings come from the environment alone.
+An event contains records of one shard, in order and with intact KPL aggregates. They are delivered in order. The
+response names the first record that failed, and Lambda continues there (`ReportBatchItemFailures`). Settings come only
+from the environment.
 https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
 """
 
@@ -24,19 +25,19 @@ from consumer.records import TRIM_HORIZON, Position, Record, Shard
 from consumer.settings import Settings, load
 from consumer.telemetry import logs
 
-# With less than this left of the invocation no write is begun, milliseconds: what is done by then has to be reported.
+# Milliseconds. Start no write with less time left, because the response must still report what was written.
 TIME_TO_ANSWER = 2_000
 Failures = dict[str, list[dict[str, str]]]
 
 
 class Context(Protocol):
-    """What Lambda says of the invocation."""
+    """The part of Lambda's context object that is used."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 class Invocation:
-    """The fence of one invocation: the shard is ours until time is up, and the answer is the checkpoint."""
+    """Allow deliveries while the invocation has time. The response to Lambda takes the place of a checkpoint."""
 
     pending = None
 
@@ -48,23 +49,28 @@ class Invocation:
             raise LeaseStale("the invocation is about to time out")
 
     def prepare(self, pending: Pending) -> None:
-        """Nothing outlives an invocation."""
+        """Do nothing: no state outlives an invocation."""
 
     def checkpoint(self, position: Position) -> None:
-        """Everything up to the failure that is reported counts as delivered."""
+        """Do nothing: Lambda continues at the record that the response names."""
 
 
 def handler(event: Mapping[str, Any], context: Context) -> Failures:
-    """Deliver an event's records; an unforeseen error is raised by its type and place, and Lambda repeats all of them.
+    """Deliver the records of an event. Return the first failed record in Lambda's format; empty if none failed.
 
-    Lambda logs what is raised, and freezes the process once there is an answer.
+    Lambda logs what is raised, and repeats the whole event. It freezes the process after the response, so flush the log
+    first.
+
+    Raises:
+        ConsumerError: the settings or a sink cannot work.
+        RuntimeError: an unforeseen error, given only by type and location.
     """
     problem = ""
     try:
         return _deliver(event, context)
     except ConsumerError:
         raise
-    except Exception as error:  # its text may carry a value of an event
+    except Exception as error:  # the text may contain a value of an event
         problem = f"{type(error).__name__} at {where(error)}"
     finally:
         logs.flush()
@@ -93,7 +99,7 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
 
 @cache
 def _process() -> tuple[Settings, Pipeline]:
-    """Made at the first event and kept, connections too, for as long as Lambda keeps the process."""
+    """Load the settings and connect once per process, which Lambda keeps for further invocations."""
     settings = load({})
     logs.configure(settings.log_level, settings.log_format)
     made = create_pipeline(settings)

@@ -18,8 +18,8 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
     """
     # These load botocore, which --help does not need.
     from consumer.app import create_examination
-    from consumer.doctor.questions import Level
-    from consumer.doctor.values import lines
+    from consumer.doctor.checks import Level
+    from consumer.doctor.effective_settings import lines
     from consumer.errors import ConfigurationError
 
     given = {"stream": stream, **flags}

@@ -1,5 +1,5 @@
-"""Examines whether a worker would work: each question is asked for real, on a thread, and for a bounded time.
+"""Check whether a worker would work. Each check makes real calls on a separate thread, for a limited time.
 
-`examination` is the order of questions; `questions` asks them; `stream`, `places` and `access` are what is asked;
-`values` are the settings in force and where each comes from.
+`examination` defines the order, and `checks` runs the checks. `stream`, `storage` and `credentials` are the checks.
+`effective_settings` shows the settings and their sources.
 """

@@ -1,4 +1,4 @@
-"""The order of questions: first what can be asked at once, then the shards, of which the stream has told."""
+"""Run the checks in order: first all that are independent, then one per shard that the stream lists."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,30 +6,30 @@ from functools import partial
 from pathlib import Path
 
 from consumer.aws.credentials import SharedCredentials
-from consumer.doctor.access import check_credentials
-from consumer.doctor.places import check_dead_letters, check_leases, check_place, check_sink
-from consumer.doctor.questions import Finding, Level, Question, answers, ok
+from consumer.doctor.checks import Check, Finding, Level, ok, run_checks
+from consumer.doctor.credentials import check_credentials
+from consumer.doctor.storage import check_dead_letters, check_leases, check_sink, check_storage
 from consumer.doctor.stream import (
-    MOST_SHARDS,
-    ShardExam,
+    MAX_SHARDS,
+    ShardCheck,
     check_clock,
     check_stream,
     local_time,
+    merge_failures,
     to_read,
-    together,
 )
 from consumer.leases import Lease, LeaseTable
 from consumer.records import Position, Shard, StreamSummary
 from consumer.sinks import Sink
 from consumer.streams import Stream
 
-# Seconds. A client waits 10 s for a response; all of it has to be over within half a minute.
+# Seconds for the independent checks, and for all shards. A client waits 10 s for a response.
 FIRST, SHARDS = 14.0, 12.0
 
 
 @dataclass
 class Examination:
-    """Examines the parts of a worker. `folders`: where leases, sink and dead letters have their files, if any."""
+    """The parts of a worker to check. `folders` maps leases, sink and dead letters to their folder, if they use one."""
 
     stream: Stream
     leases: LeaseTable
@@ -43,7 +43,7 @@ class Examination:
     _found: list[Lease] = field(default_factory=list)
 
     def findings(self) -> Iterator[Finding]:
-        """Yield everything, what failed at the end."""
+        """Yield all findings, with the failed ones at the end. Close the parts."""
         bad = []
         for finding in self._all():
             if finding.level is Level.FAILED:
@@ -55,39 +55,39 @@ class Examination:
             part.close()
 
     def _all(self) -> Iterator[Finding]:
-        yield from answers(self._first_questions(), FIRST)
+        yield from run_checks(self._first_checks(), FIRST)
         if self._summary is None:
             return
         yield from check_stream(self._summary, self._shards, self._found)
         rows = {row.shard_id: row for row in self._found}
         unfinished = to_read(self._shards, rows)
-        exams = [
-            ShardExam(self.stream, self._summary, shard, rows.get(shard.shard_id), self.start)
-            for shard in unfinished[:MOST_SHARDS]
+        checks = [
+            ShardCheck(self.stream, self._summary, shard, rows.get(shard.shard_id), self.start)
+            for shard in unfinished[:MAX_SHARDS]
         ]
-        yield from together(answers([exam.question() for exam in exams], SHARDS))
-        if len(unfinished) > MOST_SHARDS:
-            yield ok("shards", f"{len(unfinished) - MOST_SHARDS} more were not asked")
+        yield from merge_failures(run_checks([shard.check() for shard in checks], SHARDS))
+        if len(unfinished) > MAX_SHARDS:
+            yield ok("shards", f"{len(unfinished) - MAX_SHARDS} more were not read")
 
-    def _first_questions(self) -> list[Question]:
-        asks: dict[str, Callable[[], Iterable[Finding]]] = {
+    def _first_checks(self) -> list[Check]:
+        storage: dict[str, Callable[[], Iterable[Finding]]] = {
             "leases": lambda: check_leases(self.leases, self._found),
             "sink": lambda: check_sink(self.rows),
             "dead letters": lambda: check_dead_letters(self.dead_letters),
         }
         return [
             *(
-                Question("credentials", partial(check_credentials, one, local_time()), f"{one.asking} does not answer")
+                Check("credentials", partial(check_credentials, one, local_time()), f"{one.asking} does not respond")
                 for one in self.credentials
             ),
-            Question("stream", self._ask_stream),
+            Check("stream", self._check_stream),
             *(
-                Question(what, partial(check_place, what, ask, self.folders[what]), "does its disk or server answer?")
-                for what, ask in asks.items()
+                Check(what, partial(check_storage, what, check, self.folders[what]), "check its disk or server")
+                for what, check in storage.items()
             ),
         ]
 
-    def _ask_stream(self) -> Iterator[Finding]:
+    def _check_stream(self) -> Iterator[Finding]:
         summary = self.stream.summary()
         now = local_time()
         self._shards = self.stream.shards()

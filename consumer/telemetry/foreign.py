@@ -1,7 +1,7 @@
-"""What other code tells: libraries' logs, warnings, and errors that nobody caught. One line each, and no traceback.
+"""Log what other code reports: library logs, warnings and uncaught errors. Each is one line without a traceback.
 
-An error's text may carry what a credential helper printed, a URL with its secret or a value of an event; so may a
-message that was put together. Shown are types and places, and the words that stand in the source as they are.
+The text of an error, and a formatted message, may contain a secret in a URL, output of a credential helper, or a value
+of an event. So log only types, locations, and message texts that are literals in the source.
 """
 
 import logging
@@ -18,7 +18,7 @@ _WARNINGS = logging.getLogger("python.warnings")
 
 
 class ForeignHandler(logging.Handler):
-    """Writes other libraries' records as lines of ours; the formatter is made at the first one."""
+    """Write log records of other libraries in our format. Make the formatter when the first record arrives."""
 
     def __init__(self, stderr: StandardError, formatter: Callable[[], logging.Formatter]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ForeignHandler(logging.Handler):
 
 
 def _is_literal(record: logging.LogRecord) -> bool:
-    """Do these words stand in the function that logs them, so that they cannot carry a value?"""
+    """Return whether the message is a literal in the function that logs it. A literal contains no value."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         code = frame.f_code
@@ -46,7 +46,7 @@ def _is_literal(record: logging.LogRecord) -> bool:
 
 
 def describe(_logger: object, _name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Leave what may be shown of a record; a step of structlog's formatter."""
+    """Keep only the safe parts of a record. This is a processor of structlog's formatter."""
     record = fields["_record"]
     arguments, caught = fields.pop("positional_args", None), fields.pop("exc_info", None)
     fields.pop("stack_info", None)
@@ -61,7 +61,7 @@ def describe(_logger: object, _name: str, fields: MutableMapping[str, Any]) -> M
 
 
 def _text(record: logging.LogRecord, arguments: Any) -> str:
-    """The message with its numbers; other arguments may be anything."""
+    """Return the message with its numeric arguments. Replace all other arguments, which may contain anything."""
     text = " ".join(record.msg.split())
     if not arguments:
         return text
@@ -85,7 +85,7 @@ def _shown(value: object) -> object:
 
 
 def crashed(error: BaseException) -> None:
-    """Say that an error nobody foresaw ends the process."""
+    """Log an unforeseen error that ends the process."""
     if isinstance(error, KeyboardInterrupt):
         return
     what = type(error).__name__
@@ -95,14 +95,14 @@ def crashed(error: BaseException) -> None:
 
 
 def thread_failed(failed: threading.ExceptHookArgs) -> None:
-    """Say that a thread ended by an error."""
+    """Log an error that ended a thread."""
     if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
         name = failed.thread.name if failed.thread else "?"
         _tell(f"thread {name} ended", type(failed.exc_value).__name__, where(failed.exc_value))
 
 
 def unraisable(failed: Any) -> None:
-    """Say that an error could not be raised, such as one of a finalizer."""
+    """Log an error that Python could not raise, such as one in a finalizer."""
     if failed.exc_value is not None:
         _tell("ignored", type(failed.exc_value).__name__, where(failed.exc_value))
 
@@ -115,7 +115,7 @@ def warned(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say that the `warnings` module warns, of what kind and where; the text may carry a value."""
+    """Log the category and the location of a Python warning. Omit its text, which may contain a value."""
     place = f"{filename.rpartition('/')[2]}:{lineno}"
     _WARNINGS.warning("a warning of Python", extra={"fields": {"category": category.__name__, "where": place}})
 

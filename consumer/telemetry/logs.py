@@ -1,7 +1,7 @@
-"""Logs: structlog to stderr, JSON for machines and colours for people. The only place that configures logging.
+"""Configure logging: structlog writes to stderr, as JSON or as coloured text. No other module configures logging.
 
-What is logged never carries a value of an event: events are named by type, place and reason. structlog is loaded when
-there is something to log: half of what `--help` may take.
+The log never contains a value of an event: it names events by type, location and reason. structlog is imported late,
+because it would take half of the time that `--help` may take.
 """
 
 import logging
@@ -16,15 +16,15 @@ from consumer.telemetry import foreign
 from consumer.telemetry.stderr import STDERR, PrintedText
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# Other libraries are heard a step later, and never at debug: there they log requests, with bodies and credentials.
+# Levels for other libraries. They log one level less, and never debug: at debug they log requests with credentials.
 FOREIGN_LEVELS = {**LEVELS, "debug": logging.INFO, "info": logging.WARNING}
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Take over everything that this process may write to stderr; call it first, once a process."""
+    """Take over all output of this process to stderr. Call this first, once per process."""
     try:
         os.fstat(STDERR.fd)
-    except OSError:  # closed: keep its number from the next file or socket, which would then get the log
+    except OSError:  # closed: reserve its number, or the next file or socket would get the log
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, STDERR.fd)
         if nothing != STDERR.fd:
@@ -39,7 +39,7 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def configure(level: str = "info", form: str = "auto") -> None:
-    """Set how much is logged, and how. `form`: json, console, or auto (json unless stderr is a terminal)."""
+    """Set level and format of the log. `form`: json, console, or auto (json unless stderr is a terminal)."""
     import structlog
 
     STDERR.choose(form == "json" or (form == "auto" and not STDERR.is_terminal))
@@ -54,28 +54,28 @@ def configure(level: str = "info", form: str = "auto") -> None:
 
 
 def say(text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
-    """Tell what no level hides, such as why a command ends: the text for people, with its fields as JSON."""
+    """Write a line at any log level, such as why a command ends. Plain text omits the fields, JSON includes them."""
     STDERR.say(text, level, fields)
 
 
 def flush() -> None:
-    """Wait for the last lines, for a second at most; call it before `os._exit`."""
+    """Wait until all lines are written, for at most a second. Call this before `os._exit`."""
     STDERR.flush()
 
 
 def _wanted_as_json(arguments: Sequence[str]) -> bool:
-    """Find out what the settings will say, before there are any; they may be what fails to load."""
+    """Return whether the settings select JSON. They may be what fails to load, so look only for the format."""
     try:
         from consumer.settings import log_format
 
         form = log_format(arguments)
-    except Exception:  # whatever it is, it is about to be told: nothing may fail here
+    except Exception:  # an invalid setting is reported later, in this format
         form = "auto"
     return form == "json" or (form == "auto" and not STDERR.is_terminal)
 
 
 class _Lines:
-    """What structlog writes to."""
+    """The logger that structlog writes to."""
 
     def __init__(self, *_: object) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = self.msg = STDERR.write
@@ -88,7 +88,7 @@ def _described() -> list[Any]:
 
 
 def _renderer() -> Callable[[Any, str, Any], str]:
-    """The last step. A line that cannot be made says so, instead of ending what logs it."""
+    """Return the last processor. If a field cannot be rendered, log that instead of raising."""
     import structlog
 
     from consumer.settings import is_colour_wanted

@@ -1,8 +1,8 @@
-"""Standard error, written by a thread of its own, so that telling never blocks, delays or ends the work.
+"""Write stderr on a separate thread, so that logging never blocks, delays or ends the work.
 
-A line goes into a bounded queue, without a lock: it may be written from a signal handler and with any lock held. When
-nobody reads, or the disk is full, the lines wait; those that find the queue full are counted, and the count is told as
-soon as lines flow again. This and `runtime.scheduler` are the only places that start threads.
+`write` adds a line to a bounded queue without taking a lock, so signal handlers and code that holds locks may call it.
+While stderr is blocked or the disk is full, lines wait. Lines that find the queue full are dropped and counted. The
+count is logged when lines flow again. Only this module and `runtime.scheduler` start threads.
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from datetime import UTC, datetime
 
 from consumer.files.outputs import Output, output_of
 
-# Lines that wait at most; a few hundred bytes each.
+# Maximum lines in the queue, of a few hundred bytes each.
 MOST_LINES = 4096
-# Bytes written at once: what a pipe takes whole, and without waiting when it says that it takes any (POSIX PIPE_BUF).
+# Bytes per write. A pipe takes this many at once, and does not block when it is writable (POSIX PIPE_BUF).
 ATOMIC = 4096
-# Seconds between two tries on a descriptor that refuses, such as a full disk.
+# Seconds between attempts on a descriptor that fails, such as on a full disk.
 TRY_AGAIN = 0.5
-# Seconds that the end of a process waits at most for its last lines.
+# Maximum seconds that the end of the process waits for the last lines.
 FLUSH = 1.0
 FOREVER = float("inf")
 _LOOK_AGAIN = 0.01
 
 
 class LineWriter:
-    """Writes lines to a descriptor; `dropped_line` makes the line that tells how many were dropped."""
+    """Write lines to a descriptor. `dropped_line` returns the line that reports a number of dropped lines."""
 
     def __init__(self, fd: int, dropped_line: Callable[[int], str], most: int = MOST_LINES) -> None:
         self._fd, self._dropped_line, self._most = fd, dropped_line, most
@@ -40,17 +40,17 @@ class LineWriter:
         os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        """Begin with nothing; a forked child has no thread, and leaves its parent's lines to the parent."""
+        """Start with an empty queue. A forked child has no writer thread, and its parent writes the parent's lines."""
         self._lines: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._drops: dict[int, int] = {}  # by thread, so that each is changed by one thread alone
+        self._drops: dict[int, int] = {}  # by thread, so that only one thread changes each count
         self._reported = 0
         self._output: Output | None = None
         self.failing = False
 
     def write(self, line: str) -> None:
-        """Write one line, without its end, some time soon. Never blocks, never raises."""
+        """Add a line, given without its line break, to the queue. Never block and never raise."""
         if self._lines.qsize() >= self._most:
             thread = threading.get_ident()
             self._drops[thread] = self._drops.get(thread, 0) + 1
@@ -59,7 +59,7 @@ class LineWriter:
         self._has_thread()
 
     def flush(self, seconds: float = FLUSH) -> None:
-        """Wait until all is written, for so long at most; not at all for a descriptor that refuses."""
+        """Wait until all lines are written, for at most `seconds`. Do not wait for a descriptor that fails."""
         written, until = threading.Event(), time.monotonic() + seconds
         self._lines.put(written)
         if not self._has_thread():
@@ -70,7 +70,7 @@ class LineWriter:
     def _has_thread(self) -> bool:
         if self._thread is None and self._starting.acquire(blocking=False):
             thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no threads left, or the interpreter ends
+            with contextlib.suppress(RuntimeError):  # no thread can start, or the interpreter is ending
                 thread.start()
                 self._thread = thread
             self._starting.release()
@@ -81,7 +81,7 @@ class LineWriter:
             self._take(self._lines.get(), FOREVER)
 
     def _write_waiting(self, until: float) -> None:
-        """Write what waits on this thread."""
+        """Write the queued lines on the calling thread."""
         with contextlib.suppress(queue.Empty):
             while time.monotonic() < until and not self.failing:
                 self._take(self._lines.get_nowait(), until)
@@ -97,9 +97,9 @@ class LineWriter:
             self._send(f"{self._dropped_line(dropped)}\n".encode(), until)
 
     def _send(self, line: bytes, until: float) -> None:
-        """Write a line, apart from rows that go to the same open file.
+        """Write a line without tearing rows that go to the same open file.
 
-        A descriptor that refuses is left to the others between two tries: they have to find out as well.
+        Release the lock between attempts on a failing descriptor, so that the sink notices the failure too.
         """
         rest = line
         while rest and time.monotonic() < until:
@@ -120,7 +120,7 @@ class LineWriter:
         return self._output or Output()
 
     def _send_to(self, output: Output, line: bytes, until: float) -> bytes:
-        """Write until all of it is there, or the descriptor refuses; returns the rest."""
+        """Write until the end of the line or the first error. Return the unwritten rest."""
         rest = memoryview(line)
         while rest and time.monotonic() < until:
             try:
@@ -137,14 +137,14 @@ class LineWriter:
         return bytes(rest)
 
     def _takes_any(self) -> bool:
-        """Wait for a while until the descriptor can be written, or says why not."""
+        """Wait up to `TRY_AGAIN` seconds until the descriptor is writable or has an error."""
         descriptor = select.poll()
         descriptor.register(self._fd, select.POLLOUT)
         return bool(descriptor.poll(TRY_AGAIN * 1000))
 
 
 class StandardError:
-    """The process's standard error: lines for people, or JSON lines. `as_json` is asked at the first line."""
+    """The stderr of this process, as plain text or as JSON lines. The format may be decided at the first line."""
 
     def __init__(self, fd: int = 2) -> None:
         self.fd = fd
@@ -155,32 +155,32 @@ class StandardError:
 
     @property
     def as_json(self) -> bool:
-        """Is each line JSON?"""
+        """Return whether each line is JSON."""
         if self._as_json is None:
             self._as_json = self._find_out() if self._find_out is not None else not self.is_terminal
         return self._as_json
 
     @property
     def is_terminal(self) -> bool:
-        """Does a person read along?"""
+        """Return whether stderr is a terminal."""
         try:
             return os.isatty(self.fd)
         except OSError:
             return False
 
     def choose(self, as_json: bool | Callable[[], bool]) -> None:
-        """Set the format, or how to find it out once there is something to write."""
+        """Set the format, or a function that returns it when the first line is written."""
         if callable(as_json):
             self._find_out, self._as_json = as_json, None
         else:
             self._as_json = as_json
 
     def say(self, text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
-        """Tell something that no log level hides: the text alone for people, with its fields as JSON."""
+        """Write a line at any log level. Plain text omits the fields, JSON includes them."""
         self.write(self.line(text, level, fields or {}))
 
     def line(self, text: str, level: str, fields: Mapping[str, object]) -> str:
-        """One line of it."""
+        """Return the line in the chosen format."""
         text = " ".join(text.split())
         if not self.as_json:
             return text
@@ -189,9 +189,9 @@ class StandardError:
 
 
 class PrintedText(io.TextIOBase):
-    """What stands in for `sys.stderr`, so that other code's `print` cannot block either, nor spoil JSON lines.
+    """Replace `sys.stderr`, so that `print` in other code neither blocks nor breaks the JSON lines.
 
-    As JSON a line says where something was printed and not what: it may be anything, a value of an event too.
+    In JSON format a line shows where something was printed. It omits the text, which may contain a value of an event.
     """
 
     encoding = "utf-8"
@@ -216,7 +216,7 @@ class PrintedText(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Lines are never held back; what has no end yet waits for it."""
+        """Do nothing: complete lines are already queued, and a partial line waits for its end."""
 
     def writable(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""The pipeline behind a Lambda event source mapping: events as Lambda sends them."""
+"""Deliver the events of a Lambda event source mapping."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy" / "lambda"
 
 
 class Context:
-    """An invocation with time left."""
+    """The context of an invocation with time left."""
 
     def __init__(self, *left: int) -> None:
         self._left = list(left)
@@ -34,7 +34,7 @@ class Context:
 
 
 def lambda_event(*data: bytes) -> dict[str, Any]:
-    """An event with these records, whose sequence numbers count up."""
+    """Return an event with these records and increasing sequence numbers."""
     return {
         "Records": [
             {
@@ -59,7 +59,7 @@ def lambda_event(*data: bytes) -> dict[str, Any]:
 
 
 def failed(index: int) -> dict[str, Any]:
-    """The answer that the record of this index and all after it are still to be delivered."""
+    """Return the response that names the record with this index as the first failed one."""
     return {"batchItemFailures": [{"itemIdentifier": str(SEQUENCE + index)}]}
 
 
@@ -79,8 +79,11 @@ def into(monkeypatch: pytest.MonkeyPatch, rows: ListSink, letters: ListSink | No
     monkeypatch.setattr(aws_lambda, "_process", lambda: (load({}, None, {}), outlets(rows, letters)))
 
 
-def test_an_event_ends_in_the_sinks_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Plain and aggregated records; what is no event becomes a dead letter; a second event uses the same connection."""
+def test_an_event_is_delivered_to_the_sinks_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has plain and aggregated records, and one that becomes a dead letter.
+
+    A second event uses the same connection.
+    """
     monkeypatch.setenv("CALL_CONSUMER_SINK", f"sqlite:{tmp_path}/rows.db")
     monkeypatch.setenv("CALL_CONSUMER_DEAD_LETTERS", f"jsonl:{tmp_path}/dead")
     data = [event(1), aggregate([("a", event(2)), ("b", event(3))]), b"no JSON"]
@@ -104,8 +107,8 @@ def test_an_event_ends_in_the_sinks_that_the_environment_names(monkeypatch: pyte
     assert {letter["reason"] for letter in letters} == {"not-json"}
 
 
-def test_the_first_record_that_is_not_delivered_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything before it is delivered, nothing behind it is tried."""
+def test_the_response_names_the_first_record_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All records before it are delivered, and none after it."""
     rows = ListSink(limits=BatchLimits(rows=2))
     write = rows.write
 
@@ -120,29 +123,29 @@ def test_the_first_record_that_is_not_delivered_is_named(monkeypatch: pytest.Mon
     assert rows.ids == numbered([0, 1])
 
 
-def test_nothing_delivered_is_the_first_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda then repeats all of it."""
+def test_a_failure_of_the_first_record_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda then repeats the whole event."""
     into(monkeypatch, ListSink(SinkUnavailable()))
     assert aws_lambda.handler(lambda_event(event(1), event(2)), Context()) == failed(0)
 
 
-def test_no_write_begins_when_time_is_nearly_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is delivered by then is kept, instead of being repeated after a time-out."""
+def test_no_write_starts_when_the_invocation_is_almost_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time-out would repeat batches that are already delivered."""
     rows = ListSink(limits=BatchLimits(rows=1))
     into(monkeypatch, rows)
     assert aws_lambda.handler(lambda_event(*map(event, range(3))), Context(9_000, 1_999)) == failed(1)
     assert rows.ids == numbered([0])
 
 
-def test_an_unforeseen_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts as an error of the function, and Lambda repeats the event; its text may carry a value."""
+def test_an_unforeseen_error_is_raised_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as an error of the function, and Lambda repeats the event."""
     into(monkeypatch, ListSink(ZeroDivisionError("+15551234567")))
     with pytest.raises(RuntimeError, match=r"^ZeroDivisionError at drivers.py:\d+$"):
         aws_lambda.handler(lambda_event(event(1)), Context())
 
 
 def test_a_batch_ends_on_a_whole_kinesis_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the record that is named never hides a part that was delivered, nor one that was not."""
+    """Otherwise the named record could be partly delivered."""
     rows = ListSink(limits=BatchLimits(rows=2))
     into(monkeypatch, rows)
     whole = aggregate([("a", event(number)) for number in range(5)])
@@ -150,8 +153,8 @@ def test_a_batch_ends_on_a_whole_kinesis_record(monkeypatch: pytest.MonkeyPatch)
     assert [len(write) for write in rows.writes] == [5, 1]
 
 
-def test_the_deployed_mapping_is_one_that_lambda_takes() -> None:
-    """And it asks for the partial answers, without which a failure would repeat everything."""
+def test_the_deployed_mapping_is_valid_for_lambda() -> None:
+    """It requests partial batch responses, without which a failure would repeat the whole event."""
     mapping = json.loads((DEPLOY / "event-source-mapping.json").read_text())
     model = botocore.session.get_session().get_service_model("lambda")
     shape = model.operation_model("CreateEventSourceMapping").input_shape

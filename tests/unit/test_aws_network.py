@@ -1,4 +1,4 @@
-"""What a real socket, certificate or proxy does wrong is told apart, with what to do about it."""
+"""Tell apart the failures of real sockets, certificates and proxies, and say what to do."""
 
 import contextlib
 import datetime
@@ -34,7 +34,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def certificate(directory: Path, name: str, start: datetime.datetime, end: datetime.datetime) -> Path:
-    """A file with a key and its own certificate, for an address or a host name."""
+    """Write a key with a self-signed certificate for an address or a host name. Return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
     other = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
@@ -62,7 +62,7 @@ Serve = Callable[[Callable[[socket.socket], None]], int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serves one connection on loopback with a function; returns the port."""
+    """Serve one connection on loopback with a function. Return the port."""
     listeners: list[socket.socket] = []
     threads: list[threading.Thread] = []
 
@@ -104,7 +104,7 @@ def says(text: bytes, accepted: socket.socket) -> None:
 
 
 def told(endpoint: str, kind: type[ConsumerError]) -> str:
-    """What is said about a stream at that endpoint."""
+    """Return the error message for a stream at that endpoint."""
     client = kinesis_client("calls", "us-east-1", endpoint, 1)
     with pytest.raises(kind) as caught:
         KinesisStream("calls", client).summary()
@@ -125,7 +125,7 @@ def told(endpoint: str, kind: type[ConsumerError]) -> str:
         ("other.example", NOW - DAY, NOW + DAY, True, "the certificate is for another host name"),
     ],
 )
-def test_what_is_wrong_with_a_certificate_is_told_apart(
+def test_each_problem_of_a_certificate_has_its_own_message(
     serve: Serve,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(
     trusted: bool,
     message: str,
 ) -> None:
-    """Waiting does not mend it, so it ends the start at once."""
+    """Waiting does not help, so it ends the start at once."""
     file = certificate(tmp_path, name, start, end)
     if trusted:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
@@ -155,10 +155,10 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(
         ("empty.pem", "the CA bundle holds no certificate in PEM format"),
     ],
 )
-def test_a_ca_bundle_that_cannot_be_used_is_named(
+def test_an_unusable_ca_bundle_is_named(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, bundle: str, message: str
 ) -> None:
-    """By its path, and by the variables it may come from."""
+    """The message has its path and the variables that may set it."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "text.pem").write_text("no certificate")
     (tmp_path / "empty.pem").write_text("")
@@ -171,8 +171,8 @@ def test_a_ca_bundle_that_cannot_be_used_is_named(
     assert variable in text
 
 
-def test_a_host_that_speaks_no_tls_is_told_so(serve: Serve) -> None:
-    """As an emulator whose endpoint is http."""
+def test_a_host_without_tls_is_reported(serve: Serve) -> None:
+    """An emulator whose endpoint is http behaves like this."""
     port = serve(functools.partial(says, b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     assert "does not speak TLS: should the endpoint begin with http://?" in told(
         f"https://127.0.0.1:{port}", ConfigurationError
@@ -188,15 +188,15 @@ def test_a_host_that_speaks_no_tls_is_told_so(serve: Serve) -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "the response is incomplete"),
     ],
 )
-def test_a_response_that_is_none_is_told_as_what_it_is(serve: Serve, answer: bytes, message: str) -> None:
-    """It is tried again."""
+def test_an_invalid_response_is_reported_and_retried(serve: Serve, answer: bytes, message: str) -> None:
+    """The message says what arrived."""
     port = serve(functools.partial(says, answer))
     text = told(f"http://127.0.0.1:{port}", StreamUnavailable)
     assert message in text
 
 
-def test_nobody_listens_and_nobody_of_that_name() -> None:
-    """Both ask whether it is running."""
+def test_a_refused_connection_and_an_unknown_host_ask_whether_it_is_running() -> None:
+    """Both name the host."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     refused = told(f"http://127.0.0.1:{port}", StreamUnavailable)
@@ -221,7 +221,7 @@ def test_nobody_listens_and_nobody_of_that_name() -> None:
 def test_a_proxy_is_named_without_its_password(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, answer: bytes, kind: type[ConsumerError], message: str
 ) -> None:
-    """It is in HTTPS_PROXY, which is in the message; the password is not."""
+    """The password is part of HTTPS_PROXY."""
     port = serve(functools.partial(says, answer))
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@127.0.0.1:{port}")
     text = told("https://kinesis.invalid", kind)
@@ -230,27 +230,27 @@ def test_a_proxy_is_named_without_its_password(
     assert "HTTPS_PROXY" in text
 
 
-def test_a_proxy_that_is_not_there_is_told_from_a_stream_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the variables it came from."""
+def test_an_unreachable_proxy_differs_from_an_unreachable_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the variables that set the proxy."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@127.0.0.1:9")
     text = told("https://kinesis.invalid", StreamUnavailable)
     assert "the proxy http://127.0.0.1:9 does not answer: connection refused" in text
 
 
-def test_a_proxy_of_another_kind_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore takes socks5://… for a host's name, and would be told that it is unknown."""
+def test_an_unsupported_proxy_scheme_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore would take socks5://… for an unknown host name."""
     monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{SECRET}@127.0.0.1:9")
     assert "no http:// or https:// URL" in told("https://kinesis.invalid", StreamUnavailable)
 
 
-def test_an_answer_that_is_no_response_is_told_with_the_host_that_gave_it(serve: Serve) -> None:
-    """It may be a gateway's."""
+def test_an_unusable_response_is_reported_with_its_host(serve: Serve) -> None:
+    """A gateway may have sent it."""
     port = serve(functools.partial(says, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"))
     text = told(f"http://127.0.0.1:{port}", StreamUnavailable)
     assert text.endswith(f"DescribeStreamSummary: the response is not JSON at http://127.0.0.1:{port}")
 
 
 def test_a_host_is_named_without_user_path_and_query() -> None:
-    """Whatever the URL holds."""
+    """They may contain secrets."""
     assert host_of(f"https://user:{SECRET}@host:1/path?token={SECRET}") == "https://host:1"
     assert SECRET not in host_of(f"//user:{SECRET}@host:1")

@@ -1,4 +1,4 @@
-"""Credentials that all clients share: renewed ahead of need, and signed with while their source hangs or fails."""
+"""Share credentials between all clients, and renew them ahead of need while their source may hang or fail."""
 
 import stat
 import threading
@@ -26,7 +26,7 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 class Giver:
-    """A source of credentials, with a clock: each set is named by its number and lives for `lifetime`."""
+    """A source of credentials with a clock. Each set has a number and lives for `lifetime`."""
 
     asking = "the giver"
 
@@ -50,7 +50,7 @@ class Giver:
 
 
 class Running:
-    """Credentials whose renewal is stepped by a test in the giver's time."""
+    """Credentials whose renewal a test steps in the source's time."""
 
     def __init__(self, giver: Giver) -> None:
         self.giver, self.log = giver, CapturingLogger()
@@ -59,7 +59,7 @@ class Running:
         self._due = 0.0
 
     def run(self, seconds: float) -> None:
-        """Let time go by; the task is stepped whenever it wants to be."""
+        """Advance the time, and step the task when it is due."""
         end = (self.giver.now - START).total_seconds() + seconds
         while self._due <= end:
             self.giver.now = START + timedelta(seconds=self._due)
@@ -79,8 +79,8 @@ class Running:
         return [str(call.args[0]) for call in self.log.calls]
 
 
-def test_they_are_renewed_a_quarter_of_an_hour_ahead() -> None:
-    """No request ever waits for it."""
+def test_credentials_are_renewed_a_quarter_of_an_hour_before_they_expire() -> None:
+    """No request waits for the renewal."""
     running = Running(Giver())
     running.run(3600 - 16 * 60)
     assert running.key == "A1"
@@ -89,8 +89,8 @@ def test_they_are_renewed_a_quarter_of_an_hour_ahead() -> None:
 
 
 @pytest.mark.parametrize("lifetime", [2.0, 20.0, 60.0, 14 * 60.0])
-def test_short_lived_ones_are_renewed_at_half_their_life(lifetime: float) -> None:
-    """They are never expired, and asked for no oftener than that needs."""
+def test_short_lived_credentials_are_renewed_after_half_their_life(lifetime: float) -> None:
+    """They never expire, and the source is not asked more often than needed."""
     running = Running(Giver(lifetime))
     for _ in range(50):
         running.run(lifetime / 10)
@@ -99,8 +99,8 @@ def test_short_lived_ones_are_renewed_at_half_their_life(lifetime: float) -> Non
 
 
 @pytest.mark.parametrize("error", [CredentialsUnavailable("hangs"), ConfigurationError("no"), KeyError(SECRET)])
-def test_while_their_source_fails_what_is_valid_is_signed_with(error: Exception) -> None:
-    """It costs nothing until they have really expired; then the reason is told with each request."""
+def test_valid_credentials_sign_while_their_source_fails(error: Exception) -> None:
+    """After they expire, each request fails with the reason."""
     running = Running(Giver())
     running.run(1)
     running.giver.error = error
@@ -116,8 +116,8 @@ def test_while_their_source_fails_what_is_valid_is_signed_with(error: Exception)
     assert running.events[-1] == "credentials.resumed"
 
 
-def test_failures_are_logged_seldom_and_with_a_reason() -> None:
-    """At growing intervals; then one line says that it works again."""
+def test_failed_renewals_are_logged_seldom_and_with_a_reason() -> None:
+    """The interval grows, and one line reports the end."""
     running = Running(Giver())
     running.run(1)
     running.giver.error = CredentialsUnavailable("hangs")
@@ -131,8 +131,8 @@ def test_failures_are_logged_seldom_and_with_a_reason() -> None:
     assert running.events.count("credentials.resumed") == 1
 
 
-def test_a_source_that_hangs_holds_up_nobody() -> None:
-    """Its thread is its own: others go on with what is valid."""
+def test_a_hanging_source_delays_no_request() -> None:
+    """The renewal has a separate thread, so other threads use the valid credentials."""
     giver = Giver()
     credentials = SharedCredentials(giver, giver.clock)
     renewal = Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
@@ -157,16 +157,16 @@ def test_a_source_that_hangs_holds_up_nobody() -> None:
     thread.join(10)
 
 
-def test_the_first_ones_are_waited_for_with_the_name_of_who_gives_them_out() -> None:
-    """Nothing is signed without."""
+def test_the_first_credentials_are_waited_for_by_the_name_of_their_source() -> None:
+    """Nothing can be signed without them."""
     credentials = SharedCredentials(Giver())
     Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
     with pytest.raises(CredentialsUnavailable, match="still waiting for the giver"):
         credentials.get_frozen_credentials()
 
 
-def test_the_reason_why_there_are_none_is_its_own_kind_of_error() -> None:
-    """What waiting will not mend ends the start at once."""
+def test_a_lasting_reason_for_missing_credentials_is_a_configuration_error() -> None:
+    """It ends the start at once."""
     running = Running(Giver())
     for error in (ConfigurationError("no"), CredentialsUnavailable("later")):
         running.giver.error = error
@@ -175,8 +175,8 @@ def test_the_reason_why_there_are_none_is_its_own_kind_of_error() -> None:
             running.credentials.ready()
 
 
-def test_ones_the_service_refuses_are_asked_for_anew_but_seldom() -> None:
-    """A file may hold others by now; a service that refuses all of them is not answered by a storm."""
+def test_rejected_credentials_are_loaded_again_but_seldom() -> None:
+    """A file may contain newer ones by now. A service that rejects all of them must not cause a storm of requests."""
     running = Running(Giver(lifetime=None))
     running.run(1)
     running.credentials.doubt()
@@ -188,7 +188,7 @@ def test_ones_the_service_refuses_are_asked_for_anew_but_seldom() -> None:
     assert running.giver.asked <= 13
 
 
-def test_those_of_the_environment_need_no_task() -> None:
+def test_credentials_of_the_environment_need_no_renewal() -> None:
     """They cannot change."""
     giver = Giver(lifetime=None)
     giver.fixed = True
@@ -197,16 +197,16 @@ def test_those_of_the_environment_need_no_task() -> None:
     assert renewal.step(1.0) is None
 
 
-def test_expired_ones_that_are_given_out_are_told_as_such() -> None:
-    """Most likely a clock is wrong."""
+def test_a_source_that_returns_expired_credentials_is_named() -> None:
+    """The clock of this machine may be wrong."""
     running = Running(Giver(lifetime=-5.0))
     running.run(1)
     with pytest.raises(CredentialsUnavailable, match=r"the giver: those it gives out expired .* clock"):
         _ = running.key
 
 
-def test_without_a_task_they_are_loaded_by_whoever_needs_them() -> None:
-    """As `doctor` and `publish` do."""
+def test_without_a_renewal_task_credentials_are_loaded_on_demand() -> None:
+    """`doctor` and `publish` do this."""
     giver = Giver(lifetime=60.0)
     credentials = SharedCredentials(giver, giver.clock)
     assert credentials.get_frozen_credentials().access_key == "A1"
@@ -214,8 +214,8 @@ def test_without_a_task_they_are_loaded_by_whoever_needs_them() -> None:
     assert credentials.access_key == "A2"
 
 
-def test_what_no_header_can_hold_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the error of the request would show it."""
+def test_credentials_that_no_header_can_carry_are_rejected_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the request would show them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SECRET}\n")
     with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY: the secret key holds") as caught:
@@ -228,7 +228,7 @@ def test_what_no_header_can_hold_is_refused_without_being_shown(monkeypatch: pyt
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Chain]:
-    """Makes a chain of providers for the text of a config file, whose profile is `p`."""
+    """Return a function that makes a chain of providers for the text of a config file with the profile `p`."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -245,7 +245,7 @@ def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str
 
 
 def refusal(chain: Chain) -> str:
-    """The one line that says why there are no credentials."""
+    """Return the one line that says why there are no credentials."""
     credentials = SharedCredentials(chain)
     with pytest.raises(ConsumerError) as caught:
         credentials.get_frozen_credentials()
@@ -288,10 +288,10 @@ def helper(directory: Path, script: str) -> Path:
     ],
 )
 @pytest.mark.parametrize("by_way_of_a_role", [False, True])
-def test_a_credential_process_is_known_by_its_command_and_exit_status_only(
+def test_a_failed_credential_process_is_named_by_command_and_exit_status(
     configured: Callable[[str], Chain], tmp_path: Path, script: str, says: str, by_way_of_a_role: bool
 ) -> None:
-    """Its output may hold secrets; also where another profile names it as its source."""
+    """Its output may contain secrets. This holds for a process of a source profile, too."""
     role = "role_arn = arn:aws:iam::111122223333:role/r\nsource_profile = q\n[profile q]\n" if by_way_of_a_role else ""
     text = f"[profile p]\n{role}credential_process = {helper(tmp_path, script)} --token {SECRET}\n"
     assert f"credential process '{tmp_path}/helper.sh' of profile {'q' if role else 'p'}: " in refusal(configured(text))
@@ -301,17 +301,17 @@ def test_a_credential_process_is_known_by_its_command_and_exit_status_only(
 @pytest.mark.parametrize(
     ("command", "says"), [("/nonexistent/helper", "No such file or directory"), ("/etc/passwd", "Permission denied")]
 )
-def test_a_credential_process_that_cannot_be_started_is_told_apart(
+def test_a_credential_process_that_cannot_be_started_has_its_own_message(
     configured: Callable[[str], Chain], command: str, says: str
 ) -> None:
-    """Missing, or not executable."""
+    """It may be missing, or not executable."""
     assert says in refusal(configured(f"[profile p]\ncredential_process = {command}\n"))
 
 
-def test_a_credential_process_that_hangs_is_ended(
+def test_a_hanging_credential_process_is_ended(
     configured: Callable[[str], Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what it has started, which holds its output open."""
+    """The processes that it started, which hold its output open, end too."""
     monkeypatch.setattr(providers, "HELPER_TIMEOUT", 0.2)
     chain = configured(f"[profile p]\ncredential_process = {helper(tmp_path, 'sleep 60')}\n")
     began = time.monotonic()
@@ -319,8 +319,8 @@ def test_a_credential_process_that_hangs_is_ended(
     assert time.monotonic() - began < 30
 
 
-def test_a_credential_process_gives_credentials(configured: Callable[[str], Chain], tmp_path: Path) -> None:
-    """As long as it does what it should."""
+def test_a_credential_process_returns_credentials(configured: Callable[[str], Chain], tmp_path: Path) -> None:
+    """Its output is valid."""
     printed = '{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "Expiration": "2999-01-01T00:00:00Z"}'
     chain = configured(f"[profile p]\ncredential_process = {helper(tmp_path, f'echo {printed!r}')}\n")
     loaded = chain()
@@ -357,12 +357,12 @@ def test_a_credential_process_gives_credentials(configured: Callable[[str], Chai
     ],
 )
 def test_a_mistake_in_the_config_file_is_one_line(configured: Callable[[str], Chain], text: str, says: str) -> None:
-    """With who could not give credentials."""
+    """The line names the provider that failed."""
     assert says in refusal(configured(text))
 
 
-def test_who_failed_is_named_in_its_own_words() -> None:
-    """STS and SSO with code and message, not the service that was to be asked."""
+def test_the_party_that_failed_is_named_with_its_message() -> None:
+    """This is STS or SSO with code and message, not the service that was to be called."""
     for operation, who in (("AssumeRoleWithWebIdentity", "STS"), ("AssumeRole", "STS"), ("GetRoleCredentials", "SSO")):
         giver = Giver()
         response: Any = {"Error": {"Code": "InvalidIdentityToken", "Message": "no\nprovider"}}
@@ -381,8 +381,8 @@ def test_who_failed_is_named_in_its_own_words() -> None:
         ("502", 502, "STS does not answer AssumeRole: HTTP 502"),
     ],
 )
-def test_a_service_that_may_give_them_soon_is_told_apart_and_retried(code: str, status: int, says: str) -> None:
-    """It refuses nothing."""
+def test_a_temporary_failure_of_a_source_is_retried(code: str, status: int, says: str) -> None:
+    """Its message says that the source did not respond, not that it denied."""
     giver = Giver()
     metadata: Any = {"HTTPStatusCode": status}
     giver.error = ClientError(

@@ -1,4 +1,4 @@
-"""What a machine without a cluster can check of deploy/: against schemas, against the settings, against the code."""
+"""Check deploy/ without a cluster: against schemas, settings and code."""
 
 import ast
 import json
@@ -24,18 +24,19 @@ TASK: dict[str, Any] = json.loads((ROOT / "deploy" / "ecs" / "task-definition.js
 POLICY: dict[str, Any] = json.loads((ROOT / "deploy" / "iam" / "worker-policy.json").read_text())
 PAGE = (ROOT / "docs" / "deploying.md").read_text()
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
-# The schemas to hold the manifests against: the oldest version that is still kept by its makers, and a new one.
+# Kubernetes versions whose schemas are used: the oldest supported one and a recent one.
 VERSIONS = ("1.34", "1.37")
-# Rooms of the adapters that call AWS, and the file without which a room calls nothing.
+# Rooms whose adapters call AWS, and the file that shows that a room calls nothing.
 ADAPTERS = {"kinesis": ("streams", "kinesis.py"), "dynamodb": ("leases", "dynamodb.py")}
-# Operations whose permission has another name. AWS: PartiQL needs one for each kind of statement; ours are UPDATEs.
+# Operations whose permission has another name. AWS requires one permission per kind of PartiQL statement; ours are
+# UPDATEs.
 PERMISSIONS = {"dynamodb:BatchExecuteStatement": "dynamodb:PartiQLUpdate"}
-# What an action needs beside itself. AWS: tags given to CreateTable need dynamodb:TagResource.
+# Actions that need another one. AWS: tags in CreateTable need dynamodb:TagResource.
 IMPLIED = {"dynamodb:CreateTable": {"dynamodb:TagResource"}}
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """Every manifest that the kustomization names, by kind."""
+    """Return every manifest that the kustomization names, by kind."""
     found = [yaml.safe_load((KUBERNETES / name).read_text()) for name in KUSTOMIZATION["resources"]]
     return {manifest["kind"]: manifest for manifest in found}
 
@@ -48,7 +49,7 @@ LABELS = KUSTOMIZATION["labels"][0]["pairs"]
 
 
 def test_the_kustomization_names_every_manifest_and_no_other() -> None:
-    """A file that is forgotten there is never applied."""
+    """Kustomize never applies a manifest that is missing there."""
     files = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(KUSTOMIZATION["resources"]) == files
     assert KUSTOMIZATION["images"][0]["name"] == WORKER["image"]
@@ -56,8 +57,8 @@ def test_the_kustomization_names_every_manifest_and_no_other() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", sorted(manifests()))
-def test_a_manifest_is_what_kubernetes_takes(kind: str, version: str) -> None:
-    """Strictly: a misspelt field is an error. The selector's labels are put in as kustomize does."""
+def test_a_manifest_is_valid_for_kubernetes(kind: str, version: str) -> None:
+    """A misspelled field is an error. The labels of the selector are added as kustomize adds them."""
     manifest = manifests()[kind]
     if kind == "Deployment":
         manifest["spec"]["selector"] = {"matchLabels": LABELS}
@@ -65,22 +66,22 @@ def test_a_manifest_is_what_kubernetes_takes(kind: str, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_the_schemas_would_find_a_misspelt_field() -> None:
-    """The check above is able to fail."""
+def test_the_schemas_reject_a_misspelled_field() -> None:
+    """This shows that the check above can fail."""
     manifest = manifests()["ServiceAccount"]
     manifest["automountServiceAccountTokens"] = False
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
 
 
-def test_what_selects_pods_selects_these() -> None:
-    """MemoryBudget and spreading mean the labels that kustomize gives the pods."""
+def test_selectors_match_the_labels_of_the_pods() -> None:
+    """The disruption budget and the spreading use the labels that kustomize adds."""
     assert manifests()["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == LABELS
     assert POD["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == LABELS
 
 
-def test_probes_ask_pages_that_the_server_has() -> None:
-    """On the port where it listens."""
+def test_probes_request_pages_that_the_server_has() -> None:
+    """They use the port on which it listens."""
     known = pages(str, str, Exposition(Metrics(), int, ""))
     port = settings_of(kubernetes_environment()).http_address
     assert port is not None
@@ -93,8 +94,8 @@ def test_probes_ask_pages_that_the_server_has() -> None:
     assert annotations["prometheus.io/port"] == str(port[1])
 
 
-def test_ecs_asks_the_liveness_page_with_what_the_image_has() -> None:
-    """The module is there, the URL is the server's, and the check fits into its time."""
+def test_ecs_requests_the_liveness_page_with_the_probe_of_the_image() -> None:
+    """The module exists, the URL is right, and the probe ends within the time of the check."""
     shell, python, dash_m, module, url = ECS_WORKER["healthCheck"]["command"]
     assert (shell, python, dash_m) == ("CMD", "python", "-m")
     assert (ROOT / f"{module.replace('.', '/')}.py").exists()
@@ -105,7 +106,7 @@ def test_ecs_asks_the_liveness_page_with_what_the_image_has() -> None:
 
 
 def kubernetes_environment() -> dict[str, str]:
-    """What the container gets: the config map, and what is set beside it."""
+    """Return the environment of the container: the config map and the variables set beside it."""
     values: dict[str, str] = dict(manifests()["ConfigMap"]["data"])
     return values | {entry["name"]: "pod-name" for entry in WORKER["env"]}
 
@@ -119,8 +120,8 @@ def settings_of(environment: dict[str, str]) -> Settings:
 
 
 @pytest.mark.parametrize("environment", [kubernetes_environment(), ecs_environment()], ids=["kubernetes", "ecs"])
-def test_the_environment_is_one_that_the_worker_takes(environment: dict[str, str]) -> None:
-    """Names and values pass the settings; nothing that matters is left on the pod's own disk."""
+def test_the_worker_accepts_its_environment(environment: dict[str, str]) -> None:
+    """No lasting data goes to the disk of the pod."""
     settings = settings_of(environment)
     assert all(isinstance(value, str) for value in environment.values())
     assert settings.leases.startswith("dynamodb:")
@@ -130,27 +131,27 @@ def test_the_environment_is_one_that_the_worker_takes(environment: dict[str, str
     assert "/data" in mounts
 
 
-def test_kubernetes_adds_no_variable_that_looks_like_a_setting() -> None:
-    """Service links of a Service with our name would, and the worker refuses what it does not know."""
+def test_kubernetes_adds_no_variable_with_the_prefix_of_settings() -> None:
+    """Service links of a Service with our name would, and the worker rejects unknown settings."""
     assert POD["enableServiceLinks"] is False
     assert WORKER["env"][0]["name"] == f"{PREFIX}WORKER_ID"
 
 
-def test_whoever_stops_a_worker_waits_longer_than_its_drain_takes() -> None:
-    """Else it is killed with batches in flight."""
+def test_the_grace_period_is_longer_than_the_drain() -> None:
+    """Otherwise the worker is killed with batches in flight."""
     drain = settings_of(kubernetes_environment()).shutdown_timeout
     assert POD["terminationGracePeriodSeconds"] >= drain + 5
     assert drain + 5 <= ECS_WORKER["stopTimeout"] <= 120  # AWS: at most 120 s on Fargate
 
 
 def test_a_rolling_update_starts_a_worker_before_it_stops_one() -> None:
-    """There are never fewer than three, and no two stop at once."""
+    """At least three workers run, and no two stop at once."""
     assert DEPLOYMENT["replicas"] == 3
     assert DEPLOYMENT["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-def test_the_worker_has_no_rights_on_its_machine() -> None:
-    """It is the user of the image, on a root file system that it can't write to."""
+def test_the_worker_has_no_privileges() -> None:
+    """It runs as the user of the image on a read-only root file system."""
     uid = re.search(r"--uid (\d+)", (ROOT / "Dockerfile").read_text())
     assert uid is not None
     assert POD["securityContext"]["runAsNonRoot"] is True
@@ -162,11 +163,11 @@ def test_the_worker_has_no_rights_on_its_machine() -> None:
     }
     assert ECS_WORKER["readonlyRootFilesystem"] is True
     assert ECS_WORKER["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
-    assert 'VOLUME ["/tmp"]' in (ROOT / "Dockerfile").read_text()  # the only other place that is written to
+    assert 'VOLUME ["/tmp"]' in (ROOT / "Dockerfile").read_text()  # the only other writable path
 
 
-def test_the_task_definition_is_what_ecs_takes() -> None:
-    """By the model of the service that botocore carries; sizes are a pair that Fargate has."""
+def test_the_task_definition_is_valid_for_ecs() -> None:
+    """It follows botocore's model of the service, and Fargate offers its sizes."""
     model = botocore.session.get_session().get_service_model("ecs")
     shape: Any = model.operation_model("RegisterTaskDefinition").input_shape
     report = ParamValidator().validate(TASK, shape)
@@ -179,7 +180,7 @@ def test_the_task_definition_is_what_ecs_takes() -> None:
 
 
 def calls(service: str) -> set[str]:
-    """The IAM actions that the adapters of a service call: every client method that is an operation of it."""
+    """Return the IAM actions of a service that adapters call: every client method that is an operation."""
     operations = botocore.session.get_session().get_service_model(service).operation_names
     methods = {xform_name(name): f"{service}:{name}" for name in operations}
     files = (ROOT / "consumer" / ADAPTERS[service][0]).glob("*.py")
@@ -192,8 +193,8 @@ def calls(service: str) -> set[str]:
     return {PERMISSIONS.get(action, action) for action in found}
 
 
-def test_the_policy_allows_what_the_code_calls_and_nothing_else() -> None:
-    """Each statement is for named resources, without wildcards."""
+def test_the_policy_allows_exactly_the_calls_of_the_code() -> None:
+    """Each statement names its resources without wildcards."""
     assert "*" not in json.dumps(POLICY)
     assert {statement["Effect"] for statement in POLICY["Statement"]} == {"Allow"}
     allowed = {action for statement in POLICY["Statement"] for action in statement["Action"]}
@@ -207,8 +208,8 @@ def test_the_policy_allows_what_the_code_calls_and_nothing_else() -> None:
         assert mine == called | implied
 
 
-def test_the_page_names_metrics_that_there_are() -> None:
-    """Alerts are copied from there."""
+def test_the_page_names_existing_metrics() -> None:
+    """Operators copy alerts from the page."""
     metrics = Metrics()
     metrics.read(1, 1, 0, ["com.example.type"])
     metrics.held("shard")
@@ -221,8 +222,8 @@ def test_the_page_names_metrics_that_there_are() -> None:
     assert [name for name in names if f"\n{name}" not in text] == []
 
 
-def test_the_page_names_settings_and_files_that_there_are() -> None:
-    """Whoever follows it must not be led astray."""
+def test_the_page_names_existing_settings_and_files() -> None:
+    """An operator must be able to follow the page."""
     known = {f"{PREFIX}{field.rstrip('_').upper()}" for field in Settings.model_fields}
     assert set(re.findall(rf"{PREFIX}[A-Z_]+", PAGE)) <= known
     for path in re.findall(r"(?<!\w)(?:deploy|docs)/[\w./-]+\w", PAGE):

@@ -1,4 +1,4 @@
-"""`doctor` against a small Kinesis on loopback: it reads, writes, and names what would keep a worker from its work."""
+"""Run `doctor` against a small Kinesis on loopback: it reads, writes, and names what would stop a worker."""
 
 import resource
 import subprocess
@@ -17,9 +17,9 @@ from benchmarks.events import STREAM
 from benchmarks.stub import RecordRejected, Stub, bake
 from consumer import app
 from consumer.adapters import connect
-from consumer.doctor import examination, places, stream, values
-from consumer.doctor.access import check_credentials
-from consumer.doctor.questions import Finding, Level, Question, answers, failed, ok
+from consumer.doctor import effective_settings, examination, storage, stream
+from consumer.doctor.checks import Check, Finding, Level, failed, ok, run_checks
+from consumer.doctor.credentials import check_credentials
 from consumer.leases import Lease, Scope
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END, TRIM_HORIZON, BatchLimits, Position, Shard, StreamSummary
@@ -33,7 +33,7 @@ SUMMARY = StreamSummary("calls", True, NOW - timedelta(days=30), NOW)
 
 
 class OddStub(Stub):
-    """Does something odd before it answers a call."""
+    """A stub that runs `odd` before it responds to a call."""
 
     def __init__(self, shards: int) -> None:
         super().__init__(bake(shards, 4 * shards, 1, BEGAN), 100, BEGAN)
@@ -47,7 +47,7 @@ class OddStub(Stub):
 
 
 class Bench:
-    """A folder with a configuration in it, and the stub that it names."""
+    """A folder with a configuration, and the stub that it names."""
 
     def __init__(self, stub: OddStub, folder: Path) -> None:
         self.stub, self.folder = stub, folder
@@ -58,7 +58,7 @@ class Bench:
         return list(app.create_examination(settings).findings())
 
     def failed(self, **flags: object) -> list[str]:
-        """The lines that failed, which are the last ones."""
+        """Return the FAILED lines, which must be the last ones."""
         found = self.findings(**flags)
         bad = [finding.line for finding in found if finding.level is Level.FAILED]
         assert [finding.line for finding in found][len(found) - len(bad) :] == bad
@@ -75,13 +75,13 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    """Two shards, a folder that is empty, and no patience."""
+    """Provide two shards, an empty folder and short waits."""
     for name, value in ACCESS.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CREDENTIAL_EXPIRATION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stream, "BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(stream, "RETRY_INTERVAL", 0.01)
     with OddStub(2) as stub:
         thread = threading.Thread(target=stub.serve_forever, daemon=True)
         thread.start()
@@ -91,7 +91,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def refusing(action: str, code: str, times: int = 1000) -> Callable[[str, dict[str, Any]], None]:
-    """Refuse a call so many times."""
+    """Return a function that rejects a call this many times."""
     left = [times]
 
     def odd(called: str, asked: dict[str, Any]) -> None:
@@ -102,24 +102,24 @@ def refusing(action: str, code: str, times: int = 1000) -> Callable[[str, dict[s
     return odd
 
 
-def test_a_configuration_that_works_is_read_and_written_with(bench: Bench) -> None:
-    """Lag and owner of each shard; nothing stays behind but what `run` would make."""
+def test_a_working_configuration_is_read_and_written(bench: Bench) -> None:
+    """The output shows lag and owner per shard. Only files that `run` would create remain."""
     bench.keep(Lease(FIRST, Position.of(1), owner="worker-7", read_to=NOW))
     lines = [finding.line for finding in bench.findings(sink="jsonl:rows")]
     assert not [line for line in lines if line.startswith("FAILED")]
     assert [line.partition(" ")[0] for line in lines].count("ok") == len(lines)
     [shard] = [line for line in lines if FIRST in line]
     assert "behind, read by worker-7" in shard
-    assert "never read so far" in next(line for line in lines if "shardId-000000000001" in line)
+    assert "not read yet" in next(line for line in lines if "shardId-000000000001" in line)
     assert sorted(path.name for path in bench.folder.rglob("*") if path.is_file()) == ["call-consumer.db"]
 
 
 def test_at_most_twenty_shards_are_read_once_each(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the read budget, and finished ones not at all."""
-    monkeypatch.setattr(examination, "MOST_SHARDS", 1)
+    """Finished shards are not read."""
+    monkeypatch.setattr(examination, "MAX_SHARDS", 1)
     lines = [finding.line for finding in bench.findings()]
     assert bench.stub.calls.count("GetRecords") == 1
-    assert "ok      shards: 1 more were not asked" in lines
+    assert "ok      shards: 1 more were not read" in lines
     bench.keep(Lease(FIRST, SHARD_END))
     assert not [line for line in (finding.line for finding in bench.findings()) if FIRST in line]
 
@@ -131,27 +131,29 @@ def test_at_most_twenty_shards_are_read_once_each(bench: Bench, monkeypatch: pyt
         ("GetShardIterator", "AccessDeniedException", "allow kinesis:GetShardIterator"),
         ("GetRecords", "KMSAccessDeniedException", "allow kms:Decrypt"),
         ("GetRecords", "KMSDisabledException", "enable the stream's KMS key"),
-        ("GetRecords", "ProvisionedThroughputExceededException", "others use up the 5 reads"),
+        ("GetRecords", "ProvisionedThroughputExceededException", "other readers use up the 5 reads"),
         ("ListShards", "AccessDeniedException", "AccessDeniedException"),
         ("DescribeStreamSummary", "ResourceNotFoundException", "there is no stream"),
     ],
 )
-def test_what_keeps_the_stream_from_being_read_is_named(bench: Bench, action: str, code: str, says: str) -> None:
-    """Cause and remedy, once for all shards."""
+def test_a_stream_that_cannot_be_read_is_reported_with_cause_and_remedy(
+    bench: Bench, action: str, code: str, says: str
+) -> None:
+    """One line covers all shards."""
     bench.stub.odd = refusing(action, code)
     [line] = bench.failed()
     assert says in line
     assert code in line or action == "DescribeStreamSummary"
 
 
-def test_a_single_refusal_for_the_shards_limits_is_no_trouble(bench: Bench) -> None:
-    """A worker would try again, too."""
+def test_a_single_throttled_read_is_not_a_failure(bench: Bench) -> None:
+    """A worker would retry, too."""
     bench.stub.odd = refusing("GetRecords", "ProvisionedThroughputExceededException", times=2)
     assert bench.failed() == []
 
 
-def test_a_shard_that_hangs_is_named_and_the_others_are_told_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In bounded time."""
+def test_a_shard_that_hangs_is_named_and_the_others_are_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check takes a limited time."""
     monkeypatch.setattr(examination, "SHARDS", 1.0)
     go_on = threading.Event()
 
@@ -162,12 +164,12 @@ def test_a_shard_that_hangs_is_named_and_the_others_are_told_of(bench: Bench, mo
     bench.stub.odd = odd
     found = bench.findings()
     go_on.set()
-    assert found[-1].line.startswith(f"FAILED  shard {FIRST}: no answer within 1 s")
+    assert found[-1].line.startswith(f"FAILED  shard {FIRST}: no response within 1 s")
     assert [finding for finding in found if "shardId-000000000001" in finding.what and finding.level is Level.OK]
 
 
-def test_a_stream_that_does_not_answer_at_all_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest is told all the same."""
+def test_a_stream_that_does_not_respond_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other checks are reported too."""
     monkeypatch.setattr(examination, "FIRST", 1.0)
     go_on = threading.Event()
     bench.stub.odd = lambda *_: go_on.wait(20)
@@ -177,16 +179,16 @@ def test_a_stream_that_does_not_answer_at_all_is_named(bench: Bench, monkeypatch
     assert "ok      leases: 0 rows" in [finding.line for finding in found]
 
 
-def test_a_stream_that_was_made_again_is_told_by_the_rows(bench: Bench) -> None:
-    """Their checkpoints mean nothing in it."""
+def test_a_stream_that_was_created_again_is_recognized_by_the_rows(bench: Bench) -> None:
+    """Their checkpoints are invalid in the new stream."""
     bench.keep(Lease(FIRST, Position.of(1), stream_created_at=NOW - timedelta(days=99)))
     [line] = bench.failed()
-    assert line.startswith("FAILED  stream: it was made again")
-    assert "name another --application" in line
+    assert line.startswith("FAILED  stream: it was created again")
+    assert "choose another --application" in line
 
 
-def test_what_was_trimmed_unread_is_told_with_its_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here six hours; the first record that comes is a later one. The stream's own clock is the one that counts."""
+def test_a_span_of_records_trimmed_unread_is_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it is six hours by the clock of the stream, and the first record that arrives is a later one."""
     date = format_datetime(NOW, usegmt=True)
     monkeypatch.setattr("http.server.BaseHTTPRequestHandler.date_time_string", lambda *_: date)
     bench.keep(Lease(FIRST, Position.of(1), read_to=NOW - timedelta(hours=30)))
@@ -196,8 +198,8 @@ def test_what_was_trimmed_unread_is_told_with_its_time(bench: Bench, monkeypatch
 
 
 @pytest.mark.parametrize(("days", "told"), [(2, True), (30, False)])
-def test_a_loss_that_a_worker_found_is_told_for_a_week(bench: Bench, days: int, told: bool) -> None:
-    """The row keeps it: the worker has read on since."""
+def test_a_loss_that_a_worker_found_is_reported_for_a_week(bench: Bench, days: int, told: bool) -> None:
+    """The row keeps it although the worker has read on."""
     found = NOW - timedelta(days=days)
     bench.keep(Lease(FIRST, Position.of(1), read_to=NOW, lost_from=found - timedelta(hours=3), lost_to=found))
     warnings = [finding.text for finding in bench.findings() if finding.level is Level.WARNING]
@@ -205,8 +207,8 @@ def test_a_loss_that_a_worker_found_is_told_for_a_week(bench: Bench, days: int, 
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(0, Level.OK), (59, Level.OK), (61, Level.FAILED), (-61, Level.FAILED)])
-def test_a_clock_that_is_off_by_more_than_a_minute_is_told(seconds: int, level: Level) -> None:
-    """Ahead or behind."""
+def test_a_clock_that_is_off_by_more_than_a_minute_fails(seconds: int, level: Level) -> None:
+    """It may be ahead or behind."""
     [found] = stream.check_clock(SUMMARY, NOW + timedelta(seconds=seconds))
     assert found.level is level
 
@@ -222,10 +224,10 @@ def test_a_clock_that_is_off_by_more_than_a_minute_is_told(seconds: int, level: 
         ({"AWS_PROFILE": "ending", "AWS_ACCESS_KEY_ID": ""}, Level.FAILED, "in 10 min, and nothing renews them"),
     ],
 )
-def test_credentials_that_end_soon_are_told(
+def test_credentials_that_expire_soon_are_reported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], level: Level, says: str
 ) -> None:
-    """Those of the environment and of a file do not renew themselves."""
+    """Credentials from the environment and from files do not renew themselves."""
     soon = (datetime.now(UTC) + timedelta(seconds=600)).isoformat()
     file = bench.folder / "credentials"
     file.write_text(
@@ -244,8 +246,8 @@ def test_credentials_that_end_soon_are_told(
     assert says in found.text
 
 
-def test_a_file_that_cannot_grow_is_named(bench: Bench) -> None:
-    """An empty file fits on any disk, a block does not."""
+def test_a_file_that_cannot_grow_is_reported(bench: Bench) -> None:
+    """A full disk may accept an empty file, but not a block."""
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, {most}));"
     code = f"{limited} from consumer.cli import main; main()"
@@ -253,55 +255,55 @@ def test_a_file_that_cannot_grow_is_named(bench: Bench) -> None:
     command = [sys.executable, "-c", code, *arguments, "--leases", "memory:", "--dead-letters", "stdout:"]
     done = subprocess.run(command, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("FAILED  sink: rows: writing 1024 KiB: File too large: ")
+    assert done.stdout.splitlines()[-1].startswith("FAILED  sink: rows: cannot write 1024 KiB: File too large: ")
     assert not list((bench.folder / "rows").iterdir())
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    """Where root may make a small one."""
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
+    """Only root can mount a small file system for this test."""
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=False).returncode:
         pytest.skip("only root may mount a small file system")
     try:
-        [found] = places.check_space("sink", tmp_path)
+        [found] = storage.check_space("sink", tmp_path)
         left = list(tmp_path.iterdir())
     finally:
         subprocess.run(["umount", tmp_path], check=True)
     assert found.line.startswith(
-        f"FAILED  sink: {tmp_path}: writing 1024 KiB: No space left on device: the disk is full"
+        f"FAILED  sink: {tmp_path}: cannot write 1024 KiB: No space left on device: the disk is full"
     )
     assert left == []
 
 
-def test_an_unforeseen_error_is_a_finding_and_no_traceback() -> None:
-    """Its text may hold anything and is not shown."""
+def test_an_unforeseen_error_becomes_a_finding() -> None:
+    """Its text may contain a value and is not shown."""
 
     def ask() -> Iterable[Finding]:
         yield ok("a", "seen before")
         raise KeyError("+15550100000")
 
-    [found] = answers([Question("sink", ask)], 5.0)
-    assert found.line.startswith("FAILED  sink: unforeseen: KeyError at test_doctor.py:")
+    [found] = run_checks([Check("sink", ask)], 5.0)
+    assert found.line.startswith("FAILED  sink: unforeseen KeyError at test_doctor.py:")
 
 
-def test_failures_alike_are_told_once_and_shards_that_can_be_read_one_by_one() -> None:
-    """Twenty lines alike would hide the others."""
+def test_equal_failures_of_shards_become_one_line() -> None:
+    """Shards that can be read keep a line each."""
     found = [failed(f"shard {n}", "no") for n in range(3)] + [ok("shard 3", "yes"), ok("shard 4", "yes")]
-    lines = [finding.line for finding in stream.together(found)]
+    lines = [finding.line for finding in stream.merge_failures(found)]
     assert lines == ["ok      shard 3: yes", "ok      shard 4: yes", "FAILED  shard 0 and 2 more: no"]
 
 
 def test_open_shards_come_before_closed_ones() -> None:
-    """They are what a worker reads longest."""
+    """A worker reads open shards longest."""
     shards = [Shard("a", closed=True), Shard("b"), Shard("c", closed=True), Shard("d")]
     rows = {"c": Lease("c", SHARD_END)}
     assert [shard.shard_id for shard in stream.to_read(shards, rows)] == ["b", "d", "a"]
     assert Position.of(1) > TRIM_HORIZON
 
 
-def test_each_value_is_shown_with_its_source_and_secrets_are_not(
+def test_each_setting_is_shown_with_its_source_and_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Flag, environment, file, default, and what botocore finds."""
+    """Sources are flag, environment, file, default, and botocore."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     file = tmp_path / "settings.toml"
@@ -309,7 +311,7 @@ def test_each_value_is_shown_with_its_source_and_secrets_are_not(
     environ = {"CALL_CONSUMER_MEMORY": "1MiB"}
     flags = {"stream": "calls", "sink": "other://user:pw-1@host/db?password=pw-2"}
     said = sources(flags, str(file), environ)
-    lines = list(values.lines(load(flags, str(file), environ), said, BatchLimits(7)))
+    lines = list(effective_settings.lines(load(flags, str(file), environ), said, BatchLimits(7)))
     shown = {line.split()[0]: line for line in lines}
     assert shown["stream"].split()[1:] == ["calls", "(argument)"]
     assert shown["sink"].endswith("(flag)")
@@ -323,9 +325,11 @@ def test_each_value_is_shown_with_its_source_and_secrets_are_not(
     assert shown["endpoint-url"].split()[1:] == ["https://kinesis.eu-west-1.amazonaws.com", "(botocore)"]
 
 
-def test_the_region_of_an_arn_and_of_the_environment_have_a_source() -> None:
-    """The stream's own region wins."""
+def test_the_region_of_a_stream_arn_wins_over_the_environment() -> None:
+    """The output names the source."""
     arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/calls"
-    [line] = [one for one in values.lines(load({"stream": arn}, environ={}), {}) if one.startswith("region")]
+    [line] = [
+        one for one in effective_settings.lines(load({"stream": arn}, environ={}), {}) if one.startswith("region")
+    ]
     assert line.split(maxsplit=2)[1:] == ["eu-west-1", "(the stream's ARN)"]
     assert sources({}, environ={"AWS_REGION": "eu-west-2"}) == {"region": "AWS_REGION"}

@@ -1,4 +1,4 @@
-"""Roles of other accounts: assumed with the worker's own credentials, renewed, and each used for its own service."""
+"""Assume roles of other accounts with the worker's own credentials, renew them, and use each for its own service."""
 
 import json
 import re
@@ -22,21 +22,21 @@ LEASES_ROLE = "arn:aws:iam::444455556666:role/leases"
 
 
 class Aws(ThreadingHTTPServer):
-    """Answers as STS and as nobody else; keeps which access key signed what."""
+    """An AWS endpoint that responds as STS only, and keeps which access key signed which request."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.signed: list[tuple[str, str, str]] = []  # access key, service, role
-        self.refusal: str | None = None  # of STS
-        self.code = "AccessDeniedException"  # of the others
+        self.refusal: str | None = None  # STS requests
+        self.code = "AccessDeniedException"  # requests to other services
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handle one request."""
 
     server: Aws
 
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def error(code: str) -> str:
@@ -94,7 +94,7 @@ def settings(aws: Aws, directory: Path, **roles: str) -> Settings:
 
 
 def asked(made: Adapters) -> None:
-    """Call both services; neither of them allows it."""
+    """Call both services. Neither allows the call."""
     for call in (made.stream.summary, made.leases.check):
         with pytest.raises(ConsumerError, match="AccessDenied"):
             call()
@@ -103,7 +103,7 @@ def asked(made: Adapters) -> None:
 
 
 def test_each_role_signs_for_its_own_service(aws: Aws, tmp_path: Path) -> None:
-    """The worker's own credentials sign for STS alone, and each role is assumed once."""
+    """The worker's own credentials sign only for STS, and each role is assumed once."""
     asked(connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=LEASES_ROLE)))
     assert aws.signed == [
         ("OWN", "sts", STREAM_ROLE),
@@ -114,19 +114,19 @@ def test_each_role_signs_for_its_own_service(aws: Aws, tmp_path: Path) -> None:
 
 
 def test_without_a_role_the_workers_own_credentials_sign(aws: Aws, tmp_path: Path) -> None:
-    """STS is not asked."""
+    """STS is not called."""
     asked(connect(settings(aws, tmp_path)))
     assert aws.signed == [("OWN", "kinesis", ""), ("OWN", "dynamodb", "")]
 
 
-def test_one_role_for_both_is_assumed_once(aws: Aws, tmp_path: Path) -> None:
-    """They share its credentials."""
+def test_one_role_for_both_services_is_assumed_once(aws: Aws, tmp_path: Path) -> None:
+    """Both services share its credentials."""
     asked(connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE, leases_role_arn=STREAM_ROLE)))
     assert [service for _, service, _ in aws.signed] == ["sts", "kinesis", "dynamodb"]
 
 
-def test_a_role_that_may_not_be_assumed_is_told_as_sts_says_it(aws: Aws, tmp_path: Path) -> None:
-    """Kinesis is not blamed for it."""
+def test_a_denied_role_is_reported_with_the_message_of_sts(aws: Aws, tmp_path: Path) -> None:
+    """The message does not name Kinesis."""
     aws.refusal = "AccessDenied"
     made = connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE))
     with pytest.raises(ConfigurationError, match="STS refuses AssumeRole: AccessDenied: not trusted"):
@@ -135,8 +135,8 @@ def test_a_role_that_may_not_be_assumed_is_told_as_sts_says_it(aws: Aws, tmp_pat
     made.leases.close()
 
 
-def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Path) -> None:
-    """A task for its own credentials, and one for each role."""
+def test_the_worker_renews_the_credentials_of_each_role_separately(aws: Aws, tmp_path: Path) -> None:
+    """One task renews its own credentials, and one more per role."""
     roles = {"stream_role_arn": STREAM_ROLE, "leases_role_arn": LEASES_ROLE}
     worker = create_worker(settings(aws, tmp_path, **roles))
     assert len(worker.credentials) == 3
@@ -147,8 +147,8 @@ def test_the_worker_renews_those_of_each_role_on_its_own(aws: Aws, tmp_path: Pat
         close()
 
 
-def test_credentials_that_a_service_refuses_are_doubted(aws: Aws, tmp_path: Path) -> None:
-    """The task that renews them asks for others; a permission that is missing casts no doubt."""
+def test_credentials_that_a_service_rejects_are_loaded_again(aws: Aws, tmp_path: Path) -> None:
+    """A missing permission does not cause this."""
     made = connect(settings(aws, tmp_path))
     [credentials] = made.credentials
     for code, doubted in (("AccessDeniedException", False), ("ExpiredTokenException", True)):

@@ -1,4 +1,4 @@
-"""The settings in force, and where each comes from; secrets masked."""
+"""Show the settings in force and their sources, with secrets masked."""
 
 import platform
 import re
@@ -18,25 +18,25 @@ _SECRET = re.compile(
 )
 
 
-# The first line of the log names these in any case.
-_ALWAYS_SAID = ("stream", "application", "sink", "dead_letters", "leases")
+# `worker.started` always shows these settings.
+_ALWAYS_SHOWN = ("stream", "application", "sink", "dead_letters", "leases")
 
 
 def lines(settings: Settings, sources: Mapping[str, str], limits: BatchLimits | None = None) -> Iterator[str]:
-    """Yield a line for each setting: name, value, source. `limits`: those of the sink, where none are set."""
-    found = _computed(settings, limits) | dict(_botocore(settings, sources))
+    """Yield one line per setting with name, value and source. `limits` are the sink's own batch limits."""
+    found = _derived(settings, limits) | dict(_botocore(settings, sources))
     for name, value in settings.model_dump().items():
         given = (value, _source(sources[name]) if name in sources else "default")
         shown, source = given if value not in (None, "") else found.get(name, ("", "default"))
         yield f"{flag(name)[2:]:22} {_masked(written(shown)):40} ({source})"
 
 
-def about(settings: Settings) -> dict[str, object]:
-    """Return what the first line of a worker's log says: what runs, and every setting that is not a default."""
+def startup_fields(settings: Settings) -> dict[str, object]:
+    """Return the fields of `worker.started`. They include all settings that differ from their default."""
     chosen = {
         flag(name)[2:]: _masked(str(value))
         for name, value in settings.model_dump().items()
-        if value != Settings.model_fields[name].default and name not in _ALWAYS_SAID
+        if value != Settings.model_fields[name].default and name not in _ALWAYS_SHOWN
     }
     return {
         "application": settings.name,
@@ -57,8 +57,8 @@ def _source(spelled: str) -> str:
     return f"file {spelled}"
 
 
-def _computed(settings: Settings, limits: BatchLimits | None) -> dict[str, tuple[Any, str]]:
-    """What follows from other settings."""
+def _derived(settings: Settings, limits: BatchLimits | None) -> dict[str, tuple[Any, str]]:
+    """Return the values and sources of defaults that depend on other settings."""
     found: dict[str, tuple[Any, str]] = {
         "application": (settings.name, "default: the stream's name"),
         "worker_id": ("", "default: host and random"),
@@ -70,7 +70,7 @@ def _computed(settings: Settings, limits: BatchLimits | None) -> dict[str, tuple
 
 
 def _botocore(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
-    """What botocore finds where nothing is set."""
+    """Yield the region and endpoint that botocore chooses when no setting does."""
     try:
         session = botocore.session.Session()
         if settings.aws_region and "region" not in sources:
@@ -81,7 +81,7 @@ def _botocore(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[
         client = session.create_client("kinesis", region_name=region)
         yield "endpoint_url", (client.meta.endpoint_url, "botocore")
     except (BotoCoreError, ValueError):
-        return  # `parts` says what is wrong with it
+        return  # connecting reports the problem
 
 
 def _masked(text: str) -> str:
