@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from consumer.errors import LeaseTableUnavailable
 from consumer.fleet.running_shards import RunningShards
 from consumer.leases import PartlyWritten, Written
-from consumer.runtime.backoff import Backoff
+from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.telemetry.metrics import LeaseEvent
 
 
@@ -15,7 +15,7 @@ class Renewer:
     def __init__(self, running_shards: RunningShards) -> None:
         self._running_shards = running_shards
         duration = running_shards.fleet.lease_duration
-        self._backoff = Backoff(duration / 24, duration / 6, running_shards.context.rng)
+        self._backoff = Backoff(RetryPolicy(duration / 24, duration / 6), running_shards.context.rng)
 
     def step(self, now: float) -> float:
         held_leases = [consumer.held_lease for consumer in self._running_shards.running.values()]

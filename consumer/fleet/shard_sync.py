@@ -13,13 +13,14 @@ from consumer.errors import ConfigurationError, IncompleteResponse, Retryable, S
 from consumer.fleet.lineage import tombstones, unfinished
 from consumer.fleet.running_shards import LOOK_AGAIN, RunningShards
 from consumer.leases import Lease
-from consumer.runtime.backoff import Backoff
+from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.shard.deleted_stream import Absence
 from consumer.shard.listing import complete
 
 # How long a listing is good for when the rows leave no hole, seconds.
 LISTING_INTERVAL = 3600.0
-MOST_BACKOFF = 5.0
+# A failed listing delays the first read of new shards, so it is retried within seconds.
+RETRIES = RetryPolicy(first=0.5, most=5.0)
 
 
 class ShardSync:
@@ -27,7 +28,7 @@ class ShardSync:
 
     def __init__(self, running_shards: RunningShards) -> None:
         self._running_shards = running_shards
-        self._backoff = Backoff(0.5, MOST_BACKOFF, running_shards.context.rng)
+        self._backoff = Backoff(RETRIES, running_shards.context.rng)
         self._absence = Absence()
         self._listed_at = float("-inf")
         self._told: dict[str, str] = {}

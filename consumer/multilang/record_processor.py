@@ -17,12 +17,12 @@ from consumer.multilang.wire import DaemonRecord, Message, ProtocolError, Wire
 from consumer.pipeline.pipeline import Pipeline
 from consumer.process import Exit
 from consumer.records import Position, Record, Shard, UserRecord
-from consumer.runtime.backoff import Backoff
+from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.runtime.clock import Clock
 from consumer.telemetry.outages import Outages
 
-FIRST_BACKOFF = 0.2  # seconds
-MAX_BACKOFF = 30.0  # seconds
+# The daemon sets no deadline, so a sink that is down for long is asked about twice a minute.
+RETRIES = RetryPolicy(first=0.2, most=30.0)
 FOREVER = float("inf")
 
 
@@ -151,7 +151,7 @@ class RecordProcessor:
             OutputClosed: the daemon closed the pipe.
             ConfigurationError, LeaseLost, ProtocolError: `step` raised them.
         """
-        backoff = Backoff(FIRST_BACKOFF, MAX_BACKOFF, random.Random())
+        backoff = Backoff(RETRIES, random.Random())
         while True:
             try:
                 step()

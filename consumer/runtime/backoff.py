@@ -1,24 +1,43 @@
-"""How long to wait before the same step again: doubling, jittered, bounded."""
+"""Compute how long to wait before a step that failed is repeated."""
 
 import random
+from dataclasses import dataclass
+
+_MOST_DOUBLINGS = 30  # the exponent is bounded, because a float overflows
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The waits after failures in a row, in seconds: `first`, then `factor` times the last, at most `most`.
+
+    Each wait is drawn between `1 - jitter` and all of that, so that a fleet which failed together does not retry
+    together.
+    """
+
+    first: float
+    most: float
+    factor: float = 2.0
+    jitter: float = 0.5
+
+    def wait(self, failures: int, rng: random.Random) -> float:
+        """Return the seconds to wait after one more failure; `failures` are those before it."""
+        longest = min(self.most, self.first * self.factor ** min(failures, _MOST_DOUBLINGS))
+        return longest * rng.uniform(1.0 - self.jitter, 1.0)
 
 
 class Backoff:
-    """The waits of one thing that fails: `first`, then about twice the last, at most `most` seconds.
+    """Count the failures in a row of one thing, and return the waits of its policy."""
 
-    Each is drawn between half and all of its size, so that a fleet which failed together does not retry together.
-    """
-
-    def __init__(self, first: float, most: float, rng: random.Random) -> None:
-        self._first, self._most, self._rng = first, most, rng
+    def __init__(self, policy: RetryPolicy, rng: random.Random) -> None:
+        self._policy, self._rng = policy, rng
         self.failures = 0
 
     def next(self) -> float:
-        """Seconds to wait after one more failure."""
-        size = min(self._most, self._first * 2 ** min(self.failures, 30))
+        """Note a failure; return the seconds to wait."""
+        wait = self._policy.wait(self.failures, self._rng)
         self.failures += 1
-        return float(size * self._rng.uniform(0.5, 1.0))
+        return wait
 
     def reset(self) -> None:
-        """It worked."""
+        """Note a success."""
         self.failures = 0

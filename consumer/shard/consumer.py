@@ -1,18 +1,17 @@
-"""One leased shard: fetch, decode, buffer, deliver - a state machine that does one of these a step.
+"""Read one leased shard: fetch, decode, buffer and deliver, one of these per step.
 
-One batch is in flight at a time, so the watermark is the last record of the batch and back-pressure is simply not
-fetching. It drops what it has not delivered whenever the lease may be somebody else's; the checkpoint says where the
-next owner goes on.
+One batch is in flight at a time. So the checkpoint is the last record of the batch, and not fetching is all the
+back-pressure there is. When the lease may be lost, undelivered records are dropped, and the next owner reads them again
+from the checkpoint.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from consumer.errors import ConfigurationError, IteratorExpired, LeaseLost, OutputClosed, Retryable
 from consumer.leases import Lease, NextOwner
 from consumer.pipeline.batching import Batch
-from consumer.pipeline.intake import Processed
-from consumer.records import SHARD_END, Record, Shard
-from consumer.runtime.memory_budget import SHARE
+from consumer.records import SHARD_END, Fetched, Shard
+from consumer.shard.batch_assembly import BatchAssembly
 from consumer.shard.context import ShardContext
 from consumer.shard.handoff import HandoffRequest
 from consumer.shard.held_lease import HeldLease
@@ -21,60 +20,50 @@ from consumer.shard.retries import ShardFailures
 from consumer.shard.trimming import TrimWatch
 from consumer.telemetry.metrics import LeaseEvent
 
-# What a prepared batch may hold in memory before it goes to disk; its end is fixed, so no limit can cut it.
-REPLAY_MEMORY = 8 * 1024 * 1024
+# Seconds until a shard asks the memory budget again. The largest holder needs about as long to deliver.
 WAIT_FOR_BUDGET = 0.1
-# Records of more bytes reserve memory before they are decoded: so many bytes for each of theirs.
-LARGE_RECORD, DECODING = 1024 * 1024, 4
 NOTE = "delivered again by the next owner"
 
+# Create rows for the children of an ended shard, and return their shard ids.
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
 
 
 class ShardConsumer:
-    """Read one shard under one lease until the shard ends, the lease is handed off, or it is lost.
+    """A task that reads one shard until it ends, its lease is handed off, or its lease is lost.
 
-    `undelivered`: records that were fetched were given up, although the lease was ours to the end.
+    `over`: the task has ended. `undelivered`: fetched records were given up although the lease was held to the end.
     """
 
     def __init__(self, held_lease: HeldLease, context: ShardContext, register: Register) -> None:
-        lease = held_lease.lease
         self.held_lease, self._context, self._register = held_lease, context, register
-        self.shard_id = lease.shard_id
-        self.over = False
-        self._process = context.processor(Shard(lease.shard_id, lease.parents, lease.hash_range))
-        self._reading = ShardReader(lease, context)
-        self._intake, self._delivery = context.pipeline.intake(), context.pipeline.delivery(held_lease)
+        self.shard_id = held_lease.shard_id
+        self.over, self.undelivered = False, False
+        self._reader = ShardReader(held_lease.lease, context)
+        self._assembly = BatchAssembly(held_lease, self._reader, context)
+        self._delivery = context.pipeline.delivery(held_lease)
         self._log = context.log.bind(shard=self.shard_id)
         self._handoff = HandoffRequest()
         self.failures = ShardFailures(context, self._handoff, self.shard_id, self._log)
-        self.undelivered = False
         self._trimming = TrimWatch(held_lease, context)
         context.metrics.held(self.shard_id)
         self._trimming.tell_expiry()
-        self._empty()
         self._restart()
 
     def _restart(self) -> None:
         """Drop everything read since the checkpoint."""
-        self._reading.start_from(self.held_lease.lease.start)
+        self._reader.start_from(self.held_lease.lease.start)
         self._trimming.restart()
         self._batch: Batch | None = None
-        self._buffer.close()
-        self._empty()
+        self._assembly.clear()
         self._context.budget.settle(self.shard_id, 0)
 
-    def _empty(self) -> None:
-        memory = REPLAY_MEMORY if self.held_lease.lease.pending else None
-        self._buffer = self._context.pipeline.buffer(self.shard_id, memory)
-
-    # What others ask of it -------------------------------------------------------------------------------------------
+    # Requests of other tasks -----------------------------------------------------------------------------------------
 
     def hand_off(self, next_owner: NextOwner | None, until: float = float("inf")) -> None:
-        """Deliver what was fetched, then hand the lease to `next_owner`, or release it.
+        """Deliver what was fetched, then hand the lease off to `next_owner`, or release it for None.
 
-        A delivery that fails is tried again until `until`, by the engine's clock. What is left then is left to the next
-        owner, but for a checkpoint behind rows that are written: without it they would be written again.
+        Failed deliveries are retried until `until`, by the worker's clock. What is undelivered then is left to the next
+        owner. Only a checkpoint after written rows is still retried, because without it they would be written again.
         """
         if not self._handoff.asked:
             self.failures.handoff_requested()
@@ -85,30 +74,31 @@ class ShardConsumer:
         self._handoff.discard(reason)
 
     def cancel_read(self) -> None:
-        """Give the lease up although a read is under way: nothing is being written, so nothing will be repeated.
+        """Release the lease although a read is running. Nothing is being written then, so nothing will be repeated.
 
-        A read is waited for as long as there is time while something waits behind it for its delivery.
+        Do nothing while undelivered rows wait for the read and there is still time to deliver them.
 
         Raises:
-            Retryable: not now; try again.
+            Retryable: the lease table failed; try again.
         """
-        with self._reading.under_way() as under_way:
-            if under_way and not self.over and (not self._holds or self._handoff.too_late(self._context.clock())):
+        with self._reader.under_way() as under_way:
+            late = self._handoff.too_late(self._context.clock())
+            if under_way and not self.over and (late or not self._holds_records):
                 self._hand_off()
                 self.over = True
 
     @property
-    def _holds(self) -> bool:
-        """Is there anything fetched that is not delivered?"""
-        return self._batch is not None or not self._buffer.empty or bool(self._reading.backlog)
+    def _holds_records(self) -> bool:
+        """Return whether fetched records are undelivered."""
+        return self._batch is not None or not self._assembly.empty or bool(self._reader.backlog)
 
     # The state machine -----------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> float | None:
-        """Do the next piece of work.
+        """Do the next piece of work; return the seconds until the next step, or None at the end.
 
         Raises:
-            OutputClosed, ConfigurationError: the run ends: nobody reads the rows, or nothing can be read.
+            OutputClosed, ConfigurationError: the run must end, because rows have no reader or the stream is unreadable.
         """
         try:
             delay: float | None = self._advance(now)
@@ -122,178 +112,129 @@ class ShardConsumer:
             self.discard(str(error))
             raise
         except IteratorExpired:
-            self._reading.reopen()
-            delay = self.failures.expired()
+            self._reader.reopen()
+            delay = self.failures.iterator_expired()
         except Retryable as error:
-            delay = self.failures.waits(error, self._batch is not None)  # what is buffered stays
+            delay = self.failures.temporary(error, self._batch is not None)  # keep the buffer
             if self._batch is not None:
-                self._give_back()
+                self._assembly.release_memory()
+                self._settle()
         except Exception as error:
-            # One bad shard never stops the others: it halts, keeps its lease, and is tried again from the checkpoint.
-            delay = self.failures.halted(error)
+            # One bad shard never stops the others. It keeps its lease and is read again from the checkpoint.
+            delay = self.failures.unforeseen(error)
             self._restart()
         return delay
 
     def _advance(self, now: float) -> float | None:
-        if self._handoff.asked and (self._handoff.too_late(now) or self._replays_in_vain()):
+        if self._handoff.asked and (self._handoff.too_late(now) or self._cannot_replay()):
             self._give_up()
         self.held_lease.ensure_held()
-        if self._batch is not None or self._due(now):
+        if self._batch is not None or self._assembly.is_due(now, self._handoff.asked):
             self._deliver()
-        elif self._reading.backlog:
+        elif self._reader.backlog:
             return self._decode(now)
-        elif self._handoff.asked and self._buffer.empty:
+        elif self._handoff.asked and self._assembly.empty:
             self._hand_off()
             self._finish()
             return None
-        elif self._reading.ended:
+        elif self._reader.ended:
             self._end_shard()
             return None
         else:
             return self._fetch(now)
         return 0.0
 
-    def _due(self, now: float) -> bool:
-        """Is it time to deliver what is buffered?"""
-        if self._buffer.empty or self.held_lease.lease.pending is not None:
-            return self._complete()
-        reading, eager = self._reading, self._context.polling.eager
-        return (
-            self._complete()
-            or self._buffer.ripe_in(now) <= 0
-            or self._context.budget.must_deliver(self.shard_id)
-            or (
-                not reading.backlog
-                and (
-                    self._context.budget.has_loan(self.shard_id)
-                    or reading.ended
-                    or self._handoff.asked
-                    or (eager and reading.at_tip)
-                )
-            )
-        )
-
-    def _complete(self) -> bool:
-        """Must the batch end here? One that was prepared ends exactly where the last try would have ended."""
-        pending = self.held_lease.lease.pending
-        if pending is None:
-            return self._buffer.full()
-        return self._buffer.last is not None and pending.end <= self._buffer.last
-
-    def _replays_in_vain(self) -> bool:
-        """Has the stream no more of a prepared batch? It can't be delivered in part."""
-        exhausted = not self._reading.backlog and (self._reading.at_tip or self._reading.ended)
-        return self.held_lease.lease.pending is not None and self._batch is None and exhausted and not self._complete()
-
     def _deliver(self) -> None:
-        self._batch = batch = self._batch or self._delivery.resume(self._buffer.batch())
-        self._trimming.delivers(self._batch)
-        self._delivery.deliver(self._batch)
+        self._batch = batch = self._batch or self._delivery.resume(self._assembly.batch())
+        self._trimming.delivers(batch)
+        self._delivery.deliver(batch)
         self._log.debug("batch.delivered", position=str(batch.end), records=batch.tally.fetched)
-        self._reading.start, self._batch = batch.end, None
-        self.failures.has_delivered()
+        self._reader.start, self._batch = batch.end, None
+        self.failures.delivery_worked()
         self._context.metrics.progressed(self.shard_id)
-        self._buffer.close()
-        self._empty()
+        self._assembly.clear()
         self._settle()
 
     def _settle(self) -> None:
-        reading = self._reading
-        self._context.budget.settle(self.shard_id, self._buffer.size + reading.size)
-        if self._buffer.empty and not reading.backlog and reading.read_to is not None:
-            self.held_lease.read_to = reading.read_to
+        """Tell the memory budget, the lease and the metrics what is read and what is held."""
+        self._assembly.settle()
+        if self._assembly.empty and not self._reader.backlog and self._reader.read_to is not None:
+            self.held_lease.read_to = self._reader.read_to
         self._trimming.tell_expiry()
 
-    # Reading ---------------------------------------------------------------------------------------------------------
-
     def _fetch(self, now: float) -> float:
-        reading, polling = self._reading, self._context.polling
-        if (wait := reading.wait(now)) > 0:
+        if (wait := self._reader.wait(now)) > 0:
             return wait
-        if self.held_lease.lease.pending is None and not self._context.budget.reserve(self.shard_id, reading.need):
+        if not self._assembly.may_fetch():
             return WAIT_FOR_BUDGET
         try:
-            fetched = reading.fetch(now)
+            fetched = self._reader.fetch(now)
         finally:
-            self._settle()  # a read that fails holds nothing; it would reserve more with each try
-        self.failures.has_read()
+            self._settle()  # also after a failed read, else each retry would reserve more
+        self.failures.read_worked()
         if fetched is None:
             self._trimming.gone()
             return 0.0
+        self._note(fetched)
+        return self._next_read(now)
+
+    def _note(self, fetched: Fetched) -> None:
+        """Report a response to log, metrics and the watch for trimmed records."""
         behind = fetched.millis_behind
         self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
-        self._trimming.answered(fetched, reading.read_to)
+        self._trimming.answered(fetched, self._reader.read_to)
         self.held_lease.throughput.add(fetched.size)
         self._context.metrics.behind(self.shard_id, None if behind is None else behind / 1000)
-        if reading.backlog or reading.ended or not reading.at_tip or (polling.eager and not reading.settled):
+
+    def _next_read(self, now: float) -> float:
+        """Return the seconds until the next step after a read."""
+        reader, polling = self._reader, self._context.polling
+        if reader.backlog or reader.ended or not reader.at_tip or (polling.eager and not reader.settled):
             return 0.0
-        return max(0.0, min(polling.poll_interval, self._buffer.ripe_in(now)))
+        return max(0.0, min(polling.poll_interval, self._assembly.ripe_in(now)))
 
     def _decode(self, now: float) -> float:
-        """Decode fetched records until the batch is full, or there is no memory for the next one."""
-        backlog = self._reading.backlog
-        before = len(backlog)
-        self._intake.take(self._buffer, self._undecoded(), now, self._reading.start)
+        decoded = self._assembly.decode(now)
         self._settle()
-        if len(backlog) == before:
+        if not decoded:
             return WAIT_FOR_BUDGET
-        self._log.debug("shard.decoded", buffered=self._buffer.size, backlog=len(backlog))
+        self._log.debug("shard.decoded", buffered=self._assembly.memory, backlog=len(self._reader.backlog))
         return 0.0
 
-    def _undecoded(self) -> Iterator[tuple[Record, Processed]]:
-        start, backlog = self._reading.start, self._reading.backlog
-        # Nothing is prepared while records are decoded, so what ends the batch is asked once and not for each record.
-        complete = self._buffer.full if self.held_lease.lease.pending is None else self._complete
-        while backlog and not complete():
-            if len(backlog[0].data) > LARGE_RECORD and not self._may_decode(len(backlog[0].data)):
-                return
-            record = backlog.popleft()
-            if record.sequence >= start.sequence:  # which is 0 for a position that is no sequence number
-                yield record, self._process(record, start)
-
-    def _may_decode(self, size: int) -> bool:
-        """Reserve the memory for a large record. A prepared batch has to be made again, and lies on disk."""
-        return self._context.budget.reserve(self.shard_id, DECODING * size) or self.held_lease.lease.pending is not None
-
-    def _give_back(self) -> None:
-        """A delivery failed, and others need the memory: what is not decoded yet will be fetched again."""
-        budget, lent = self._context.budget, self._context.budget.has_loan(self.shard_id)
-        if (lent or budget.must_deliver(self.shard_id)) and self._reading.backlog:
-            self._reading.go_back_to(self._buffer.last)
-        if lent and self._buffer.size > SHARE:
-            self._buffer.spill()
-        self._settle()
-
-    # Endings ---------------------------------------------------------------------------------------------------------
+    # Ends ------------------------------------------------------------------------------------------------------------
 
     def _end_shard(self) -> None:
-        """Everything is delivered: the children get their rows, then this one says SHARD_END and stays."""
-        children = self._register(self.held_lease.lease, self._reading.children)
+        """Create the children's rows, then checkpoint SHARD_END. Everything is delivered already."""
+        children = self._register(self.held_lease.lease, self._reader.children)
         self.held_lease.checkpoint(SHARD_END, children)
-        self.failures.has_delivered()
+        self.failures.delivery_worked()
         self._context.metrics.progressed(self.shard_id)
         self._log.info("shard.ended", children=list(children))
         self._context.metrics.leased(LeaseEvent.FINISHED)
         self._finish()
 
+    def _cannot_replay(self) -> bool:
+        """Return whether a prepared batch cannot be completed, so that a handoff must not wait for it."""
+        return self._batch is None and self._assembly.cannot_complete()
+
     def _give_up(self) -> None:
-        """Leave what is not delivered to the next owner, but for a checkpoint behind rows that are written."""
+        """Leave what is undelivered to the next owner, except a checkpoint after rows that are written."""
         if self._batch is not None and not self._batch.work:
             return
-        if self._holds:
+        if self._holds_records:
             error = self._handoff.reason or self.failures.text or self._shortage()
             self._log.warning("batch.dropped", error=error, note=NOTE)
         self._restart()
 
     def _shortage(self) -> str:
-        if self._replays_in_vain():
+        if self._cannot_replay():
             return "the stream has not shown the rest of a batch that was prepared earlier"
         return "no time was left"
 
     def _hand_off(self) -> None:
         next_owner, event = self._handoff.next_owner, self._handoff.event
         self.held_lease.hand_off(next_owner)
-        self.undelivered = self._reading.furthest > self.held_lease.lease.checkpoint.sequence
+        self.undelivered = self._reader.furthest > self.held_lease.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=next_owner.worker_id if next_owner else None)
         self._context.metrics.leased(event)
 

@@ -1,4 +1,4 @@
-"""What the shards of one process share, and how often they read."""
+"""Hold what all shards of one process share."""
 
 import random
 from collections.abc import Callable
@@ -18,22 +18,18 @@ from consumer.telemetry.outages import Outages
 
 @dataclass(frozen=True, slots=True)
 class PollingPolicy:
-    """How often. `eager` delivers whenever the tip is reached, not only when a batch is ripe.
-
-    What fails is tried again after `most_backoff` seconds at the latest: so long at most does a shard stand still once
-    the stream, the table or the sink is back. A defect does not go away by itself, and is loud.
-    """
+    """How often a shard is read at its tip, in seconds. `eager`: deliver at the tip, without waiting for batch age."""
 
     poll_interval: float = 1.0
     eager: bool = False
-    first_backoff: float = 0.2
-    most_backoff: float = 5.0
-    most_after_defects: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class ShardContext:
-    """What the shards of one process share."""
+    """The dependencies of every shard consumer.
+
+    `processor` returns the decoder for a shard. `retention`: seconds for which the stream keeps records.
+    """
 
     stream: Stream
     pipeline: Pipeline
@@ -44,19 +40,19 @@ class ShardContext:
     processor: Callable[[Shard], Process]
     rng: random.Random
     log: Any
-    retention: Callable[[], float] = lambda: 86_400.0  # seconds for which the stream keeps records
+    retention: Callable[[], float] = lambda: 86_400.0
 
     outages: Outages = field(init=False)
-    shared_outages: InitVar[Outages | None] = None  # of the process, where others tell failures, too
+    shared_outages: InitVar[Outages | None] = None  # set when other tasks of the process report failures too
 
     def __post_init__(self, shared_outages: Outages | None) -> None:
         object.__setattr__(self, "outages", shared_outages or Outages(self.log, self.clock))
 
     def horizon(self) -> datetime:
-        """Return the instant at which the retention begins: the stream trims what arrived before."""
+        """Return the trim horizon: the stream no longer has records that arrived before this instant."""
         return self.server_time() - timedelta(seconds=self.retention())
 
     @property
     def metrics(self) -> Metrics:
-        """What is counted, by the pipeline too."""
+        """Return the metrics, which the pipeline counts in too."""
         return self.pipeline.metrics

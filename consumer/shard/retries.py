@@ -1,79 +1,87 @@
-"""What keeps one shard from going on: how long it waits before it tries again, and what is told about it."""
+"""Decide when a shard that failed is tried again, and log its failures."""
 
 from typing import Any
 
 from consumer.errors import LeaseStale, Retryable, Throttled, where
-from consumer.runtime.backoff import Backoff
+from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.shard.context import ShardContext
 from consumer.shard.handoff import HandoffRequest
 
+# Once stream, lease table or sink work again, a shard resumes within `most` seconds. Five retries a minute and shard
+# are cheap for any of them.
+TEMPORARY = RetryPolicy(first=0.2, most=5.0)
+# An unforeseen error seldom disappears without a new release. Each try reads and decodes the batch again.
+UNFORESEEN = RetryPolicy(first=0.2, most=30.0)
+
 
 class ShardFailures:
-    """The failures of one shard since something last worked. `text`: the last of them, for people; may be empty."""
+    """The failures of one shard since its last success."""
 
-    def __init__(self, context: ShardContext, leaving: HandoffRequest, shard_id: str, log: Any) -> None:
-        polling = context.polling
-        self._context, self._handoff, self._log = context, leaving, log
+    def __init__(self, context: ShardContext, handoff: HandoffRequest, shard_id: str, log: Any) -> None:
+        self._context, self._handoff, self._log = context, handoff, log
         self._shard_id = shard_id
-        # Reads may work while deliveries fail, and then only the former have resumed.
+        # Reads may work while deliveries fail, and then only reads have resumed.
         self._reads, self._deliveries = (shard_id, "reads"), (shard_id, "deliveries")
-        self._backoff = Backoff(polling.first_backoff, polling.most_backoff, context.rng)
-        # Apart from the other: after a defect the shard is read again without trouble up to the same record.
-        self._after_defects = Backoff(polling.first_backoff, polling.most_after_defects, context.rng)
-        self._text, self._defect = "", ""
+        self._temporary = Backoff(TEMPORARY, context.rng)
+        # Reads up to the record that causes an unforeseen error succeed; they must not reset its backoff.
+        self._unforeseen = Backoff(UNFORESEEN, context.rng)
+        self._last, self._halted = "", ""
 
     @property
     def text(self) -> str:
-        """What stands in the way now."""
-        return self._defect or self._text
+        """Return the last failure as text for operators, or "" after a success."""
+        return self._halted or self._last
 
-    def waits(self, error: Retryable, delivers: bool) -> float:
-        """Take in a failure that may pass, of a delivery or of something else; returns the seconds to wait."""
-        self._text = str(error)
+    def temporary(self, error: Retryable, delivering: bool) -> float:
+        """Note a temporary failure of a delivery or a read; return the seconds until the retry."""
+        self._last = str(error)
         if isinstance(error, Throttled):
             self._context.metrics.throttle()
-        delay = self._handoff.wait(error.retry_after or self._backoff.next())
+        wait = self._handoff.shortened(error.retry_after or self._temporary.next())
         if error.retry_after is None and not isinstance(error, LeaseStale):
             level = "info" if isinstance(error, Throttled) else "warning"
-            self._tell("shard.waiting", self._deliveries if delivers else self._reads, error, level, delay)
-        return delay
+            self._tell("shard.waiting", self._deliveries if delivering else self._reads, error, level, wait)
+        return wait
 
-    def halted(self, error: Exception) -> float:
-        """Take in a defect; returns the seconds to wait. The text of the error may carry a value of an event."""
-        delay = self._handoff.wait(self._after_defects.next())
-        self._defect = f"halted by {type(error).__name__} at {where(error)}"
-        self._tell("shard.halted", self._deliveries, error, "error", delay)
-        return delay
+    def unforeseen(self, error: Exception) -> float:
+        """Note an unforeseen error; return the seconds until the retry.
 
-    def _tell(self, event: str, who: tuple[str, str], error: Exception, level: str, delay: float) -> None:
-        """One line for all shards that fail for the same cause."""
-        self._context.outages.failed(event, who, error, level, shard=self._shard_id, retry_in=round(delay, 2))
+        Only its type and place are logged, because its text may contain a value of an event.
+        """
+        wait = self._handoff.shortened(self._unforeseen.next())
+        self._halted = f"halted by {type(error).__name__} at {where(error)}"
+        self._tell("shard.halted", self._deliveries, error, "error", wait)
+        return wait
 
-    def expired(self) -> float:
-        """Take in an iterator that has expired; a second one in a row has to wait."""
+    def _tell(self, event: str, task: tuple[str, str], error: Exception, level: str, wait: float) -> None:
+        """Log one line for all shards that fail for the same cause."""
+        self._context.outages.failed(event, task, error, level, shard=self._shard_id, retry_in=round(wait, 2))
+
+    def iterator_expired(self) -> float:
+        """Note an expired iterator; return the seconds until the retry: 0 for the first in a row."""
         self._log.info("iterator.expired")
-        again = self._backoff.failures > 0
-        wait = self._backoff.next()
-        return wait if again else 0.0
+        repeated = self._temporary.failures > 0
+        wait = self._temporary.next()
+        return wait if repeated else 0.0
 
     def handoff_requested(self) -> None:
-        """The waits are short from now on."""
-        self._backoff.reset()
+        """Start again with short waits, because the deadline of the drain is near."""
+        self._temporary.reset()
 
-    def has_read(self) -> None:
-        """A read was answered."""
-        self._backoff.reset()
-        self._text = ""
+    def read_worked(self) -> None:
+        """Note a read that succeeded."""
+        self._temporary.reset()
+        self._last = ""
         self._context.outages.worked(self._reads)
 
-    def has_delivered(self) -> None:
-        """A batch was delivered and its checkpoint moved."""
-        self.has_read()
-        self._after_defects.reset()
-        self._defect = ""
+    def delivery_worked(self) -> None:
+        """Note a delivery whose checkpoint was stored."""
+        self.read_worked()
+        self._unforeseen.reset()
+        self._halted = ""
         self._context.outages.worked(self._deliveries)
 
     def forget(self) -> None:
-        """The shard is not read here any more, whether it works or not."""
+        """Drop the failures, because this worker no longer reads the shard."""
         self._context.outages.forget(self._reads)
         self._context.outages.forget(self._deliveries)

@@ -104,7 +104,7 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
             Metrics(),
         ),
         budget=MemoryBudget(600),
-        polling=PollingPolicy(most_backoff=5.0),
+        polling=PollingPolicy(),
         clock=lambda: world.now,
         server_time=world.wall,
         processor=processor,

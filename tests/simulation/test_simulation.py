@@ -15,7 +15,7 @@ from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.batching import Batch
 from consumer.pipeline.delivery import Delivery
 from consumer.records import Position, PositionKind
-from consumer.shard.consumer import ShardConsumer
+from consumer.shard.batch_assembly import BatchAssembly
 from tests.simulation.__main__ import failing
 from tests.simulation.run import simulate
 
@@ -124,13 +124,13 @@ def buffer_dropped_on_sink_failure(patch: pytest.MonkeyPatch) -> None:
 
 def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
     """A shard's end is not waited for by what it has not delivered yet."""
-    due = ShardConsumer._due
+    due = BatchAssembly.is_due
 
-    def forget(self: ShardConsumer, now: float) -> bool:
-        over = self._reading.ended and not self._reading.backlog
-        return due(self, now) and not over
+    def forget(self: BatchAssembly, now: float, draining: bool) -> bool:
+        over = self._reader.ended and not self._reader.backlog
+        return due(self, now, draining) and not over
 
-    patch.setattr(ShardConsumer, "_due", forget)
+    patch.setattr(BatchAssembly, "is_due", forget)
 
 
 def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:

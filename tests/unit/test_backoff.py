@@ -2,12 +2,12 @@
 
 import random
 
-from consumer.runtime.backoff import Backoff
+from consumer.runtime.backoff import Backoff, RetryPolicy
 
 
 def test_waits_double_up_to_the_most_and_are_drawn_between_half_and_all() -> None:
     """A fleet that failed together does not retry together."""
-    backoff = Backoff(0.2, 30.0, random.Random(1))
+    backoff = Backoff(RetryPolicy(0.2, 30.0), random.Random(1))
     for failures in range(40):
         size = min(30.0, 0.2 * 2**failures)
         assert size / 2 <= backoff.next() <= size
@@ -15,12 +15,12 @@ def test_waits_double_up_to_the_most_and_are_drawn_between_half_and_all() -> Non
 
 def test_two_dice_draw_different_waits() -> None:
     """The jitter is real."""
-    assert Backoff(1, 30, random.Random(1)).next() != Backoff(1, 30, random.Random(2)).next()
+    assert RetryPolicy(1, 30).wait(0, random.Random(1)) != RetryPolicy(1, 30).wait(0, random.Random(2))
 
 
 def test_success_starts_again_from_the_first() -> None:
     """A failure long ago costs nothing now."""
-    backoff = Backoff(0.2, 30.0, random.Random(1))
+    backoff = Backoff(RetryPolicy(0.2, 30.0), random.Random(1))
     for _ in range(10):
         backoff.next()
     backoff.reset()

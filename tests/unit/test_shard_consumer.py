@@ -233,13 +233,13 @@ def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_
 def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """ShardReader it again works each time; that alone is no progress."""
     bench = Bench()
-    halted = bench.consumer.failures.halted
+    halted = bench.consumer.failures.unforeseen
 
     def noted(error: Exception) -> float:
         waits.append(halted(error))
         return waits[-1]
 
-    monkeypatch.setattr(bench.consumer.failures, "halted", noted)
+    monkeypatch.setattr(bench.consumer.failures, "unforeseen", noted)
     bench.stream.answers = [records(1, data=b"boom") for _ in range(6)]
     waits: list[float] = []
     while bench.stream.answers or len(waits) < 6:

@@ -10,7 +10,7 @@ from consumer.errors import ConfigurationError, IncompleteResponse, StreamUnavai
 from consumer.fleet.balancer import Balancer
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
-from consumer.fleet.shard_sync import LISTING_INTERVAL, MOST_BACKOFF, ShardSync
+from consumer.fleet.shard_sync import LISTING_INTERVAL, RETRIES, ShardSync
 from consumer.leases import Lease, WorkerIdentity
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END, Position, Shard
@@ -85,7 +85,7 @@ def test_an_incomplete_listing_is_made_again_within_seconds(shown: Callable[[Lis
     assert bench.rows == set()
     assert not bench.holdings.discovered
     assert bench.log.told == ["discovery.failed"]  # told once: what repeats is told at growing intervals
-    assert max(waits) <= MOST_BACKOFF
+    assert max(waits) <= RETRIES.most
     bench.step()
     assert bench.rows == set(bench.names)
     assert bench.holdings.discovered
@@ -141,7 +141,7 @@ def test_a_known_stream_that_is_listed_in_part_is_looked_at_again_within_seconds
     """Its rows leave a hole: some shard is not read."""
     bench = Bench(Lease("shardId-000000000001", hash_range=(0, 2**127 - 1)))
     bench.stream.next = [lambda shards: shards[:1]]
-    assert bench.step() <= MOST_BACKOFF
+    assert bench.step() <= RETRIES.most
 
 
 def test_once_nothing_is_missing_the_rows_alone_are_looked_at() -> None:
@@ -174,7 +174,7 @@ def test_a_stream_that_is_not_there_ends_the_start_and_is_waited_for_later() -> 
     bench.step()
     bench.clock.advance(2 * LISTING_INTERVAL)
     bench.stream.next = [absent]
-    assert bench.step() <= MOST_BACKOFF
+    assert bench.step() <= RETRIES.most
     assert bench.log.told == ["discovery.failed"]
 
 
