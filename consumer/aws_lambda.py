@@ -26,7 +26,7 @@ from consumer.settings import Settings, load
 from consumer.telemetry import logs
 
 # Milliseconds. Start no write with less time left, because the response must still report what was written.
-TIME_TO_ANSWER = 2_000
+TIME_TO_RESPOND = 2_000
 Failures = dict[str, list[dict[str, str]]]
 
 
@@ -45,7 +45,7 @@ class Invocation:
         self._context = context
 
     def ensure_held(self) -> None:
-        if self._context.get_remaining_time_in_millis() < TIME_TO_ANSWER:
+        if self._context.get_remaining_time_in_millis() < TIME_TO_RESPOND:
             raise LeaseStale("the invocation is about to time out")
 
     def prepare(self, pending: Pending) -> None:
@@ -78,22 +78,22 @@ def handler(event: Mapping[str, Any], context: Context) -> Failures:
 
 
 def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
-    settings, out = _process()
+    settings, pipeline = _process()
     first = event["Records"][0]
     shard = Shard(first["eventID"].partition(":")[0])
     decoder = Decoder(first["eventSourceARN"].rpartition("/")[2], shard, settings.raw)
-    intake, delivery = out.intake(), out.delivery(Invocation(context))
+    intake, delivery = pipeline.intake(), pipeline.delivery(Invocation(context))
     waiting = deque(_record(item["kinesis"]) for item in event["Records"])
     while waiting:
-        start, buffer = waiting[0].sequence, out.buffer(shard.shard_id)
+        start, buffer = waiting[0].sequence, pipeline.buffer(shard.shard_id)
         intake.take(buffer, _decoded(decoder, waiting, buffer), time.monotonic())
         try:
             delivery.deliver(buffer.batch())
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
-    out.tell()
-    structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **out.metrics.summary())
+    pipeline.tell()
+    structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **pipeline.metrics.summary())
     return {"batchItemFailures": []}
 
 
@@ -102,9 +102,9 @@ def _process() -> tuple[Settings, Pipeline]:
     """Load the settings and connect once per process, which Lambda keeps for further invocations."""
     settings = load({})
     logs.configure(settings.log_level, settings.log_format)
-    made = create_pipeline(settings)
-    made.check()
-    return settings, made
+    pipeline = create_pipeline(settings)
+    pipeline.check()
+    return settings, pipeline
 
 
 def _decoded(decoder: Decoder, waiting: deque[Record], buffer: Buffer) -> Iterator[tuple[Record, Processed]]:

@@ -8,13 +8,13 @@ from consumer.sinks import Batch, Sink
 
 
 class MeasuredSink:
-    """Delegate to `sink`. Call `tell` after each write with its seconds and whether it failed.
+    """Delegate to `sink`. Call `report` after each write with its seconds and whether it failed.
 
     Rejected rows and a closed output do not count as failures: the sink itself works.
     """
 
-    def __init__(self, sink: Sink, tell: Callable[[float, bool], None]) -> None:
-        self._sink, self._tell = sink, tell
+    def __init__(self, sink: Sink, report: Callable[[float, bool], None]) -> None:
+        self._sink, self._report = sink, report
         self.limits, self.repeats = sink.limits, sink.repeats
         self.check, self.holds, self.close = sink.check, sink.holds, sink.close
 
@@ -28,5 +28,5 @@ class MeasuredSink:
             failed = False
             raise
         finally:
-            self._tell(time.monotonic() - began, failed)
+            self._report(time.monotonic() - began, failed)
         return repeated

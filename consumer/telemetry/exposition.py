@@ -142,10 +142,7 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(PREFIX + name, text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
+    return _with_samples(CounterMetricFamily(PREFIX + name, text, labels=[label]), values)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -153,7 +150,10 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(PREFIX + name, text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
+    return _with_samples(GaugeMetricFamily(PREFIX + name, text, labels=[label]), values)
+
+
+def _with_samples(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
+    for label_value, value in values.items():
+        family.add_metric([label_value], value)
     return family

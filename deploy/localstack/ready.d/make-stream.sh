@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LocalStack runs this when it is ready: the stream that the worker reads, made once.
+# Create the stream for the worker. LocalStack runs this once, when it is ready.
 set -euo pipefail
 stream=${STREAM:-twilio-events}
 if ! awslocal kinesis describe-stream-summary --stream-name "$stream" >/dev/null 2>&1; then
