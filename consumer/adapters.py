@@ -12,12 +12,13 @@ from consumer.leases import LeaseTable, Scope
 from consumer.measured.lease_table import MeasuredLeaseTable
 from consumer.measured.sink import MeasuredSink
 from consumer.measured.stream import MeasuredStream
+from consumer.plugins import module_of
 from consumer.settings import Settings
 from consumer.sinks import Sink, SinkSchema
 from consumer.streams import Stream
 from consumer.streams.kinesis import PATIENT_TIMEOUT, KinesisStream, kinesis_client
 from consumer.telemetry.metrics import Metrics
-from consumer.urls import module_of, options_of, parse
+from consumer.urls import options_of, parse
 from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
 
@@ -85,10 +86,17 @@ def connect_sinks(settings: Settings) -> tuple[Sink, Sink]:
     raw = ("event",) if settings.raw else ()
     rows = SinkSchema("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
     dead_letters = SinkSchema("dead_letters", tuple(DeadLetter.__annotations__), DEAD_LETTER_KEY, private=True)
-    return _sink("--sink", settings.sink, rows), _sink("--dead-letters", settings.dead_letters, dead_letters)
+    return connect_sink("--sink", settings.sink, rows), connect_sink(
+        "--dead-letters", settings.dead_letters, dead_letters
+    )
 
 
-def _sink(label: str, text: str, schema: SinkSchema) -> Sink:
+def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
+    """Create the sink of a URL. `label` names the setting that it came from, for messages.
+
+    Raises:
+        ConfigurationError: the URL names no sink, or its options are wrong.
+    """
     url = parse(label, text, SINKS)
     module = module_of(url, SINKS, "call_consumer.sinks")
     sink: Sink = module.connect(url, options_of(url, module.Options), schema)

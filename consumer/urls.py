@@ -1,15 +1,12 @@
-"""Parse the URLs of sinks and lease tables, `scheme:path?option=value`, and find the module for a scheme.
+"""Parse the URLs of sinks and lease tables, `scheme:path?option=value`.
 
-A module declares its options in a pydantic model. `consumer.adapters` lists our modules; other packages register theirs
-as entry points.
+The module for a scheme declares its options in a pydantic model; `consumer.plugins` finds that module.
 """
 
 import difflib
-import importlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -53,26 +50,6 @@ def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
     if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
         raise ConfigurationError(f"{label} {scheme}: option {twice[0]!r} is given twice")
     return Url(label, scheme, path, dict(pairs))
-
-
-def module_of(url: Url, modules: Mapping[str, str], group: str, noun: str = "sink") -> Any:
-    """Return the module for the URL's scheme. `noun` names the kind of module in messages.
-
-    Raises:
-        ConfigurationError: there is no such module, or it cannot be imported.
-    """
-    outside = {point.name: point for point in entry_points(group=group)}
-    if url.scheme in modules:
-        return importlib.import_module(modules[url.scheme])
-    if url.scheme in outside:
-        try:
-            return outside[url.scheme].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(f"{url.label} {url.scheme}: {outside[url.scheme].value}: {error}") from None
-    known = sorted({*modules, *outside})
-    hint = _near(url.scheme, known)
-    more = "" if hint else f". A package adds another by an entry point in the group {group!r}"
-    raise ConfigurationError(f"{url.label}: unknown {noun} {url.scheme!r}.{hint} Available: {_list(known)}{more}")
 
 
 def options_of(url: Url, model: type[BaseModel]) -> Any:

@@ -16,14 +16,11 @@ from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
 from consumer.records import EventLocation, Row
 from consumer.sinks import Deduplication, Sink, SinkSchema, jsonl, sqlite, stdout
+from consumer.testing import ROWS, SinkPlace
 from consumer.urls import options_of, parse
 from tests.simulation.sinks import SimSink, Store
 from tests.simulation.stream import Faults
 from tests.simulation.world import Process, World
-
-CONTENTS = SinkSchema("things", ("id", "value"), ("id",))
-PRIVATE = SinkSchema("dead_things", ("id", "value"), ("id",), private=True)
-
 
 OPEN: list[Any] = []  # what a test leaves open; its fixture closes it
 
@@ -38,17 +35,7 @@ def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **v
     return Chunk(name, spool, 0, len(ids))
 
 
-@dataclass
-class SinkPlace:
-    """Where a sink writes. `open` connects as a new process would; `seen` is what a reader finds there."""
-
-    open: Callable[[], Sink]
-    seen: Callable[[], list[int]]
-    trouble: Callable[[], Any]  # a context: writes fail as long as it lasts, the first one half done where that can be
-    unstorable: Any = None  # a value that it will never take
-
-
-def connect(module: Any, text: str, contents: SinkSchema = CONTENTS) -> Sink:
+def connect(module: Any, text: str, contents: SinkSchema = ROWS) -> Sink:
     """A sink from its URL, as the composition root does it."""
     url = parse("--sink", text)
     sink: Sink = module.connect(url, options_of(url, module.Options), contents)

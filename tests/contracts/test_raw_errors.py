@@ -23,7 +23,8 @@ from consumer.pipeline.batching import Chunk
 from consumer.pipeline.spool import Spool
 from consumer.records import SHARD_END, EventLocation, Row
 from consumer.sinks import Sink, SinkSchema, jsonl, sqlite, stdout
-from tests.contracts.places import CONTENTS, OPEN, PRIVATE, connect
+from consumer.testing import DEAD_LETTERS, ROWS
+from tests.contracts.places import OPEN, connect
 
 SECRET = "+15551234567"
 CODES = (
@@ -178,7 +179,7 @@ def test_a_sink_translates_what_the_system_raises(system: Trap, tmp_path: Path, 
     """In `check` as a matter of the operator's or to be tried again, later always the latter; and it recovers."""
     error = FROM_SYSTEM[name]
     reason = getattr(error, "strerror", None) or type(error).__name__
-    for number, contents in enumerate((CONTENTS, PRIVATE)):
+    for number, contents in enumerate((ROWS, DEAD_LETTERS)):
         directory = tmp_path / str(number)
         directory.mkdir()
         sink = new_sink(kind, directory, contents)
@@ -198,7 +199,7 @@ def test_a_sink_translates_what_the_system_raises(system: Trap, tmp_path: Path, 
 @pytest.mark.parametrize("code", ["EPIPE", "ECONNRESET"])
 def test_a_reader_who_is_gone_is_no_trouble_of_ours(system: Trap, tmp_path: Path, code: str) -> None:
     """A pipe or a socket that nobody reads any more ends the run."""
-    sink = new_sink("stdout", tmp_path, CONTENTS)
+    sink = new_sink("stdout", tmp_path, ROWS)
     error = OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
     for left in each_place(system, error, lambda: sink.write(batch(1))):
         assert_ours(left, (OutputClosed,))
@@ -209,7 +210,7 @@ def test_a_reader_who_is_gone_is_no_trouble_of_ours(system: Trap, tmp_path: Path
 def test_the_sqlite_sink_translates_what_sqlite_raises(statements: Trap, tmp_path: Path, name: str) -> None:
     """At every statement; a row that cannot be stored is another matter."""
     error, reason = FROM_SQLITE[name]
-    for contents in (CONTENTS, PRIVATE):
+    for contents in (ROWS, DEAD_LETTERS):
         sink = new_sink("sqlite", tmp_path, contents)
         for left in each_place(statements, error, sink.check):
             assert_ours(left, (SinkUnavailable, ConfigurationError))

@@ -17,8 +17,9 @@ from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.leases.sqlite_row import FIELDS, stored
 from consumer.sinks import sqlite
+from consumer.testing import DEAD_LETTERS, ROWS
 from consumer.urls import parse
-from tests.contracts.places import CONTENTS, OPEN, PRIVATE, chunk, connect
+from tests.contracts.places import OPEN, chunk, connect
 
 ME = WorkerIdentity("me", "a1")
 SCOPE = Scope("calls", "twilio-events", 1.0)
@@ -222,8 +223,8 @@ def test_every_file_of_a_private_database_is_private_before_it_holds_anything(
         else:
             other.close()
     if rows_first:
-        connect(sqlite, f"sqlite:{file}", CONTENTS).check()
-    letters = connect(sqlite, f"sqlite:{file}", PRIVATE)
+        connect(sqlite, f"sqlite:{file}", ROWS).check()
+    letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
     letters.check()
     assert modes(tmp_path) == dict.fromkeys(["x.db", "x.db-wal", "x.db-shm"], "0o600")
     letters.write(chunk([1]))
@@ -236,7 +237,7 @@ def test_a_private_database_behind_a_link_is_private(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "real.db").touch()
     (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "real.db")
-    connect(sqlite, f"sqlite:{tmp_path}/link.db", PRIVATE).check()
+    connect(sqlite, f"sqlite:{tmp_path}/link.db", DEAD_LETTERS).check()
     assert modes(tmp_path / "disk") == dict.fromkeys(["real.db", "real.db-wal", "real.db-shm"], "0o600")
 
 
@@ -244,7 +245,7 @@ def test_rows_and_leases_follow_the_umask(tmp_path: Path) -> None:
     """Neither holds what an operator may not show: a row has its secrets masked, a lease has none."""
     before = os.umask(0o027)
     try:
-        connect(sqlite, f"sqlite:{tmp_path}/rows.db", CONTENTS).check()
+        connect(sqlite, f"sqlite:{tmp_path}/rows.db", ROWS).check()
         table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
         table.check()
         assert {mode for mode in modes(tmp_path).values()} == {"0o640"}
@@ -255,11 +256,11 @@ def test_rows_and_leases_follow_the_umask(tmp_path: Path) -> None:
 
 def test_making_a_database_private_keeps_the_locks_of_this_process_on_it(tmp_path: Path) -> None:
     """To open and close a file ends every lock that the process has on it, without a word."""
-    rows = connect(sqlite, f"sqlite:{tmp_path}/x.db", CONTENTS)
+    rows = connect(sqlite, f"sqlite:{tmp_path}/x.db", ROWS)
     rows.check()
     writing = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     writing.execute("PRAGMA journal_mode=WAL")
-    connect(sqlite, f"sqlite:{tmp_path}/x.db", PRIVATE).check()
+    connect(sqlite, f"sqlite:{tmp_path}/x.db", DEAD_LETTERS).check()
     locks = Path("/proc/locks").read_text() if Path("/proc/locks").exists() else ""
     inode = (tmp_path / "x.db").stat().st_ino
     writing.close()

@@ -13,7 +13,8 @@ import pytest
 from consumer.errors import SinkUnavailable
 from consumer.sinks import jsonl, unfinished
 from consumer.sinks.unfinished import AGE, Leftovers, created
-from tests.contracts.places import PRIVATE, chunk, connect
+from consumer.testing import DEAD_LETTERS
+from tests.contracts.places import chunk, connect
 
 FOLDER = "dt=2026-01-01/hour=00"
 # Writes a batch without end, as a slow one would look.
@@ -99,7 +100,7 @@ def test_an_unlocked_file_stays_while_it_is_young_and_goes_later(tmp_path: Path)
 def test_leftovers_of_rows_and_dead_letters_of_all_releases_go(tmp_path: Path, name: str) -> None:
     """Whichever sink starts first."""
     planted(tmp_path, name, AGE + 1)
-    connect(jsonl, f"jsonl:{tmp_path}", PRIVATE).check()
+    connect(jsonl, f"jsonl:{tmp_path}", DEAD_LETTERS).check()
     assert left(tmp_path) == []
 
 
@@ -172,7 +173,7 @@ def test_dead_letters_under_their_old_name_count_as_written(tmp_path: Path) -> N
     old = tmp_path / FOLDER / "shard-1-2.dead-letters.jsonl"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"{}\n")
-    sink = connect(jsonl, f"jsonl:{tmp_path}", PRIVATE)
+    sink = connect(jsonl, f"jsonl:{tmp_path}", DEAD_LETTERS)
     sink.check()
     assert sink.write(chunk([1, 2], f"{FOLDER}/shard-1-2")) == 2
     assert [path.name for path in old.parent.iterdir()] == [old.name]

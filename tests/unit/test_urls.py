@@ -1,19 +1,15 @@
-"""Parse the URLs of sinks and lease tables, and find the modules for them."""
+"""Parse the URLs of sinks and lease tables."""
 
-import sys
-from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from consumer import urls
 from consumer.errors import ConfigurationError
 from consumer.leases import Scope
 from consumer.leases.dynamodb.client import dynamodb_client
 from consumer.streams.kinesis import kinesis_client
-from consumer.urls import module_of, options_of, parse
+from consumer.urls import options_of, parse
 
 
 class Options(BaseModel, extra="forbid"):
@@ -75,35 +71,6 @@ def test_an_unknown_option_is_named_with_the_available_ones(query: str, says: st
 
 
 @pytest.mark.parametrize(
-    ("text", "noun", "says"),
-    [
-        (
-            "sqllite:rows.db",
-            "sink",
-            "--sink: unknown sink 'sqllite'. Did you mean 'sqlite'? Available: jsonl, sqlite, stdout",
-        ),
-        (
-            "postgres://me:secret@host/rows",
-            "sink",
-            "--sink: unknown sink 'postgres'. Available: jsonl, sqlite, stdout. A package adds another by an entry"
-            " point in the group 'call_consumer.sinks'",
-        ),
-        (
-            "dynamo:x",
-            "lease table",
-            "--sink: unknown lease table 'dynamo'. Did you mean 'dynamodb'? Available: dynamodb",
-        ),
-    ],
-)
-def test_an_unknown_scheme_is_named_with_the_available_ones(text: str, noun: str, says: str) -> None:
-    """The message shows no part of the URL other than the scheme, because the rest may hold a password."""
-    table = dict.fromkeys(["jsonl", "sqlite", "stdout"] if noun == "sink" else ["dynamodb"], "no.module")
-    with pytest.raises(ConfigurationError) as raised:
-        module_of(parse("--sink", text), table, "call_consumer.sinks", noun)
-    assert str(raised.value) == says
-
-
-@pytest.mark.parametrize(
     ("text", "meant"),
     [("dynamodb", "dynamodb:"), ("dynamo", "dynamodb:"), ("memory", "memory:"), ("stdout", "stdout:")],
 )
@@ -111,32 +78,6 @@ def test_a_scheme_without_its_colon_is_suggested_with_it(text: str, meant: str) 
     """This is the likeliest mistake with schemes that need no path."""
     with pytest.raises(ConfigurationError, match=f"^--leases '{text}': the colon is missing. Did you mean '{meant}'"):
         parse("--leases", text, ("dynamodb", "memory", "stdout"))
-
-
-def installed(directory: Path, code: str) -> None:
-    """Install a package with a sink into `directory`, as pip would."""
-    (directory / "odd_sink.py").write_text(code)
-    about = directory / "odd_sink-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-sink\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[call_consumer.sinks]\nodd = odd_sink\n")
-
-
-def test_a_sink_of_another_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installing the package is enough to add the scheme."""
-    installed(tmp_path, "SCHEMES = ('odd',)\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    module = module_of(parse("--sink", "odd:place"), {}, "call_consumer.sinks")
-    assert module.SCHEMES == ("odd",)
-    del sys.modules["odd_sink"]
-
-
-def test_a_sink_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its package may be installed without its driver."""
-    broken = EntryPoint("odd", "no_such_module", "call_consumer.sinks")
-    monkeypatch.setattr(urls, "entry_points", lambda **_: [broken])
-    with pytest.raises(ConfigurationError, match="--sink odd: no_such_module"):
-        module_of(parse("--sink", "odd:place"), {}, "call_consumer.sinks")
 
 
 @pytest.mark.parametrize(
