@@ -1,25 +1,25 @@
-"""How long to wait before the same step again."""
+"""Choose the wait before a retry."""
 
 import random
 
 from consumer.runtime.backoff import Backoff, RetryPolicy
 
 
-def test_waits_double_up_to_the_most_and_are_drawn_between_half_and_all() -> None:
-    """A fleet that failed together does not retry together."""
+def test_waits_double_up_to_a_maximum_with_jitter() -> None:
+    """Each is between half and all of its limit, so a fleet that failed together does not retry together."""
     backoff = Backoff(RetryPolicy(0.2, 30.0), random.Random(1))
     for failures in range(40):
         size = min(30.0, 0.2 * 2**failures)
         assert size / 2 <= backoff.next() <= size
 
 
-def test_two_dice_draw_different_waits() -> None:
-    """The jitter is real."""
+def test_two_random_generators_give_different_waits() -> None:
+    """The jitter is random."""
     assert RetryPolicy(1, 30).wait(0, random.Random(1)) != RetryPolicy(1, 30).wait(0, random.Random(2))
 
 
-def test_success_starts_again_from_the_first() -> None:
-    """A failure long ago costs nothing now."""
+def test_a_success_resets_the_wait() -> None:
+    """An old failure does not delay the next retry."""
     backoff = Backoff(RetryPolicy(0.2, 30.0), random.Random(1))
     for _ in range(10):
         backoff.next()

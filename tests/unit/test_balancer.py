@@ -1,4 +1,4 @@
-"""How often a worker looks at the whole lease table, and to whom it hands its leases when it leaves."""
+"""Scan the lease table, accept offers, and hand off leases at the end."""
 
 import random
 from dataclasses import replace
@@ -27,7 +27,7 @@ from consumer.telemetry.outages import Outages
 
 
 class CountingTable(MemoryLeaseTable):
-    """Counts its scans."""
+    """A table that counts its scans."""
 
     scans = 0
 
@@ -37,7 +37,7 @@ class CountingTable(MemoryLeaseTable):
 
 
 class KclTable(CountingTable):
-    """Holds a lease of a KCL's worker, whose metrics row is fresh."""
+    """A table with a lease of a KCL worker whose metrics row is fresh."""
 
     def assignees(self) -> Any:
         return ["kcl-1"]
@@ -47,7 +47,7 @@ PEER = WorkerIdentity("peer", "2")
 
 
 def peers(table: MemoryLeaseTable, shard_id: str, wanted_by: str | None = None) -> Lease:
-    """A row that a peer holds."""
+    """Return a row that a peer holds."""
     row = steps.taken(Lease(shard_id), PEER)
     table.create(replace(row, wanted_by=wanted_by))
     return replace(row, wanted_by=wanted_by)
@@ -60,10 +60,10 @@ def renew(table: MemoryLeaseTable, row: Lease) -> Lease:
 
 
 class Idle(RunningShards):
-    """Reads nothing."""
+    """A fleet that reads nothing."""
 
     def read(self, held_lease: HeldLease) -> None:
-        """Leave it."""
+        """Read nothing."""
 
 
 def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambda: 0.0) -> Balancer:
@@ -74,8 +74,8 @@ def balance_over(table: MemoryLeaseTable, most_leases: int, clock: Clock = lambd
     return Balancer(Idle(fleet, table, cast(ShardContext, world), InitialPosition(), cast(Scheduler, None)))
 
 
-def test_what_should_be_read_and_what_others_read_is_counted() -> None:
-    """Ended shards, children that wait for a parent, and what a dead worker holds are not read."""
+def test_shards_to_read_and_shards_of_peers_are_counted() -> None:
+    """Ended shards, children that wait, and shards of a dead worker do not count as read."""
     now = [0.0]
     table = CountingTable()
     for lease in (
@@ -96,7 +96,7 @@ def test_what_should_be_read_and_what_others_read_is_counted() -> None:
 
 
 def test_a_small_table_is_scanned_with_every_step() -> None:
-    """So an offer is seen within a probe interval, however the steps fall."""
+    """An offer is then seen within a probe interval."""
     table = CountingTable()
     table.create(Lease("shardId-000000000000"))
     balance, now = balance_over(table, most_leases=0), 0.0
@@ -111,8 +111,8 @@ def offered(lease: Lease, next_owner: str) -> Lease:
     return steps.handed_on(lease, PEER, NextOwner(next_owner))
 
 
-def test_what_was_asked_for_is_looked_at_often_and_accepted_at_once() -> None:
-    """The old owner reads no more once it offers: what passes until then is a gap."""
+def test_a_requested_lease_is_checked_often_and_accepted_at_once() -> None:
+    """The old owner reads no more after its offer, so a delay is a gap."""
     table, now = CountingTable(), 0.0
     row = peers(table, "shardId-000000000000", wanted_by="me")
     balance = balance_over(table, most_leases=1, clock=lambda: now)
@@ -121,11 +121,11 @@ def test_what_was_asked_for_is_looked_at_often_and_accepted_at_once() -> None:
     table.write([Change(row, offered(row, "me"))])
     balance.step(now)
     assert [row.token for row in table.scan()] == [Token("me", "1", row.counter + 2)]
-    assert table.scans == 2  # the first step's, and ours
+    assert table.scans == 2  # the scan of the first step, and ours
 
 
-def test_an_owner_that_does_not_hand_over_is_asked_often_for_as_long_as_a_lease() -> None:
-    """It may be busy for hours; then a look with each step has to do."""
+def test_a_busy_owner_is_checked_often_only_for_one_lease() -> None:
+    """After that, the scan of each step is enough."""
     table, now, looks = CountingTable(), 0.0, 0
     row = peers(table, "shardId-000000000000", wanted_by="me")
     balance = balance_over(table, most_leases=1, clock=lambda: now)
@@ -135,8 +135,8 @@ def test_an_owner_that_does_not_hand_over_is_asked_often_for_as_long_as_a_lease(
     assert looks < 10 / REFRESH_INTERVAL + 30 / 0.8
 
 
-def test_a_worker_that_is_full_accepts_no_more() -> None:
-    """Not even what was asked for when there was room."""
+def test_a_full_worker_accepts_no_more_leases() -> None:
+    """This includes leases that it requested earlier."""
     table, now = CountingTable(), 0.0
     rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
     balance = balance_over(table, most_leases=0, clock=lambda: now)
@@ -146,21 +146,21 @@ def test_a_worker_that_is_full_accepts_no_more() -> None:
     assert {row.token and row.token.worker_id for row in table.scan()} == {"peer"}
 
 
-def test_a_worker_that_leaves_withdraws_its_wishes_and_takes_no_offers() -> None:
-    """Else the next owner would be one that has gone, and others would have to find that out."""
+def test_a_draining_worker_withdraws_its_requests_and_accepts_no_offers() -> None:
+    """Otherwise leases would go to a worker that has ended."""
     table, now = CountingTable(), 0.0
     rows = [peers(table, f"shardId-00000000000{number}", wanted_by="me") for number in range(2)]
     balance = balance_over(table, most_leases=2, clock=lambda: now)
     now += balance.step(now)
     balance._running_shards.draining = True
     table.write([Change(rows[0], offered(rows[0], "me"))])
-    renew(table, rows[1])  # so what was seen of it is old
+    renew(table, rows[1])  # makes the last scan old
     balance.step(now)
     assert [(row.owner, row.wanted_by) for row in table.scan()] == [(None, None), ("peer", None)]
 
 
-def test_who_does_not_accept_an_offer_is_not_counted_as_alive() -> None:
-    """So a share is not kept for the dead, and the lease is taken when the offer has stood for two seconds."""
+def test_a_worker_that_does_not_accept_an_offer_is_not_alive() -> None:
+    """It gets no share, and its lease is taken after two seconds."""
     mine = steps.taken(Lease("shardId-000000000000"), WorkerIdentity("me", "1"))
     given = offered(steps.taken(Lease("shardId-000000000001"), PEER), "gone")
     watch = Liveness(10.0)
@@ -171,19 +171,19 @@ def test_who_does_not_accept_an_offer_is_not_counted_as_alive() -> None:
 
 
 @pytest.mark.parametrize(("old_owner", "owner"), [("kcl-1", "kcl-1"), (None, "1")])
-def test_what_a_kcl_assigns_is_taken_only_when_its_old_owner_has_finished(old_owner: str | None, owner: str) -> None:
-    """Until `checkpointOwner` is gone that worker delivers and checkpoints; the row names us already."""
+def test_a_lease_assigned_by_a_kcl_is_taken_after_its_old_owner_finished(old_owner: str | None, owner: str) -> None:
+    """The row names us already, but the old owner checkpoints until `checkpointOwner` is gone."""
     table, now = CountingTable(), 0.0
     table.create(Lease("shardId-000000000000", owner="me", checkpoint_owner=old_owner))
     balance = balance_over(table, most_leases=1, clock=lambda: now)
-    for _ in range(10):  # steps and the looks between them, within the lease
+    for _ in range(10):  # steps and scans within one lease
         now += balance.step(now)
     [row] = table.scan()
     assert owner == (row.token.start if row.token else row.checkpoint_owner)
 
 
-def test_nothing_is_assigned_to_a_kcl_worker_that_has_died() -> None:
-    """Its metrics row is fresh for a minute, but its lease has run out and was taken."""
+def test_nothing_is_assigned_to_a_dead_kcl_worker() -> None:
+    """Its metrics row stays fresh for a minute, but its lease expired and was taken."""
     table = KclTable()
     table.create(Lease("shardId-000000000000", owner="kcl-1"))
     now = 0.0

@@ -1,4 +1,4 @@
-"""What one shard's records became, until it is worth a write."""
+"""Collect the rows and dead letters of one shard in batches."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ ARRIVED = 1_767_229_200.0  # 2026-01-01 01:00 UTC
 
 
 def add(buffer: Buffer, sequence: int, outcomes: Sequence[Outcome], now: float = 0.0) -> None:
-    """What the shard consumer does with one record."""
+    """Add one record as the shard consumer does."""
     record = Record(sequence, "key", ARRIVED, b"")
 
     def other(outcome: DeadLetter | Skipped) -> None:
@@ -29,8 +29,8 @@ def dead(sequence: int) -> DeadLetter:
 
 
 @pytest.mark.parametrize("memory", [None, 0, 10])
-def test_a_spool_gives_back_what_it_was_given_in_memory_and_on_disk(memory: int | None) -> None:
-    """Any part of it, as often as it is asked for."""
+def test_a_spool_returns_its_items_from_memory_and_from_disk(memory: int | None) -> None:
+    """Any part can be read repeatedly."""
     spool = Spool(memory)
     for number in range(20):
         spool.append(row(number), 1)
@@ -40,8 +40,8 @@ def test_a_spool_gives_back_what_it_was_given_in_memory_and_on_disk(memory: int 
     spool.close()
 
 
-def test_a_spool_holds_no_more_in_memory_than_it_may() -> None:
-    """The rest lies on disk, and the budget is told so."""
+def test_a_spool_keeps_a_limited_size_in_memory() -> None:
+    """The rest goes to disk, and the budget gets the right size."""
     spool = Spool(memory=100)
     sizes = []
     for number in range(50):
@@ -52,8 +52,8 @@ def test_a_spool_holds_no_more_in_memory_than_it_may() -> None:
     spool.close()
 
 
-def test_a_batch_is_full_by_rows_or_by_bytes_and_ripe_by_age() -> None:
-    """Whichever comes first."""
+def test_a_batch_is_full_by_rows_or_bytes_and_due_by_age() -> None:
+    """The first limit decides."""
     by_rows, by_bytes = Buffer("shard", LIMITS), Buffer("shard", LIMITS)
     for sequence in (1, 2):
         add(by_rows, sequence, [row(sequence)], now=5.0)
@@ -66,8 +66,8 @@ def test_a_batch_is_full_by_rows_or_by_bytes_and_ripe_by_age() -> None:
     assert Buffer("shard", LIMITS).ripe_in(6.0) == float("inf")
 
 
-def test_a_batch_is_named_by_the_hour_of_its_last_arrival_and_the_range_it_covers() -> None:
-    """The same records give the same name, skipped ones counted in."""
+def test_a_batch_name_contains_the_hour_of_arrival_and_the_range() -> None:
+    """The same records give the same name, and skipped records count."""
     buffer = Buffer("shard", LIMITS)
     add(buffer, 7, [Skipped("other")])
     add(buffer, 8, [row(8)])
@@ -77,7 +77,7 @@ def test_a_batch_is_named_by_the_hour_of_its_last_arrival_and_the_range_it_cover
     assert batch.end == Position.of(9)
 
 
-def test_dead_letters_come_first_and_nothing_comes_of_skipped_records() -> None:
+def test_dead_letters_come_first_and_skipped_records_write_nothing() -> None:
     """A batch without rows still moves the checkpoint."""
     buffer = Buffer("shard", LIMITS)
     assert buffer.empty
@@ -89,7 +89,7 @@ def test_dead_letters_come_first_and_nothing_comes_of_skipped_records() -> None:
     assert not skipped.batch().work
 
 
-def test_halves_hold_together_what_the_whole_held() -> None:
+def test_the_halves_of_a_batch_contain_all_of_its_items() -> None:
     """Bisecting loses nothing."""
     spool = Spool()
     for number in range(5):

@@ -1,4 +1,4 @@
-"""The benchmarks' stub answers as a Kinesis does, so that what is measured against it means something."""
+"""Check that the stub of the benchmarks responds as Kinesis does."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ SHARD = "shardId-000000000001"
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[KinesisStream]:
-    """The worker's own reader on a stub of two shards with 40 events each, 7 records an answer."""
+    """Return our own client for a stub of two shards with 40 events each and 7 records per response."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     per_record = getattr(request, "param", 1)
@@ -37,7 +37,7 @@ def stream(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
 
 
 def read(stream: KinesisStream, position: Position, answers: int = 100) -> list[Record]:
-    """What is in a shard from a position on."""
+    """Return the records of a shard after a position."""
     iterator: str | None = stream.open(SHARD, position)
     records: list[Record] = []
     while answers and iterator:
@@ -49,8 +49,8 @@ def read(stream: KinesisStream, position: Position, answers: int = 100) -> list[
     return records
 
 
-def test_it_describes_and_lists_itself(stream: KinesisStream) -> None:
-    """Shards share the hash range out between them, and the stream is active."""
+def test_the_stub_describes_the_stream_and_lists_its_shards(stream: KinesisStream) -> None:
+    """The shards share the hash range, and the stream is active."""
     shards = stream.shards()
     assert stream.summary().active
     assert [shard.shard_id for shard in shards] == ["shardId-000000000000", SHARD]
@@ -58,8 +58,8 @@ def test_it_describes_and_lists_itself(stream: KinesisStream) -> None:
     assert shards[1].hash_range == (shards[0].hash_range[1] + 1, 2**128 - 1)
 
 
-def test_each_position_opens_where_it_should(stream: KinesisStream) -> None:
-    """The oldest record, the tip, a sequence number (which comes again), and a time between two records."""
+def test_each_kind_of_position_opens_at_the_right_record(stream: KinesisStream) -> None:
+    """Kinds are oldest, tip, sequence number (which is returned again) and time."""
     everything = read(stream, TRIM_HORIZON)
     arrived = everything[10].arrived_at
     assert len(everything) == 40
@@ -68,8 +68,8 @@ def test_each_position_opens_where_it_should(stream: KinesisStream) -> None:
     assert read(stream, Position.at_timestamp(datetime.fromtimestamp(arrived - 1, UTC))) == everything[10:]
 
 
-def test_an_answer_holds_no_more_than_it_may_and_says_how_far_the_tip_is(stream: KinesisStream) -> None:
-    """Seven records at a time; behind until the last one."""
+def test_a_response_has_a_limit_and_a_lag(stream: KinesisStream) -> None:
+    """It contains seven records, and the lag is 0 only at the end."""
     first = stream.fetch(stream.open(SHARD, TRIM_HORIZON), 10_000)
     assert len(first.records) == 7
     assert first.millis_behind is not None
@@ -79,8 +79,8 @@ def test_an_answer_holds_no_more_than_it_may_and_says_how_far_the_tip_is(stream:
 
 
 @pytest.mark.parametrize("stream", [1, 20], indirect=True)
-def test_every_event_becomes_a_row_of_its_own(stream: KinesisStream) -> None:
-    """Plain and aggregated, the events are such as the worker decodes without a warning, about 1,180 bytes each."""
+def test_every_event_becomes_a_separate_row_without_warnings(stream: KinesisStream) -> None:
+    """Events are plain and aggregated, of about 1,180 bytes each."""
     decoder = Decoder(STREAM, Shard(SHARD))
     rows = [outcome for record in read(stream, TRIM_HORIZON) for outcome in decoder(record, TRIM_HORIZON).outcomes]
     decoded = [json.loads(row.line) for row in rows if isinstance(row, Row)]
@@ -90,8 +90,8 @@ def test_every_event_becomes_a_row_of_its_own(stream: KinesisStream) -> None:
     assert 1150 < sum(len(row.data) for row in rows if isinstance(row, Row)) / 40 < 1210
 
 
-def test_wrong_requests_are_refused(stream: KinesisStream) -> None:
-    """An iterator that it did not give, and a shard that it does not have."""
+def test_invalid_requests_are_rejected(stream: KinesisStream) -> None:
+    """They use an unknown iterator or an unknown shard."""
     with pytest.raises(IteratorExpired):
         stream.fetch("nonsense", 10_000)
     with pytest.raises(ShardGone):
@@ -99,8 +99,8 @@ def test_wrong_requests_are_refused(stream: KinesisStream) -> None:
 
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "b", "b"], ["a", "a"]])
-def test_a_run_that_loses_or_repeats_an_event_is_refused(ids: list[str], tmp_path: Path) -> None:
-    """A figure for a run that did not do the work would mean nothing."""
+def test_a_run_that_loses_or_repeats_an_event_is_rejected(ids: list[str], tmp_path: Path) -> None:
+    """Its figure would be meaningless."""
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"event_id": name}) + "\n" for name in ids))
     with pytest.raises(SystemExit, match="2 events"):
         check(tmp_path, 2)

@@ -1,4 +1,4 @@
-"""What was answered, whatever it was."""
+"""Read response bodies of any content type."""
 
 import base64
 import json
@@ -75,18 +75,18 @@ def decode(body: bytes | str, content_type: str | None = None) -> tuple[Any, lis
         (DTD, XML, DTD, "text", ["refused-xml"]),
         (EXTERNAL, XML, EXTERNAL, "text", ["refused-xml"]),
         (XINCLUDE, XML, XINCLUDE, "twiml", []),
-        # anything
+        # other types
         ("hello", "text/plain", "hello", "text", []),
         ("hello", None, "hello", "text", []),
         ("a\tb\r\nc", None, "a\tb\r\nc", "text", []),
         (b"\xef\xbb\xbf", "text/plain", "", "empty", []),
-        # a charset that is none, or not this one's
+        # unknown or wrong character sets
         ("hello", "text/plain; charset=utf-16", ..., "undecodable", ["odd-body"]),
         (b"\xe9", "text/plain", ..., "undecodable", ["odd-body"]),
         (b"\xe9", "text/plain; charset=us-ascii", ..., "undecodable", ["odd-body"]),
         (b"\xe9", "text/plain; charset=iso-8859-1", "é", "text", []),
         *[("aGVsbG8=", f"text/plain; charset={name}", ..., "undecodable", ["odd-body"]) for name in NO_CHARSETS],
-        # no text
+        # not text
         (b"\x89PNG\r\n\x1a\n\x00", "image/png", ..., "binary", []),
         (b"\x89PNG\r\n\x1a\n\x00", None, ..., "binary", []),
         (b"RIFF\x00\x00WAVE", "audio/wav", ..., "binary", []),
@@ -98,7 +98,7 @@ def decode(body: bytes | str, content_type: str | None = None) -> tuple[Any, lis
 def test_a_body_is_read_by_its_content_type(
     body: bytes | str, content_type: str | None, text: Any, kind: str, odd: list[str]
 ) -> None:
-    """Text as it was; the base64 (here `...`) for what is no text."""
+    """Text stays as it is. Other content stays base64, here `...`."""
     made, oddities = decode(body, content_type)
     data = body if isinstance(body, bytes) else body.encode()
     assert (made.text, made.kind) == (base64.b64encode(data).decode() if text is ... else text, kind)
@@ -121,8 +121,8 @@ def test_a_body_is_read_by_its_content_type(
         ("plain text", "undecodable", ["odd-body"]),
     ],
 )
-def test_what_is_no_base64_stays_as_received(encoded: Any, kind: str, odd: list[str]) -> None:
-    """Twilio's documents do not say when a body is absent, so all of these are normal."""
+def test_a_body_that_is_not_base64_stays_as_received(encoded: Any, kind: str, odd: list[str]) -> None:
+    """Twilio's documentation does not say how an absent body looks, so all of these are normal."""
     response = with_response(responseBody=encoded)
     if encoded is ...:
         del response["data"]["response"]["responseBody"]
@@ -132,8 +132,8 @@ def test_what_is_no_base64_stays_as_received(encoded: Any, kind: str, odd: list[
 
 
 @pytest.mark.parametrize("response", [..., None, {}])
-def test_no_answer_at_all_is_normal(response: Any) -> None:
-    """Absent, null and empty are the same."""
+def test_an_absent_body_is_normal(response: Any) -> None:
+    """Absent, null and empty bodies are equal."""
     made = row(with_payload(response=response))
     assert (made["response_body_kind"], made["response_status"], made["warnings"]) == ("missing", None, [])
 
@@ -150,8 +150,8 @@ def test_no_answer_at_all_is_normal(response: Any) -> None:
         ("<Response>&lt;Say/&gt;&#65;</Response>", []),
     ],
 )
-def test_the_verbs_are_the_elements_under_response(text: str, verbs: list[str]) -> None:
-    """Comments, instructions and text are none; a declared encoding is past."""
+def test_verbs_are_the_elements_under_response(text: str, verbs: list[str]) -> None:
+    """Comments, instructions and text are not verbs. A declared encoding is ignored."""
     assert twiml_verbs(text) == verbs
 
 
@@ -171,8 +171,8 @@ def test_the_verbs_are_the_elements_under_response(text: str, verbs: list[str]) 
         ([{"status": "queued"}], (None, None, None)),
     ],
 )
-def test_an_error_body_tells_its_code(document: Any, told: tuple[Any, ...]) -> None:
-    """`code` and `message` of an error body, `status` if it is a string."""
+def test_an_error_body_provides_its_code(document: Any, told: tuple[Any, ...]) -> None:
+    """It has `code`, `message`, and `status` if that is a string."""
     body = base64.b64encode(json.dumps(document).encode()).decode()
     made = row(with_response(responseBody=body))
     assert (made["resource_status"], made["error_code"], made["error_message"]) == told
@@ -192,16 +192,16 @@ def test_an_error_body_tells_its_code(document: Any, told: tuple[Any, ...]) -> N
         (" " * 300_000 + "<", None),
     ],
 )
-def test_long_and_deep_bodies_take_no_time(body: str, content_type: str) -> None:
-    """Nothing quadratic: a third of a megabyte within seconds even on a slow machine."""
+def test_long_and_deep_bodies_take_linear_time(body: str, content_type: str) -> None:
+    """A third of a megabyte takes seconds even on a slow machine."""
     began = time.process_time()
     decode(body, content_type)
     assert time.process_time() - began < 5
 
 
 @given(st.binary(max_size=60), st.text(max_size=20) | st.sampled_from([JSON, XML, "text/x; charset=utf-16", None]))
-def test_no_body_is_too_odd(body: bytes, content_type: str | None) -> None:
-    """Whatever was sent, it is something, and JSON can hold it."""
+def test_any_body_becomes_a_json_value(body: bytes, content_type: str | None) -> None:
+    """The result can always be encoded."""
     made, _ = decode(body, content_type)
     assert made.kind in {"json", "twiml", "text", "binary", "empty", "undecodable"}
     assert msgspec.json.decode(msgspec.json.encode(made.text)) == made.text

@@ -1,4 +1,4 @@
-"""What a machine without docker can check of the images, the compose file, the locks and the generated schemas."""
+"""Check images, compose file, lock files and generated schemas without docker."""
 
 import os
 import re
@@ -16,20 +16,20 @@ COMPOSE = yaml.safe_load((ROOT / "localstack-compose.yml").read_text())
 
 
 def test_localstack_is_the_pinned_free_image_on_loopback() -> None:
-    """Later images need an account."""
+    """Later images require an account."""
     localstack = COMPOSE["services"]["localstack"]
     assert localstack["image"] == "localstack/localstack:4.14.0"
     assert all(port.startswith("127.0.0.1:") for port in localstack["ports"])
     assert set(localstack["environment"]["SERVICES"].split(",")) == {"kinesis", "dynamodb", "s3"}
 
 
-def test_the_worker_gets_longer_to_stop_than_it_takes() -> None:
-    """The grace period is beyond the default shutdown time-out of 25 s."""
+def test_the_grace_period_is_longer_than_the_shutdown_timeout() -> None:
+    """The default shutdown timeout is 25 s."""
     assert int(COMPOSE["services"]["worker"]["stop_grace_period"].rstrip("s")) > 25
 
 
 def test_the_ready_hook_is_mounted_executable_and_valid_shell() -> None:
-    """LocalStack runs only what is executable."""
+    """LocalStack runs only executable hooks."""
     [mount] = COMPOSE["services"]["localstack"]["volumes"]
     source, target, _ = mount.split(":")
     assert target == "/etc/localstack/init/ready.d"
@@ -38,8 +38,8 @@ def test_the_ready_hook_is_mounted_executable_and_valid_shell() -> None:
         subprocess.run(["bash", "-n", str(hook)], check=True)
 
 
-def test_the_image_does_not_run_as_root_and_starts_the_worker_itself() -> None:
-    """An exec-form entry point gets the signals."""
+def test_the_image_runs_the_worker_directly_and_not_as_root() -> None:
+    """An entry point in exec form receives the signals."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER worker$", dockerfile, re.MULTILINE)
     assert 'ENTRYPOINT ["call-consumer"]' in dockerfile
@@ -47,8 +47,8 @@ def test_the_image_does_not_run_as_root_and_starts_the_worker_itself() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_every_locked_requirement_has_a_version_and_hashes_and_no_address(lock: Path) -> None:
-    """Pinned by version and hash, never by where it is downloaded from."""
+def test_every_locked_requirement_has_a_version_and_hashes_but_no_address(lock: Path) -> None:
+    """The files name no download address."""
     text = lock.read_text()
     assert "://" not in text
     names = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
@@ -57,6 +57,6 @@ def test_every_locked_requirement_has_a_version_and_hashes_and_no_address(lock: 
     assert text.count("==") <= text.count("--hash=sha256:")
 
 
-def test_the_json_schemas_say_what_the_code_says() -> None:
-    """Run `python -m schemas` after a change of a shape."""
+def test_the_json_schemas_match_the_models() -> None:
+    """Run `python -m schemas` after a change of a model."""
     assert drifted() == []

@@ -1,4 +1,4 @@
-"""When a run with --until-caught-up ends, and what it says while it does not."""
+"""Decide when a run with --until-caught-up ends, and log why it does not."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,14 +31,14 @@ class Still:
     """A scheduler that runs nothing."""
 
     def add(self, task: Task, lane: Lane) -> None:
-        """Leave it."""
+        """Do nothing."""
 
     def wake(self, task: Task) -> None:
-        """Leave it."""
+        """Do nothing."""
 
 
 class Run:
-    """A run with one shard of its own, whose lease table may hold more."""
+    """A run that reads one shard, with a lease table that may have more."""
 
     def __init__(self, *rows: Lease, most_leases: int = 10, table: LeaseTable | None = None) -> None:
         self.bench = Bench()
@@ -53,7 +53,7 @@ class Run:
         self.caught_up = CaughtUp(self.holdings)
 
     def judge(self, seconds: float, step: float = 1.0) -> list[Mapping[str, Any]]:
-        """Look once a second for so long; returns the lines that were logged, with the time of each."""
+        """Step once a second for `seconds`. Return the log lines with their times."""
         told: list[Mapping[str, Any]] = []
         mine = self.bench.table.scan()
         for second in range(int(seconds / step)):
@@ -63,16 +63,16 @@ class Run:
         return told
 
 
-def test_a_run_ends_when_every_shard_is_read_whoever_reads_it_and_says_nothing() -> None:
-    """Ended ones count as read."""
+def test_a_run_ends_when_every_shard_is_read_by_any_worker() -> None:
+    """Ended shards count as read, and nothing is logged."""
     peers = replace(taken(Lease("peers"), PEER), read_to=LATER)
     run = Run(peers, replace(Lease("ended"), checkpoint=SHARD_END))
     assert run.judge(100) == []
     assert run.done
 
 
-def test_a_shard_that_is_being_read_here_is_no_trouble() -> None:
-    """A backlog takes its time, and the progress is told elsewhere."""
+def test_a_shard_that_this_worker_reads_is_not_logged() -> None:
+    """The progress of a backlog is logged elsewhere."""
     run = Run()
     run.bench.held_lease.read_to = None
     assert run.judge(1000) == []
@@ -88,8 +88,8 @@ def test_a_shard_that_is_being_read_here_is_no_trouble() -> None:
         (replace(taken(Lease("peers"), PEER), read_to=NOW), 10, "which has read up to 2026-01-01T00:00:00.000Z"),
     ],
 )
-def test_a_run_that_waits_for_a_shard_says_why(row: Lease, most_leases: int, says: str) -> None:
-    """By name, and what would help."""
+def test_a_run_that_waits_for_a_shard_logs_the_reason(row: Lease, most_leases: int, says: str) -> None:
+    """The line has the shard and what would help."""
     run = Run(row, most_leases=most_leases)
     [line] = run.judge(15)
     assert (line["event"], line["log_level"], line["shards"]) == ("caught_up.waiting", "warning", 1)
@@ -97,15 +97,15 @@ def test_a_run_that_waits_for_a_shard_says_why(row: Lease, most_leases: int, say
     assert not run.done
 
 
-def test_a_shard_that_waits_for_its_parents_is_not_named_beside_them() -> None:
-    """They are the reason."""
+def test_a_shard_that_waits_for_its_parents_is_not_logged_beside_them() -> None:
+    """The parents are the reason."""
     run = Run(taken(Lease("parent"), PEER), replace(Lease("child"), parents=("parent",)))
     [line] = run.judge(15)
     assert [reason.partition(":")[0] for reason in line["waits_for"]] == ["parent"]
 
 
-def test_a_shard_that_halts_or_cannot_be_delivered_says_by_what() -> None:
-    """The place of a defect, the words of a failure."""
+def test_a_halted_or_undelivered_shard_logs_its_error() -> None:
+    """The line has the location of a defect, or the text of a failure."""
     run = Run()
     run.bench.held_lease.read_to = None
     run.bench.stream.answers = [records(1, data=b"boom") for _ in range(30)]
@@ -119,14 +119,14 @@ def test_a_shard_that_halts_or_cannot_be_delivered_says_by_what() -> None:
 
 
 class Damaged(MemoryLeaseTable):
-    """Has a row that nobody can read."""
+    """A lease table with a row that cannot be read."""
 
     def unreadable(self) -> Mapping[str, str]:
         return {"torn": "it has no checkpoint"}
 
 
 def test_a_damaged_row_keeps_the_run_from_ending_and_is_named() -> None:
-    """Nobody knows whether its shard has ended."""
+    """It is unknown whether its shard has ended."""
     run = Run(table=Damaged())
     [line] = run.judge(15)
     assert "torn: its row in the lease table is damaged: it has no checkpoint" in line["waits_for"][0]
@@ -134,15 +134,15 @@ def test_a_damaged_row_keeps_the_run_from_ending_and_is_named() -> None:
 
 
 def test_a_stream_that_was_never_listed_keeps_the_run_from_ending() -> None:
-    """There may be more shards than rows."""
+    """It may have more shards than the table has rows."""
     run = Run()
     run.holdings.discovered = False
     assert "has not been listed" in run.judge(15)[0]["waits_for"][0]
     assert not run.done
 
 
-def test_the_lines_become_rarer_and_name_a_few_shards_of_many() -> None:
-    """A wait of a day is not a thousand lines."""
+def test_lines_become_rarer_and_name_few_of_many_shards() -> None:
+    """A long wait must not fill the log."""
     run = Run(*(Lease(f"free-{number}") for number in range(8)), most_leases=1)
     lines = run.judge(200)
     assert [line["at"] for line in lines] == [10.0, 30.0, 70.0, 150.0]

@@ -1,4 +1,4 @@
-"""Test `call-consumer` itself: its help, its version, and its answer to no command."""
+"""Test `call-consumer` without a command: its help and its version."""
 
 import inspect
 import json
@@ -15,8 +15,8 @@ from consumer.settings import Settings, flag
 
 
 @pytest.mark.parametrize(("arguments", "code", "says"), [([], 2, "\n  run  "), (["--version"], 0, WORKER_VERSION)])
-def test_without_a_command_it_says_what_there_is(arguments: list[str], code: int, says: str) -> None:
-    """The list stands on separate lines, for people."""
+def test_without_a_command_the_commands_are_listed(arguments: list[str], code: int, says: str) -> None:
+    """Each has one line."""
     command, environment = [sys.executable, "-m", "consumer", *arguments], {"CALL_CONSUMER_LOG_FORMAT": "console"}
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == code
@@ -64,7 +64,7 @@ def test_the_short_flag_for_help_works_for_every_command() -> None:
 
 
 def test_a_flag_shows_its_unit_its_choices_and_a_readable_default() -> None:
-    """SECONDS, BYTES, URL, TIME, `64MiB`."""
+    """Examples are SECONDS, BYTES, URL, TIME and `64MiB`."""
     shown = output("run", "--help")
     for text in (
         "--sink URL",
@@ -87,8 +87,8 @@ def test_kcl_daemon_shows_only_its_settings_and_accepts_the_others() -> None:
     assert "streamName = s" in properties
 
 
-def test_a_shell_completes_the_names_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`call-consumer pub<TAB>`, as the script of --install-completion asks."""
+def test_the_shell_completes_command_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`call-consumer pub<TAB>` is what the script of --install-completion requests."""
     request = {"_CALL_CONSUMER_COMPLETE": "complete_bash", "COMP_WORDS": "call-consumer pub", "COMP_CWORD": "1"}
     for name, value in request.items():
         monkeypatch.setenv(name, value)

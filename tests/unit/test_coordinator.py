@@ -1,4 +1,4 @@
-"""How a worker leaves the lease table behind when it ends."""
+"""Release the rows of the lease table when a worker ends."""
 
 import random
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ from consumer.shard.context import ShardContext
 ME, NAMESAKE, PEER = WorkerIdentity("me", "2"), WorkerIdentity("me", "1"), WorkerIdentity("peer", "1")
 
 
-def test_a_farewell_releases_what_was_offered_to_us_and_nothing_that_a_namesake_holds() -> None:
-    """The refused of two workers under one id must not cost the other its leases."""
+def test_a_draining_worker_releases_offers_to_it_but_no_lease_of_a_duplicate() -> None:
+    """Of two workers with one id, the one that ends must not release the leases of the other."""
     table = MemoryLeaseTable()
     names = ["held by us", "held by a namesake", "offered to us", "a peer's"]
     rows = [Lease(name) for name in names]

@@ -1,4 +1,4 @@
-"""KPL aggregates: whole, or refused as a whole."""
+"""Deaggregate KPL records: either all user records or one dead letter."""
 
 import hashlib
 import json
@@ -27,12 +27,12 @@ def split(data: bytes, hash_range: tuple[int, int] = FULL_HASH_RANGE) -> tuple[l
 
 
 def sealed(message: bytes) -> bytes:
-    """An aggregate of a protobuf message, its digest right."""
+    """Return an aggregate of a protobuf message with the right digest."""
     return MAGIC + message + hashlib.md5(message).digest()
 
 
 def field(number: int, value: bytes | int) -> bytes:
-    """A field in protobuf's wire format; short values only."""
+    """Return a field in protobuf's wire format. Only short values are supported."""
     if isinstance(value, int):
         return bytes([number << 3, value])
     return bytes([number << 3 | 2, len(value)]) + value
@@ -44,8 +44,8 @@ def part(*, key: int | None = 0, explicit: int | None = None, data: bytes | None
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", MAGIC[:3], b"\xf3\x89\x9a\xc3" + bytes(40)])
-def test_a_plain_record_is_its_own_user_record(data: bytes) -> None:
-    """Whatever does not begin with the magic."""
+def test_a_plain_record_is_one_user_record(data: bytes) -> None:
+    """It does not start with the magic bytes."""
     assert split(data) == ([UserRecord(7, 0, "outer", 1.5, data)], 0)
 
 
@@ -72,33 +72,33 @@ def test_a_plain_record_is_its_own_user_record(data: bytes) -> None:
         (sealed(field(1, b"k") + field(2, b"\xff") + part(explicit=0)), "a key is not UTF-8"),
     ],
 )
-def test_what_does_not_hold_together_is_one_dead_letter_with_the_whole_record(data: bytes, message: str) -> None:
-    """Never half of its user records."""
+def test_an_invalid_aggregate_is_one_dead_letter_with_the_whole_record(data: bytes, message: str) -> None:
+    """No part of it becomes rows."""
     refused = letter(data)
     assert (refused.reason, refused.message) == (Reason.CORRUPT_AGGREGATE, message)
     assert (refused.data, refused.location.sub_sequence) == (data, 0)
 
 
-def test_a_partition_key_of_the_longest_is_kept() -> None:
+def test_the_longest_partition_key_is_kept() -> None:
     """Kinesis counts characters, not bytes."""
     [only], _ = split(aggregate([("é" * 256, b"x")]))
     assert only.partition_key == "é" * 256
 
 
 def test_tags_and_unknown_fields_are_ignored() -> None:
-    """A later format may have more."""
+    """A later format may add fields."""
     data = sealed(field(1, b"k") + field(3, b"\x08\x00" + field(3, b"x") + field(4, field(1, b"t"))) + field(9, b"?"))
     assert split(data)[0] == [UserRecord(7, 0, "k", 1.5, b"x")]
 
 
-def test_an_aggregate_inside_of_another_is_no_event() -> None:
+def test_an_aggregate_inside_an_aggregate_is_not_an_event() -> None:
     """No library unpacks twice."""
     [refused] = decode(aggregate([("k", aggregate([("k", b"{}")]))]))
     assert getattr(refused, "reason", None) is Reason.NOT_JSON
 
 
-def test_user_records_of_no_bytes_are_dead_letters_and_their_siblings_rows() -> None:
-    """One bad user record never costs another."""
+def test_an_empty_user_record_is_a_dead_letter_beside_rows() -> None:
+    """One bad user record does not affect the others."""
     outcomes: list[Any] = decode(aggregate([("k", b""), ("k", json.dumps(event()).encode()), ("k", b"")]))
     assert [type(outcome).__name__ for outcome in outcomes] == ["DeadLetter", "Row", "DeadLetter"]
     assert [outcome.data == b"" for outcome in outcomes] == [True, False, True]
@@ -117,8 +117,8 @@ def test_user_records_of_no_bytes_are_dead_letters_and_their_siblings_rows() -> 
         (b"-1", None),
     ],
 )
-def test_an_explicit_hash_key_counts_before_the_partition_key(explicit: bytes, outside: int | None) -> None:
-    """None here: it is no 128-bit number, and the partition key counts."""
+def test_an_explicit_hash_key_wins_over_the_partition_key(explicit: bytes, outside: int | None) -> None:
+    """Here it is not a 128-bit number, so the partition key counts."""
     for key in (b"a", b"b", b"c", b"d"):
         data = sealed(field(1, key) + field(2, explicit) + part(explicit=0))
         by_key = int(hashlib.md5(key).digest()[0] >= 128)
@@ -126,8 +126,8 @@ def test_an_explicit_hash_key_counts_before_the_partition_key(explicit: bytes, o
         assert split(data)[1] == 0
 
 
-def test_records_outside_of_the_shard_are_kept_and_counted() -> None:
-    """What the KPL never sends again would be lost."""
+def test_user_records_outside_of_the_shard_are_kept_and_counted() -> None:
+    """Dropping them would lose those that a producer never sends again."""
     keys = [str(number) for number in range(40)]
     user_records, outside = split(aggregate([(key, key.encode()) for key in keys]), HALF)
     assert [one.partition_key for one in user_records] == keys
@@ -136,8 +136,8 @@ def test_records_outside_of_the_shard_are_kept_and_counted() -> None:
 
 
 @pytest.mark.parametrize(("after", "left"), [(0, [1, 2]), (1, [2]), (2, []), (9, [])])
-def test_what_is_checkpointed_is_left_out(after: int, left: list[int]) -> None:
-    """Up to and including the position, of this record alone."""
+def test_checkpointed_user_records_are_left_out(after: int, left: list[int]) -> None:
+    """This includes the position, and applies only to its own record."""
     data = aggregate([("k", b"x")] * 3)
     assert [getattr(one, "location").sub_sequence for one in decode(data, Position.of(7, after))] == left  # noqa: B009
     assert len(decode(data, Position.of(6, after))) == 3
@@ -152,8 +152,8 @@ user_records = st.lists(
 
 
 @given(user_records)
-def test_the_published_aggregator_is_read_back(given: list[tuple[str, bytes, str | None]]) -> None:
-    """aws_kinesis_agg as the publisher, and ours where no explicit hash key is given."""
+def test_aggregates_of_the_published_library_are_read(given: list[tuple[str, bytes, str | None]]) -> None:
+    """aws_kinesis_agg writes them, and our own code those without an explicit hash key."""
     publisher = RecordAggregator()
     for key, data, explicit in given:
         publisher.add_user_record(key, data, explicit or hashed(key))
@@ -172,7 +172,7 @@ def hashed(key: str) -> str:
 
 @given(st.binary(max_size=60))
 def test_splitting_agrees_with_protobuf(message: bytes) -> None:
-    """RecordRejected where protobuf refuses, or where an index leads nowhere."""
+    """Both reject the same messages, and ours also rejects an index that does not exist."""
     try:
         parsed = AggregatedRecord.FromString(message)
         sound = parsed.IsInitialized() and len(parsed.records) > 0

@@ -1,4 +1,4 @@
-"""`call-consumer decode`: what it takes for events, and what it says of them."""
+"""Run `call-consumer decode` on different inputs."""
 
 import base64
 import json
@@ -39,8 +39,8 @@ def call(given: bytes, *options: str) -> tuple[int, list[Any]]:
         (base64.b64encode(aggregate([("k", EVENT), ("k", PRETTY)])), 2),
     ],
 )
-def test_events_come_as_json_or_base64_alone_or_by_lines(given: bytes, ids: int) -> None:
-    """Pretty-printed and wrapped too; aggregates as on the stream."""
+def test_events_are_read_as_json_or_base64_alone_or_by_line(given: bytes, ids: int) -> None:
+    """Pretty-printed, wrapped and aggregated events work too."""
     code, lines = call(given)
     assert (code, [line["event_id"] for line in lines]) == (0, [event()["id"]] * ids)
 
@@ -57,23 +57,23 @@ def test_events_come_as_json_or_base64_alone_or_by_lines(given: bytes, ids: int)
         (aggregate([("k", EVENT)])[:-1], ["corrupt-aggregate"]),
     ],
 )
-def test_a_refused_event_ends_it_with_1(given: bytes, refused: list[str | None]) -> None:
-    """The others are shown all the same."""
+def test_a_rejected_event_ends_the_command_with_1(given: bytes, refused: list[str | None]) -> None:
+    """The other events are shown."""
     code, lines = call(given)
     assert (code, [line.get("refused") for line in lines]) == (1, refused)
 
 
-def test_raw_shows_the_event_too_and_a_skipped_one_its_type() -> None:
-    """As the worker does it."""
+def test_raw_shows_the_event_and_a_skipped_event_shows_its_type() -> None:
+    """The worker does the same."""
     assert call(EVENT, "--raw")[1][0]["event"] == event()
     assert call(b'{"type": "a.b"}') == (0, [{"skipped": "a.b"}])
 
 
 @pytest.mark.parametrize(("name", "says"), [("stdin", "input is closed"), ("echo", "No space left")])
-def test_input_and_output_that_are_not_there_are_an_operators_matter(
+def test_missing_input_or_output_is_a_configuration_error(
     name: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No traceback."""
+    """There is no traceback."""
 
     def full(_: str) -> None:
         raise OSError(28, "No space left on device")

@@ -1,4 +1,4 @@
-"""What becomes of whatever is on the stream: rows, skips and dead letters."""
+"""Decode any data into rows, skipped events and dead letters."""
 
 import base64
 import gzip
@@ -43,8 +43,8 @@ TEST_EVENT = "com.twilio.eventstreams.test-event"
 
 
 @pytest.mark.parametrize("name", examples.names())
-def test_every_example_becomes_exactly_its_row(name: str) -> None:
-    """Kept beside it, in rows/; a skipped one says its type. Rows are valid by their schema."""
+def test_every_example_becomes_its_expected_row(name: str) -> None:
+    """The expected rows are in rows/ and valid by their schema. A skipped example names its type."""
     [outcome] = decode(examples.load(name))
     if isinstance(outcome, Row):
         ROW.validate_json(outcome.line, strict=True)
@@ -57,8 +57,8 @@ def test_every_example_becomes_exactly_its_row(name: str) -> None:
     assert list(made) == list(expected)
 
 
-def test_no_row_is_kept_of_an_example_that_is_gone() -> None:
-    """One row an example."""
+def test_every_expected_row_belongs_to_an_example() -> None:
+    """A row whose example was removed is an error."""
     assert sorted(path.stem for path in GOLDEN.iterdir()) == examples.names()
 
 
@@ -129,23 +129,23 @@ def test_no_row_is_kept_of_an_example_that_is_gone() -> None:
         ],
     ],
 )
-def test_what_is_no_event_is_one_dead_letter_with_its_reason_and_bytes(data: bytes, reason: Reason) -> None:
-    """And nothing of the event in its message."""
+def test_data_that_is_not_an_event_is_a_dead_letter_with_its_reason_and_bytes(data: bytes, reason: Reason) -> None:
+    """The message contains nothing of the event."""
     refused = letter(data)
     assert (refused.reason, refused.data, refused.location.event_index) == (reason, data, 0)
     assert not any(value in refused.message for value in ("CA00", "AC5e", "1555", "VW00"))
 
 
 @pytest.mark.parametrize("missing", ["id", "source"])
-def test_a_dead_letter_names_what_is_missing(missing: str) -> None:
-    """By the member's name."""
+def test_a_dead_letter_names_the_missing_member(missing: str) -> None:
+    """Its message has the name of the member."""
     assert letter(json.dumps(event(**{missing: ...})).encode()).message == f"missing, empty or no string: {missing}"
 
 
 @pytest.mark.parametrize(
     "data", [b"\xef\xbb\xbf" + EVENT, b" \r\n\t" + EVENT + b"\n", json.dumps(event(), indent=9).encode()]
 )
-def test_json_may_stand_between_white_space_and_behind_a_byte_order_mark(data: bytes) -> None:
+def test_json_may_have_white_space_and_a_byte_order_mark(data: bytes) -> None:
     """The row is the same."""
     assert row(data) == row(EVENT)
 
@@ -175,26 +175,26 @@ def test_json_may_stand_between_white_space_and_behind_a_byte_order_mark(data: b
         ({"type": "a" * 1000}, decoding.INVALID_TYPE),
     ],
 )
-def test_the_type_decides_first(document: dict[str, Any], skipped: str) -> None:
-    """Every other type is skipped unchecked; what looks like none is not told further."""
+def test_the_type_is_checked_first(document: dict[str, Any], skipped: str) -> None:
+    """Other types are skipped without validation. A string that is not a type is not shown."""
     assert decode(json.dumps(document).encode()) == [Skipped(skipped)]
 
 
-def test_of_duplicate_members_the_last_counts() -> None:
-    """As every JSON library has it."""
+def test_the_last_of_duplicate_members_counts() -> None:
+    """JSON libraries do the same."""
     assert row(EVENT.replace(b"{", b'{"id": 7, "type": "x",', 1)) == row(EVENT)
 
 
-def test_raw_adds_the_event_as_it_came() -> None:
-    """Its secrets too; the rest of the row is the same."""
+def test_raw_adds_the_original_event() -> None:
+    """It includes secrets. The rest of the row is the same."""
     sample = json.loads(examples.load("live-like-call-created-rejected"))
     made = row({**sample, "extension": [2**70, 0.1, None]}, raw=True)
     assert made.pop("event") == {**sample, "extension": [2**70, 0.1, None]}
     assert made == row(sample)
 
 
-def test_an_array_is_one_outcome_an_element() -> None:
-    """A bad element is one dead letter with the whole user record, its siblings are rows."""
+def test_each_element_of_an_array_has_one_outcome() -> None:
+    """A bad element is a dead letter with the whole user record; the others are rows."""
     data = json.dumps([event(), {}, event(type=SKIPPED), 7, [event()], event(id="b")]).encode()
     outcomes: list[Any] = decode(data)
     assert [type(outcome).__name__ for outcome in outcomes] == [
@@ -209,8 +209,8 @@ def test_an_array_is_one_outcome_an_element() -> None:
     assert all(outcome.data == data for outcome in outcomes if not isinstance(outcome, Skipped))
 
 
-def test_the_warnings_of_one_element_are_not_those_of_its_siblings() -> None:
-    """Only what was mended in the whole record is every element's."""
+def test_an_element_does_not_share_the_warnings_of_the_others() -> None:
+    """Only warnings about the whole record appear with every element."""
     outcomes: list[Any] = decode(
         b"[" + json.dumps(event(time=...)).encode() + b"," + spelled(event(), x="1e999") + b"]"
     )
@@ -220,8 +220,8 @@ def test_the_warnings_of_one_element_are_not_those_of_its_siblings() -> None:
     ]
 
 
-def test_the_dead_letters_of_a_long_array_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each holds the whole array; the last that fits stands for the rest."""
+def test_the_dead_letters_of_a_long_array_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each contains the whole array, so the last one stands for the rest."""
     monkeypatch.setattr(letters, "MOST_BYTES", 10_000)
     outcomes: list[Any] = decode(b"[" + b"{}," * 1000 + b"7]")
     assert [outcome.location.event_index for outcome in outcomes] == [0, 1, 2]
@@ -229,8 +229,8 @@ def test_the_dead_letters_of_a_long_array_are_bounded(monkeypatch: pytest.Monkey
     assert not outcomes[0].message.endswith("of this array")
 
 
-def test_what_was_not_foreseen_is_a_dead_letter_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it happens, one event is the cost."""
+def test_an_unforeseen_error_is_a_dead_letter_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It affects only one event."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a value of the event")
@@ -264,8 +264,8 @@ def test_what_was_not_foreseen_is_a_dead_letter_without_its_text(monkeypatch: py
         json.dumps({"a": [[]] * 100_000}).encode(),
     ],
 )
-def test_a_long_record_takes_no_time(data: bytes) -> None:
-    """Nothing quadratic: a third of a megabyte within seconds even on a slow machine."""
+def test_a_long_record_takes_linear_time(data: bytes) -> None:
+    """A third of a megabyte takes seconds even on a slow machine."""
     began = time.process_time()
     assert decode(data)
     assert time.process_time() - began < 5
@@ -278,8 +278,8 @@ def test_a_long_record_takes_no_time(data: bytes) -> None:
         max_size=4,
     )
 )
-def test_whatever_bytes_arrive_the_counts_add_up(parts: list[bytes]) -> None:
-    """Plain or aggregated, each user record leaves a trace: rows, skipped or dead letters, and never an exception."""
+def test_the_counts_add_up_for_any_bytes(parts: list[bytes]) -> None:
+    """Each user record becomes rows, skipped events or dead letters, and never an exception."""
     decoder = Decoder("stream", Shard("shard"))
     for data in (*parts, aggregate([("k", part) for part in parts])):
         done = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON)

@@ -1,4 +1,4 @@
-"""The name of the decoder that made a batch."""
+"""Name the decoder that made a batch."""
 
 import subprocess
 import sys
@@ -16,11 +16,11 @@ def test_the_version_is_the_same_in_another_process() -> None:
     assert told.stdout.strip() == decoder_version(raw=False)
 
 
-def test_the_version_tells_settings_apart() -> None:
-    """`--raw` makes other rows of the same events."""
+def test_the_version_depends_on_the_settings() -> None:
+    """`--raw` makes other rows from the same events."""
     assert decoder_version(raw=True) != decoder_version(raw=False)
 
 
 def test_the_version_has_no_space() -> None:
-    """A lease stores it behind the batch's name, parted by a space."""
+    """A lease stores it after the name of the batch, separated by a space."""
     assert decoder_version(raw=False).isalnum()

@@ -1,4 +1,4 @@
-"""From a batch to the checkpoint behind it, in this order and no other."""
+"""Deliver a batch, then checkpoint it."""
 
 from collections import Counter, deque
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.unit.fakes import Counted, JournalSink, JournalTable, encode_dead_let
 
 
 class Bench:
-    """A delivery with all that it talks to."""
+    """A delivery with its sinks and its lease."""
 
     def __init__(self, repeats: Deduplication = Deduplication.BY_ROW) -> None:
         self.journal: list[str] = []
@@ -33,14 +33,14 @@ class Bench:
         self.delivery = Delivery(self.held_lease, self.rows, self.letters, encode_dead_letter, self.counts)
 
     def steal(self) -> None:
-        """Another worker takes the lease."""
+        """Let another worker take the lease."""
         [lease] = self.table.scan()
         self.table.write([Change(lease, taken(lease, WorkerIdentity("thief", "x")))])
         del self.journal[-1]
 
 
 def batch(rows: int, letters: int = 0) -> Batch:
-    """Rows 1 to `rows`, ending at 9.0, with dead letters if told."""
+    """Return rows 1 to `rows`, with dead letters if given. The batch ends at 9.0."""
     work: deque[Chunk] = deque()
     for count, dead in ((letters, True), (rows, False)):
         spool = Spool()
@@ -52,16 +52,16 @@ def batch(rows: int, letters: int = 0) -> Batch:
     return Batch("name", Position.of(9), work)
 
 
-def test_dead_letters_first_then_rows_then_the_checkpoint() -> None:
-    """A checkpoint is the last thing, so it never passes anything undelivered (rule 1)."""
+def test_dead_letters_are_written_first_then_rows_then_the_checkpoint() -> None:
+    """The checkpoint is last, so it never passes an undelivered record (docs/guarantees.md#checkpoint-last)."""
     bench = Bench()
     bench.delivery.deliver(batch(2, letters=1))
     assert bench.journal == ["letters letter1", "rows 1,2", "checkpoint 9.0"]
     assert bench.counts.rows == 2
 
 
-def test_a_sink_by_batch_is_prepared_for_before_it_is_written_to() -> None:
-    """The end and the name are in the row first (rule 7); once is enough."""
+def test_a_sink_that_recognizes_batches_is_prepared_once_before_the_write() -> None:
+    """The lease row then has the end and the name of the batch (docs/guarantees.md#two-phase-checkpoints)."""
     bench = Bench(Deduplication.BY_BATCH)
     bench.rows.answers = [SinkUnavailable(), None]
     work = batch(2)
@@ -72,8 +72,8 @@ def test_a_sink_by_batch_is_prepared_for_before_it_is_written_to() -> None:
     assert bench.held_lease.lease.pending is None
 
 
-def test_what_is_written_is_not_written_again_by_the_next_try() -> None:
-    """A delivery that failed goes on where it failed."""
+def test_a_retry_does_not_write_again_what_is_written() -> None:
+    """It continues where the delivery failed."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable(), None]
     work = batch(2, letters=1)
@@ -84,8 +84,8 @@ def test_what_is_written_is_not_written_again_by_the_next_try() -> None:
     assert bench.journal == ["letters letter1", "rows 1,2", "rows 1,2", "checkpoint 9.0"]
 
 
-def test_dead_letters_that_cannot_be_written_keep_the_shard_waiting() -> None:
-    """No row and no checkpoint before them."""
+def test_unwritable_dead_letters_delay_the_batch() -> None:
+    """Neither rows nor the checkpoint overtake them."""
     bench = Bench()
     bench.letters.answers = [SinkUnavailable()]
     with pytest.raises(SinkUnavailable):
@@ -94,7 +94,7 @@ def test_dead_letters_that_cannot_be_written_keep_the_shard_waiting() -> None:
 
 
 def test_rejected_rows_become_dead_letters_before_the_checkpoint() -> None:
-    """The sink has the rest already."""
+    """The sink already has the other rows."""
     bench = Bench()
     bench.rows.answers = [RowsRejected({1: "too odd"}, repeated=1)]
     bench.delivery.deliver(batch(3))
@@ -103,8 +103,8 @@ def test_rejected_rows_become_dead_letters_before_the_checkpoint() -> None:
     assert bench.counts.letters == [Reason.SINK_REJECTED]
 
 
-def test_a_rejected_batch_is_bisected_to_the_one_row() -> None:
-    """In order, each half under a name of its own, the rest written."""
+def test_a_rejected_batch_is_bisected_down_to_the_invalid_row() -> None:
+    """Halves are written in order, each under a separate name."""
     bench = Bench()
     bench.rows.answers = [BatchRejected("no"), None, BatchRejected("no"), BatchRejected("no"), None]
     bench.delivery.deliver(batch(4))
@@ -120,8 +120,8 @@ def test_a_rejected_batch_is_bisected_to_the_one_row() -> None:
     assert bench.counts.rows == 3
 
 
-def test_halves_have_the_same_names_whenever_they_are_made() -> None:
-    """A sink by batch recognises the parts too."""
+def test_bisecting_gives_the_same_names_each_time() -> None:
+    """A sink that recognizes batches then recognizes the parts, too."""
 
     def halves() -> list[str]:
         [chunk] = batch(4).work
@@ -133,8 +133,11 @@ def test_halves_have_the_same_names_whenever_they_are_made() -> None:
 
 
 @pytest.mark.parametrize("repeats", [Deduplication.BY_ROW, Deduplication.BY_BATCH])
-def test_nothing_is_written_once_the_lease_may_have_run_out(repeats: Deduplication) -> None:
-    """It is asked before each write: prepare, letters, rows, checkpoint (rule 3)."""
+def test_nothing_is_written_when_the_lease_may_have_expired(repeats: Deduplication) -> None:
+    """The lease is checked before prepare, dead letters, rows and checkpoint.
+
+    See docs/guarantees.md#liveness-by-observation.
+    """
     bench = Bench(repeats)
     bench.clock.advance(10.0)
     with pytest.raises(LeaseStale):
@@ -143,12 +146,12 @@ def test_nothing_is_written_once_the_lease_may_have_run_out(repeats: Deduplicati
 
 
 def late(bench: Bench) -> Callable[[], None]:
-    """A write during which the lease runs out."""
+    """Write rows while the lease expires."""
     return lambda: bench.clock.advance(10.0)
 
 
-def test_the_lease_is_asked_for_again_between_two_writes() -> None:
-    """Dead letters took too long: no row is written after them."""
+def test_the_lease_is_checked_between_two_writes() -> None:
+    """If dead letters took too long, no row is written."""
     bench = Bench()
     bench.letters.before = late(bench)
     with pytest.raises(LeaseStale):
@@ -156,8 +159,8 @@ def test_the_lease_is_asked_for_again_between_two_writes() -> None:
     assert bench.journal == ["letters letter1"]
 
 
-def test_the_lease_is_asked_for_again_before_each_bisected_part() -> None:
-    """Halving takes time too."""
+def test_the_lease_is_checked_before_each_bisected_part() -> None:
+    """Bisecting takes time, too."""
     bench = Bench()
     bench.rows.answers = [BatchRejected("no")]
     bench.rows.before = late(bench)
@@ -166,8 +169,8 @@ def test_the_lease_is_asked_for_again_before_each_bisected_part() -> None:
     assert bench.journal == ["rows 1,2,3,4"]
 
 
-def test_the_lease_is_asked_for_again_before_the_checkpoint() -> None:
-    """Rows took too long: somebody else may be on them."""
+def test_the_lease_is_checked_before_the_checkpoint() -> None:
+    """If rows took too long, another worker may hold the lease."""
     bench = Bench()
     bench.rows.before = late(bench)
     with pytest.raises(LeaseStale):
@@ -175,8 +178,8 @@ def test_the_lease_is_asked_for_again_before_the_checkpoint() -> None:
     assert bench.journal == ["rows 1,2"]
 
 
-def test_a_lease_taken_meanwhile_moves_no_checkpoint() -> None:
-    """The condition of the write finds out what the clock did not."""
+def test_a_taken_lease_moves_no_checkpoint() -> None:
+    """The condition of the write fails although the clock did not show it."""
     bench = Bench()
     bench.rows.before = bench.steal
     with pytest.raises(LeaseLost):
@@ -185,8 +188,8 @@ def test_a_lease_taken_meanwhile_moves_no_checkpoint() -> None:
     assert bench.held_lease.lost
 
 
-def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
-    """Not when it is written, nor again when only the checkpoint is made again."""
+def test_a_batch_is_counted_when_its_checkpoint_moved() -> None:
+    """Neither a write nor a repeated checkpoint counts it again."""
     bench = Bench()
     work = batch(3)
     work.tally = Tally(3, 4, 1, Counter(["other"]), Counter({Reason.NOT_JSON: 2}))
@@ -201,8 +204,8 @@ def test_a_batch_is_counted_once_its_checkpoint_has_moved() -> None:
     assert sorted(reason.value for reason in bench.counts.letters) == ["not-json", "not-json", "sink-rejected"]
 
 
-def test_a_batch_that_is_dropped_is_never_counted() -> None:
-    """The next owner decodes and counts it; its dead letters too."""
+def test_a_dropped_batch_is_never_counted() -> None:
+    """The next owner decodes and counts it, with its dead letters."""
     bench = Bench()
     work = batch(2, letters=1)
     work.tally = Tally(3, 3, dead_letters=Counter({Reason.NOT_JSON: 1}))

@@ -1,4 +1,4 @@
-"""How a worker leaves: who follows hears of it before a shard is read no more."""
+"""Drain a worker: the next owner is announced before a shard is no longer read."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +16,7 @@ ANNA, BEN, KCL = NextOwner("anna"), NextOwner("ben"), NextOwner("kcl", ours=Fals
 
 
 class Leaver:
-    """A worker of two shards, which remembers to whom it handed them."""
+    """A worker with two shards that records to which owners it handed them off."""
 
     def __init__(self, next_owners: dict[NextOwner, int], wishes: dict[str, str] | None = None) -> None:
         self.now, self.next_owners = 100.0, next_owners
@@ -39,14 +39,14 @@ class Leaver:
         self.handed[consumer.shard_id] = next_owner
 
     def promises(self) -> dict[str, str | None]:
-        """Whom the rows will name with the next renewals."""
+        """Return the owners that the rows will name with the next renewals."""
         changes = [consumer.held_lease.begin_renewal() for consumer in self.running.values()]
         assert all(change.after.draining for change in changes)
         return {change.after.shard_id: change.after.wanted_by for change in changes}
 
 
-def test_who_follows_is_named_at_once_and_gets_the_lease_when_they_have_heard() -> None:
-    """Until then the shards are read on."""
+def test_the_next_owner_is_announced_and_gets_the_lease_later() -> None:
+    """The shards are read until then."""
     leaver = Leaver({ANNA: 0, BEN: 0})
     assert leaver.drain.announce(1.3, UNTIL) == 1.3
     assert leaver.promises() == {"a": "anna", "b": "ben"}
@@ -56,8 +56,8 @@ def test_who_follows_is_named_at_once_and_gets_the_lease_when_they_have_heard() 
     assert leaver.handed == {"a": ANNA, "b": BEN}
 
 
-def test_who_has_left_meanwhile_gets_nothing() -> None:
-    """Workers that are told to end together must not hand their leases to each other."""
+def test_a_peer_that_left_meanwhile_gets_no_lease() -> None:
+    """Workers that end together must not hand off leases to each other."""
     leaver = Leaver({ANNA: 0, BEN: 0})
     leaver.drain.announce(1.3, UNTIL)
     leaver.next_owners = {ANNA: 1}
@@ -65,15 +65,15 @@ def test_who_has_left_meanwhile_gets_nothing() -> None:
     assert leaver.handed == {"a": ANNA, "b": ANNA}
 
 
-def test_whoever_wishes_for_a_lease_gets_it() -> None:
-    """It looks for it already."""
+def test_a_peer_that_requested_the_lease_gets_it() -> None:
+    """It already watches the lease."""
     leaver = Leaver({ANNA: 0, BEN: 7}, wishes={"a": "ben"})
     leaver.drain.announce(1.3, UNTIL)
     assert leaver.promises() == {"a": "ben", "b": "anna"}
 
 
-def test_where_nobody_of_ours_follows_nobody_is_waited_for() -> None:
-    """A KCL hears no promises."""
+def test_without_a_peer_of_ours_the_drain_does_not_wait() -> None:
+    """A KCL worker ignores announcements."""
     for next_owners, next_owner in (({}, None), ({KCL: 0}, KCL)):
         leaver = Leaver(next_owners)
         assert leaver.drain.announce(1.3, UNTIL) == 0.0
@@ -82,8 +82,8 @@ def test_where_nobody_of_ours_follows_nobody_is_waited_for() -> None:
         assert set(leaver.handed.values()) == {next_owner}
 
 
-def test_a_shard_that_was_being_taken_is_handed_over_too() -> None:
-    """The coordinator's step may have been under way."""
+def test_a_shard_that_was_being_taken_is_handed_off_too() -> None:
+    """The step of the coordinator may have been under way."""
     leaver = Leaver({ANNA: 0})
     late = leaver.running.pop("b")
     leaver.drain.announce(0.0, UNTIL)

@@ -1,4 +1,4 @@
-"""Two processes under one worker id: the former life of one, which stands still, and a live one, which moves."""
+"""Recognize two processes with the same worker id: an old process writes no more, a live duplicate does."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from consumer.leases import lease as steps
 from consumer.records import SHARD_END
 
 RENEWAL = 3.0
-FIRST, SECOND = WorkerIdentity("me", "1"), WorkerIdentity("me", "2")  # the one with the greater start gives way
+FIRST, SECOND = WorkerIdentity("me", "1"), WorkerIdentity("me", "2")  # the process with the greater start ends
 OTHER = WorkerIdentity("other", "0")
 
 
@@ -23,15 +23,15 @@ def held(by: WorkerIdentity, shard_id: str = "shard", beats: int = 0) -> Lease:
 
 
 def settled(me: WorkerIdentity) -> DuplicateWorker:
-    """One that has been at work for some time."""
+    """Return a worker that has run for some time."""
     namesakes = DuplicateWorker(me, RENEWAL)
     assert namesakes.settle_in([]) == 0.0
     assert namesakes.settled_in
     return namesakes
 
 
-def test_the_second_of_two_live_duplicates_gives_way_and_the_first_goes_on() -> None:
-    """Both have settled in and see rows of the other that move: one of them ends, and one only."""
+def test_the_second_of_two_live_duplicates_ends_and_the_first_continues() -> None:
+    """Both see rows of the other change, and exactly one of them ends."""
     first, second = settled(FIRST), settled(SECOND)
     for beats in range(3):
         first.watch([held(SECOND, beats=beats)])
@@ -40,16 +40,16 @@ def test_the_second_of_two_live_duplicates_gives_way_and_the_first_goes_on() -> 
         second.watch([held(FIRST, beats=1)])
 
 
-def test_one_that_has_not_settled_in_gives_way_to_any() -> None:
-    """It came later, whatever the two drew."""
+def test_a_new_duplicate_ends_whatever_its_token() -> None:
+    """It came later."""
     late = DuplicateWorker(FIRST, RENEWAL)
     late.watch([held(SECOND, beats=0)])
     with pytest.raises(ConfigurationError, match="--worker-id"):
         late.watch([held(SECOND, beats=1)])
 
 
-def test_of_three_only_the_smallest_stays() -> None:
-    """It is enough that one of those that move is smaller."""
+def test_of_three_duplicates_only_the_smallest_continues() -> None:
+    """One live duplicate with a smaller token is enough."""
     middle = settled(SECOND)
     third = WorkerIdentity("me", "3")
     middle.watch([held(third, "a"), held(FIRST, "b")])
@@ -57,11 +57,11 @@ def test_of_three_only_the_smallest_stays() -> None:
         middle.watch([held(third, "a", 1), held(FIRST, "b", 1)])
     middle = settled(SECOND)
     middle.watch([held(third, "a"), held(FIRST, "b")])
-    middle.watch([held(third, "a", 1), held(FIRST, "b")])  # the smaller one stands still: it is dead
+    middle.watch([held(third, "a", 1), held(FIRST, "b")])  # the smaller one writes no more: it is dead
 
 
-def test_a_former_life_stands_still_and_is_no_reason() -> None:
-    """However often it is looked at."""
+def test_an_old_process_with_our_id_is_no_reason_to_end() -> None:
+    """Its rows never change."""
     namesakes = DuplicateWorker(SECOND, RENEWAL)
     for _ in range(5):
         namesakes.watch([held(FIRST, beats=4)])
@@ -76,23 +76,23 @@ def test_a_former_life_stands_still_and_is_no_reason() -> None:
         [replace(held(FIRST), owner="other"), replace(held(FIRST, beats=1), owner="other")],  # offered to a peer
     ],
 )
-def test_rows_of_others_are_none_of_its_business(rows: list[Lease]) -> None:
-    """Only rows that a process under our id owns and wrote last tell of one."""
+def test_rows_of_other_workers_are_ignored(rows: list[Lease]) -> None:
+    """Only rows that a process with our id owns and wrote last count."""
     namesakes = DuplicateWorker(SECOND, RENEWAL)
     for row in rows:
         namesakes.watch([row])
 
 
-def test_a_row_seen_for_the_first_time_does_not_count_as_moved() -> None:
-    """Nor one that was gone in between."""
+def test_a_row_seen_for_the_first_time_did_not_change() -> None:
+    """This includes a row that was missing in between."""
     namesakes = DuplicateWorker(SECOND, RENEWAL)
     namesakes.watch([held(FIRST, "a", 1)])
     namesakes.watch([held(FIRST, "b", 5)])
     namesakes.watch([held(FIRST, "a", 3)])
 
 
-def test_rows_that_name_us_are_waited_for_once_and_for_one_and_a_half_renewals() -> None:
-    """So long a live duplicate has to show itself; what has ended is not waited for."""
+def test_rows_that_name_us_are_waited_for_one_and_a_half_renewals() -> None:
+    """A live duplicate must write within that time. Ended shards are not waited for."""
     namesakes = DuplicateWorker(SECOND, RENEWAL)
     assert namesakes.settle_in([held(FIRST)]) == 1.5 * RENEWAL
     assert not namesakes.settled_in
@@ -101,8 +101,8 @@ def test_rows_that_name_us_are_waited_for_once_and_for_one_and_a_half_renewals()
 
 
 @pytest.mark.parametrize("row", [held(OTHER), Lease("shard"), steps.checkpointed(held(FIRST), FIRST, SHARD_END)])
-def test_without_rows_that_name_us_nothing_is_waited_for(row: Lease) -> None:
-    """A new worker begins at once."""
+def test_without_rows_that_name_us_there_is_no_wait(row: Lease) -> None:
+    """A new worker starts at once."""
     namesakes = DuplicateWorker(SECOND, RENEWAL)
     assert namesakes.settle_in([row]) == 0.0
     assert namesakes.settled_in

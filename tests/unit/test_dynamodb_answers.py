@@ -1,4 +1,4 @@
-"""What a lease table on DynamoDB makes of an answer that does not show the row, whichever way the change went out."""
+"""Handle responses of DynamoDB that do not show the row, for both kinds of writes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ CHANGES = [Change(row, steps.taken(row, ME)) for row in BEFORE]
 AFTER = CHANGES[0].after
 
 
-class Taciturn:
-    """A store that says 200 and nothing more; a read shows `there`."""
+class SilentStore:
+    """A store that responds with 200 and no item. A read returns `there`."""
 
     def __init__(self) -> None:
         self.there: Lease | None = None
@@ -33,7 +33,7 @@ class Taciturn:
         self.client.meta.events.register("before-call.dynamodb", self.answer)
 
     def answer(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
-        """Nothing is sent."""
+        """Send nothing."""
         response = AWSResponse(NOWHERE, 200, HTTPHeaders(), None)
         if model.name == "BatchExecuteStatement":
             return response, {"Responses": [{} for _ in json.loads(params["body"])["Statements"]]}
@@ -44,8 +44,8 @@ class Taciturn:
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[Taciturn]:
-    taciturn = Taciturn()
+def store() -> Iterator[SilentStore]:
+    taciturn = SilentStore()
     yield taciturn
     taciturn.client.close()
 
@@ -65,20 +65,20 @@ def together(table: DynamoDbLeaseTable) -> Written:
     ("there", "done"),
     [
         (AFTER, True),
-        (replace(AFTER, wanted_by="peer"), True),  # a wish since
+        (replace(AFTER, wanted_by="peer"), True),  # requested since then
         (steps.taken(BEFORE[0], PEER), False),  # the same counter, but a peer's token
-        (steps.taken(BEFORE[0], SECOND_LIFE), False),  # the same counter and id, but another life
-        (replace(AFTER, counter=AFTER.counter + 1), False),  # a KCL has written since
+        (steps.taken(BEFORE[0], SECOND_LIFE), False),  # the same counter and id, but another process
+        (replace(AFTER, counter=AFTER.counter + 1), False),  # a KCL has written since then
         (steps.taken(AFTER, PEER), False),
-        (steps.renewed(AFTER, ME, None), False),  # ours, but it is not what this change made
-        (BEFORE[0], False),  # nothing has happened
+        (steps.renewed(AFTER, ME, None), False),  # ours, but not the result of this change
+        (BEFORE[0], False),  # nothing was written
         (None, False),
     ],
 )
-def test_a_success_without_the_row_is_checked_against_our_token(
-    store: Taciturn, way: Callable[[DynamoDbLeaseTable], Written], there: Lease | None, done: bool
+def test_a_success_without_the_row_is_checked_by_reading_our_token(
+    store: SilentStore, way: Callable[[DynamoDbLeaseTable], Written], there: Lease | None, done: bool
 ) -> None:
-    """The row is read, and only one that carries our token and counter was written by us."""
+    """Only a row with our token and counter was written by us."""
     store.there, store.reads = there, 0
     assert way(DynamoDbLeaseTable(store.client, "leases", Options())) == Written(there, done)
     assert store.reads

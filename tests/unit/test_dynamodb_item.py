@@ -1,4 +1,4 @@
-"""Leases as items: what KCL wrote is read, what this program writes KCL reads, and nothing foreign changes."""
+"""Convert leases to DynamoDB items and back, compatible with KCL."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -36,18 +36,18 @@ def golden_leases() -> list[Item]:
 
 
 def applied(item: Item, change: Change) -> Item:
-    """The item as DynamoDB has it after the update, if its condition holds."""
+    """Return the item after the update, as DynamoDB would, if its condition holds."""
     update = update_of(change)
     assert all(item.get(name) == value for name, value in update.seen.items())
     kept = {name: value for name, value in item.items() if name not in update.removes}
     return kept | {name: dict(value) for name, value in update.sets.items()}
 
 
-# What KCL wrote -------------------------------------------------------------------------------------------------------
+# Items of KCL ---------------------------------------------------------------------------------------------------------
 
 
 def test_there_are_golden_items_of_every_kind() -> None:
-    """Of three versions of KCL: leases with and without owner, a hand-over, a finished shard, and what is no lease."""
+    """They come from three versions of KCL, with and without owner, handed off, finished, and other items."""
     items = [item for _, item in golden()]
     assert (len(golden_leases()), len(items)) == (107, 191)
     assert any("checkpointOwner" in item for item in items)
@@ -56,7 +56,7 @@ def test_there_are_golden_items_of_every_kind() -> None:
 
 
 def test_every_golden_lease_is_read() -> None:
-    """Field by field as KCL itself reads it."""
+    """Each field is read as KCL reads it."""
     for item in golden_leases():
         lease, kcl = lease_of(item), kcl_parser.parse(item)
         sequence = str(lease.checkpoint.sequence or lease.checkpoint.kind.name)
@@ -69,8 +69,8 @@ def test_every_golden_lease_is_read() -> None:
         assert (lease.token, lease.pending, lease.started_at, lease.wanted_by) == (None, None, None, None)
 
 
-def test_every_other_golden_item_is_passed_over() -> None:
-    """Leader, migration and metrics rows: KCL 2.x throws on them, this program does not look at them."""
+def test_every_other_golden_item_is_ignored() -> None:
+    """Leader, migration and metrics rows are ignored, although KCL 2.x throws on them."""
     others = [item for _, item in golden() if not is_lease(item)]
     assert {item.get("entityType", {}).get("S", "in a table of its own") for item in others} == {
         "LEADER",
@@ -94,8 +94,8 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_leaves_everything_foreign_on_the_item(step: str) -> None:
-    """Only what the step decides is written; attributes that this program has never heard of stay."""
+def test_a_change_keeps_all_foreign_attributes(step: str) -> None:
+    """Only the changed fields are written."""
     for kcls in golden_leases():
         item = kcls | {"somebodys": {"S": "own"}, "shardStats": {"M": {"a": {"N": "1"}}}}
         before = lease_of(item)
@@ -110,7 +110,7 @@ def test_a_step_leaves_everything_foreign_on_the_item(step: str) -> None:
         assert {"somebodys", "shardStats"} <= written.keys()
 
 
-# What this program writes ---------------------------------------------------------------------------------------------
+# Items of this program -----------------------------------------------------------------------------------------------
 
 NAMES = st.text("abcdef-0123456789:é ", min_size=1, max_size=20)
 SHARDS = st.from_regex(r"shardId-[0-9]{12}", fullmatch=True)
@@ -147,14 +147,14 @@ LEASES = st.builds(
 
 
 @given(LEASES)
-def test_every_lease_comes_back_as_it_was(lease: Lease) -> None:
-    """No field is lost, whatever it holds."""
+def test_every_lease_survives_a_round_trip(lease: Lease) -> None:
+    """No field is lost for any value."""
     assert lease_of(item_of(lease)) == lease
 
 
 @given(LEASES)
-def test_kcl_reads_every_item_of_ours(lease: Lease) -> None:
-    """The mandatory attributes are there, types are KCL's, and our own attributes are prefixed."""
+def test_kcl_can_read_every_item_of_ours(lease: Lease) -> None:
+    """Mandatory attributes exist, types are KCL's, and our own attributes have a prefix."""
     item = item_of(lease)
     kcl = kcl_parser.parse(item)
     assert set(MANDATORY) <= item.keys()
@@ -166,8 +166,8 @@ def test_kcl_reads_every_item_of_ours(lease: Lease) -> None:
 
 @given(LEASES, LEASES)
 @settings(max_examples=200)
-def test_an_update_makes_one_lease_the_other(before: Lease, after: Lease) -> None:
-    """Whatever fields differ: what is set and removed amounts to the new row, and KCL can read it."""
+def test_an_update_turns_one_lease_into_the_other(before: Lease, after: Lease) -> None:
+    """The set and removed attributes give the new row, and KCL can read it."""
     after = replace(after, shard_id=before.shard_id)
     written = applied({name: dict(value) for name, value in item_of(before).items()}, Change(before, after))
     assert lease_of(written) == after
@@ -175,8 +175,8 @@ def test_an_update_makes_one_lease_the_other(before: Lease, after: Lease) -> Non
 
 
 @given(LEASES)
-def test_a_heartbeat_is_small(lease: Lease) -> None:
-    """It sets counter and token, and finds both owners, token and counter as they were seen."""
+def test_a_renewal_is_a_small_write(lease: Lease) -> None:
+    """It sets counter and token. Its condition checks both owners, token and counter."""
     lease = replace(lease, draining=False, throughput=None)
     update = update_of(Change(lease, steps.renewed(lease, ME, None)))
     assert set(update.sets) == {"leaseCounter", "cc_token"}
@@ -184,8 +184,8 @@ def test_a_heartbeat_is_small(lease: Lease) -> None:
     assert set(update.seen) == {"leaseCounter", "leaseOwner", "checkpointOwner", "cc_token"}
 
 
-def test_the_codec_knows_every_field_of_a_lease() -> None:
-    """A field that is added to the row has to be written and read."""
+def test_the_codec_covers_every_field_of_a_lease() -> None:
+    """A new field must be written and read."""
     full = Lease("shardId-000000000000")
     for field in fields(Lease):
         other = {"checkpoint": LATEST, "hash_range": (0, 1), "counter": 1, "switches": 1, "draining": True}
@@ -197,7 +197,7 @@ def test_the_codec_knows_every_field_of_a_lease() -> None:
         assert lease_of(item_of(changed)) == changed
 
 
-# What is neither ------------------------------------------------------------------------------------------------------
+# Invalid items -------------------------------------------------------------------------------------------------------
 
 
 def kcl_item(**attributes: Mapping[str, Any] | None) -> Item:
@@ -206,14 +206,14 @@ def kcl_item(**attributes: Mapping[str, Any] | None) -> Item:
 
 
 @pytest.mark.parametrize(("key", "lease"), [("notes", False), ("shardId-000000000000", True)])
-def test_an_item_without_a_counter_is_a_lease_only_if_its_key_is_a_shards(key: str, lease: bool) -> None:
-    """Somebody else's item holds nothing up; a shard's is damaged, and not as if it were not there."""
+def test_an_item_without_a_counter_is_a_lease_only_if_its_key_is_a_shard(key: str, lease: bool) -> None:
+    """Other items are ignored, but a damaged lease of a shard is not."""
     assert is_lease(kcl_item(leaseKey={"S": key}, leaseCounter=None)) is lease
 
 
 @pytest.mark.parametrize("missing", MANDATORY[1:])
-def test_a_lease_that_lacks_what_each_has_is_not_understood(missing: str) -> None:
-    """It says what is missing; KCL itself would throw."""
+def test_a_lease_without_a_mandatory_attribute_is_rejected(missing: str) -> None:
+    """The error names the attribute; KCL would throw."""
     item = kcl_item(**{missing: None})
     assert is_lease(item)
     with pytest.raises(Unreadable, match=f"it has no {missing}$"):
@@ -238,8 +238,8 @@ def test_a_lease_that_lacks_what_each_has_is_not_understood(missing: str) -> Non
     ],
     ids=str,
 )
-def test_a_lease_of_other_types_is_not_understood(attributes: dict[str, dict[str, str]]) -> None:
-    """Rather than guessed at."""
+def test_a_lease_with_a_wrong_type_is_rejected(attributes: dict[str, dict[str, str]]) -> None:
+    """Its value is not guessed."""
     with pytest.raises(Unreadable):
         lease_of(kcl_item(**attributes))
 
@@ -252,14 +252,14 @@ def test_a_lease_of_other_types_is_not_understood(attributes: dict[str, dict[str
     ],
     ids=["key", "attribute"],
 )
-def test_leases_of_several_streams_are_recognised(attributes: dict[str, dict[str, str]]) -> None:
-    """KCL's multi-stream mode has keys of another form; taking them for shards would read nothing."""
+def test_leases_of_several_streams_are_recognized(attributes: dict[str, dict[str, str]]) -> None:
+    """Keys of KCL's multi-stream mode are not shard ids, so reading them would read nothing."""
     with pytest.raises(MultiStream):
         lease_of(kcl_item(**attributes))
 
 
-def test_at_timestamp_is_read_from_the_oldest_record() -> None:
-    """KCL keeps no instant with it; where the row has an instant of ours, reading starts there."""
+def test_at_timestamp_is_read_as_the_oldest_record() -> None:
+    """KCL stores no instant with it. If the row has an instant of ours, reading starts there."""
     row = lease_of(kcl_item(checkpoint={"S": "AT_TIMESTAMP"}))
     assert row.checkpoint.kind is PositionKind.AT_TIMESTAMP
     assert row.start == TRIM_HORIZON
@@ -268,8 +268,8 @@ def test_at_timestamp_is_read_from_the_oldest_record() -> None:
 
 
 @pytest.mark.parametrize("state", [{"B": b"of an application"}, {"N": "7"}, None], ids=["bytes", "number", "none"])
-def test_a_pending_checkpoint_of_somebody_else_is_not_ours(state: dict[str, Any] | None) -> None:
-    """It is not read, renewals leave it, and our next checkpoint removes it as KCL's would."""
+def test_a_pending_checkpoint_of_another_program_is_not_ours(state: dict[str, Any] | None) -> None:
+    """It is not read, renewals keep it, and our next checkpoint removes it as KCL's would."""
     pending = {"pendingCheckpoint": {"S": "99"}, "pendingCheckpointSubSequenceNumber": {"N": "0"}}
     item = kcl_item(pendingCheckpointState=state, **pending)
     row = lease_of(item)

@@ -1,4 +1,4 @@
-"""What is concluded from odd responses: nothing is lost, no shard ends too soon, and nothing is read for ever."""
+"""Conclude the right thing from unusual responses: lose nothing, and end a shard only on evidence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ Change = Callable[[Fetched], Fetched]
 
 
 class OddStream(MemoryStream):
-    """A stream whose responses are changed on their way, by what is due next or always."""
+    """A stream that changes some or all responses."""
 
     def __init__(self, clock: FakeClock, shards: int = 1) -> None:
         super().__init__("calls", shards, lambda: NOON.timestamp() + clock())
@@ -55,7 +55,7 @@ class OddStream(MemoryStream):
 
 
 class Bench:
-    """One shard that is read from the beginning, a fetch at a time."""
+    """One shard that is read from the beginning, one fetch at a time."""
 
     def __init__(self, eager: bool = False, shards: int = 1) -> None:
         self.clock = FakeClock()
@@ -73,7 +73,7 @@ class Bench:
         return [self.stream.put(each, shard_id=self.shard) for each in data]
 
     def run(self, fetches: int = 20) -> list[int]:
-        """Read on; returns the numbers of all records so far."""
+        """Read on. Return the numbers of all records so far."""
         for _ in range(fetches):
             if self.reading.ended:
                 break
@@ -118,10 +118,10 @@ ODD: dict[str, Change] = {
 @pytest.mark.parametrize("listed_closed", [False, True])
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_an_odd_response_ends_no_open_shard_and_loses_nothing(
+def test_an_unusual_response_does_not_end_an_open_shard_or_lose_records(
     odd: Change, listed_closed: bool, eager: bool, at: int
 ) -> None:
-    """Each record comes once and in order, also those that arrive later, though a listing may call the shard closed."""
+    """Each record arrives once and in order, even if a listing calls the shard closed."""
     bench = Bench(eager)
     if listed_closed:
         bench.stream.list = lambda shards: [replace(shard, closed=True) for shard in shards]
@@ -135,8 +135,8 @@ def test_an_odd_response_ends_no_open_shard_and_loses_nothing(
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
-def test_after_an_odd_response_a_closed_shard_still_ends_behind_its_last_record(odd: Change, at: int) -> None:
-    """With its children."""
+def test_a_closed_shard_ends_after_its_last_record_despite_an_unusual_response(odd: Change, at: int) -> None:
+    """Its children are created."""
     bench = Bench()
     numbers = bench.put(*[b"x"] * 50)
     children = bench.stream.split(bench.shard)
@@ -155,8 +155,8 @@ def test_children_end_a_shard_without_a_listing() -> None:
     assert bench.stream.listings == 0
 
 
-def test_a_child_that_names_no_parent_gets_the_one_that_named_it() -> None:
-    """Else it could be read before this shard has ended."""
+def test_a_child_without_a_parent_gets_the_shard_that_named_it() -> None:
+    """Otherwise it could be read before this shard has ended."""
     bench = Bench()
     bench.stream.split(bench.shard)
     bench.stream.always = lambda fetched: replace(fetched, children=[replace(c, parents=()) for c in fetched.children])
@@ -164,16 +164,16 @@ def test_a_child_that_names_no_parent_gets_the_one_that_named_it() -> None:
     assert {child.parents for child in bench.reading.children} == {(bench.shard,)}
 
 
-def test_children_beside_a_next_iterator_end_nothing() -> None:
-    """There is more to read."""
+def test_children_beside_a_next_iterator_do_not_end_a_shard() -> None:
+    """There are more records to read."""
     bench = Bench()
     bench.stream.always = lambda fetched: replace(fetched, children=[Shard("child", (bench.shard,))])
     bench.run()
     assert not bench.reading.ended
 
 
-def test_where_no_children_are_named_a_listing_and_a_new_iterator_end_the_shard() -> None:
-    """Some emulators leave the children out."""
+def test_without_children_a_listing_and_a_new_iterator_end_the_shard() -> None:
+    """Some emulators omit the children."""
     bench = Bench()
     numbers = bench.put(b"x", b"y")
     bench.stream.split(bench.shard)
@@ -184,8 +184,8 @@ def test_where_no_children_are_named_a_listing_and_a_new_iterator_end_the_shard(
 
 
 @pytest.mark.parametrize("lag", [None, 1, 5000])
-def test_a_response_that_is_not_at_the_tip_ends_no_closed_shard(lag: int | None) -> None:
-    """Though it is empty and has no next iterator."""
+def test_an_empty_response_before_the_tip_does_not_end_a_closed_shard(lag: int | None) -> None:
+    """Even without a next iterator, records may follow."""
     bench = Bench()
     bench.stream.split(bench.shard)
     bench.stream.always = lambda fetched: replace(fetched, children=(), millis_behind=lag)
@@ -194,8 +194,8 @@ def test_a_response_that_is_not_at_the_tip_ends_no_closed_shard(lag: int | None)
     assert len(bench.refusals) == 20
 
 
-def test_a_shard_that_is_listed_open_is_read_on_whatever_the_responses_say() -> None:
-    """For as long as they say it, with a reason each time."""
+def test_a_shard_that_is_listed_as_open_never_ends() -> None:
+    """Each unusual response is logged with a reason."""
     bench = Bench()
     bench.put(b"x")
     bench.stream.always = lambda fetched: replace(fetched, next_iterator=None)
@@ -204,8 +204,8 @@ def test_a_shard_that_is_listed_open_is_read_on_whatever_the_responses_say() -> 
     assert {type(error) for error in bench.refusals} == {IncompleteResponse}
 
 
-def test_a_proxy_that_drops_every_iterator_costs_time_and_no_record() -> None:
-    """The shard is opened again after each response, behind the last record."""
+def test_a_proxy_that_drops_every_iterator_loses_no_record() -> None:
+    """The shard is opened again after its last record each time."""
     bench = Bench()
     numbers = bench.put(*[b"x" * 200_000] * 40)
     bench.stream.always = lambda fetched: replace(fetched, next_iterator=None)
@@ -215,8 +215,8 @@ def test_a_proxy_that_drops_every_iterator_costs_time_and_no_record() -> None:
     assert bench.reading.ended
 
 
-def test_a_closed_shard_without_listed_children_is_looked_at_twice() -> None:
-    """The listing may lack the children's page."""
+def test_a_closed_shard_without_listed_children_is_listed_twice() -> None:
+    """The listing may lack the page with the children."""
     bench = Bench()
     bench.stream.split(bench.shard)
     bench.stream.list = lambda shards: shards[:1]
@@ -228,7 +228,7 @@ def test_a_closed_shard_without_listed_children_is_looked_at_twice() -> None:
 
 
 def test_a_shard_is_gone_when_two_complete_listings_lack_it() -> None:
-    """As the retention has trimmed the last of a closed shard."""
+    """The stream trimmed the last records of a closed shard."""
     bench = Bench()
     bench.put(b"x")
     bench.stream.split(bench.shard)
@@ -242,7 +242,7 @@ def test_a_shard_is_gone_when_two_complete_listings_lack_it() -> None:
 
 @pytest.mark.parametrize("listing", ["empty", "partial", "with it"])
 def test_an_incomplete_listing_ends_no_shard(listing: str) -> None:
-    """However often it is seen."""
+    """Seeing it repeatedly changes nothing."""
     bench = Bench(shards=2)
     shown = {"empty": [], "partial": MemoryStream.shards(bench.stream)[1:], "with it": bench.stream.shards()}[listing]
     bench.stream.list = lambda _: shown
@@ -260,7 +260,7 @@ def test_an_incomplete_listing_ends_no_shard(listing: str) -> None:
     ids=["not active", "created again"],
 )
 def test_a_shard_of_another_stream_does_not_end_ours(describe: Callable[[StreamSummary], StreamSummary]) -> None:
-    """A stream that is deleted, or deleted and created again, knows none of its shards; nor is it read."""
+    """A stream that was deleted and created again has none of our shards and is not read."""
     bench = Bench()
     bench.stream.split(bench.shard)
     bench.stream.list = lambda shards: shards[1:]
@@ -272,8 +272,8 @@ def test_a_shard_of_another_stream_does_not_end_ours(describe: Callable[[StreamS
 
 
 @pytest.mark.parametrize(("hours", "reads"), [(0, 1), (1, 0)], ids=["the same stream", "created again"])
-def test_a_position_that_is_refused_is_opened_at_the_beginning_of_the_same_stream_only(hours: int, reads: int) -> None:
-    """It was trimmed; in another stream of that name it means nothing."""
+def test_a_rejected_position_starts_at_the_oldest_record_of_the_same_stream(hours: int, reads: int) -> None:
+    """It was trimmed. In another stream of that name it means nothing."""
     bench = Bench()
     bench.put(b"x")
     bench.stream.describe = lambda summary: replace(summary, created_at=summary.created_at + timedelta(hours=hours))
@@ -290,19 +290,19 @@ def test_a_position_that_is_refused_is_opened_at_the_beginning_of_the_same_strea
     assert len(bench.stream.limits) == reads
 
 
-def test_a_page_that_comes_again_and_again_is_opened_anew_behind_its_last_record() -> None:
-    """A next iterator that is the old one leads nowhere."""
+def test_a_repeated_page_is_opened_again_after_its_last_record() -> None:
+    """A next iterator that equals the old one leads nowhere."""
     bench = Bench()
     numbers = bench.put(*[b"x" * 500_000] * 8)
     bench.stream.always = lambda fetched: replace(fetched, next_iterator=bench.stream.asked)
     assert bench.run(40) == numbers
 
 
-# How far everything has surely been read ------------------------------------------------------------------------------
+# Read position for --until-caught-up ---------------------------------------------------------------------------------
 
 
-def test_a_lag_of_0_while_records_follow_is_not_believed() -> None:
-    """Emulators subtract arrivals of one millisecond from each other; what arrived last is what was read."""
+def test_a_lag_of_0_before_further_records_is_not_believed() -> None:
+    """Emulators compute it from arrival times, so only the arrival of the last record counts."""
     bench = Bench(eager=True)
     bench.put(*[b"x"] * 30)
     put_at = bench.now()
@@ -317,8 +317,8 @@ def test_a_lag_of_0_while_records_follow_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize("lie", [Fetched([], "", 0), Fetched([], "", None)], ids=["lag 0", "no lag"])
-def test_one_empty_response_is_not_the_tip_of_a_run_that_ends_there(lie: Fetched) -> None:
-    """Another one, to a new iterator, has to agree."""
+def test_a_single_empty_response_is_not_the_tip_of_a_finite_run(lie: Fetched) -> None:
+    """A response to a new iterator must confirm it."""
     bench = Bench(eager=True)
     numbers = bench.put(b"x", b"y")
     bench.stream.next = [lambda fetched: replace(lie, next_iterator=fetched.next_iterator)]
@@ -329,8 +329,8 @@ def test_one_empty_response_is_not_the_tip_of_a_run_that_ends_there(lie: Fetched
     assert bench.reading.settled
 
 
-def test_an_iterator_that_leads_past_records_is_found_out_before_the_run_ends() -> None:
-    """A new one, opened behind the last record, shows them."""
+def test_an_iterator_that_skips_records_is_found_before_the_run_ends() -> None:
+    """A new one after the last record shows them."""
     bench = Bench(eager=True)
     numbers = bench.put(b"x", b"y")
     bench.stream.next = [lambda _: Fetched([], bench.stream.open(bench.shard, LATEST), 0)]
@@ -338,8 +338,8 @@ def test_an_iterator_that_leads_past_records_is_found_out_before_the_run_ends() 
     assert bench.reading.settled
 
 
-def test_where_the_lag_is_never_said_several_empty_responses_show_the_tip() -> None:
-    """A run that ends when it has caught up would else never end."""
+def test_without_a_lag_several_empty_responses_show_the_tip() -> None:
+    """Otherwise a finite run would never end."""
     bench = Bench(eager=True)
     numbers = bench.put(b"x")
     bench.stream.always = lambda fetched: replace(fetched, millis_behind=None)
@@ -349,8 +349,8 @@ def test_where_the_lag_is_never_said_several_empty_responses_show_the_tip() -> N
     assert bench.reading.settled
 
 
-def test_a_lag_that_never_goes_below_some_milliseconds_is_taken_off() -> None:
-    """What had arrived by then is read."""
+def test_a_lag_that_stays_above_0_is_subtracted() -> None:
+    """Records that had arrived by then are read."""
     bench = Bench(eager=True)
     numbers = bench.put(b"x")
     bench.stream.always = lambda fetched: replace(fetched, millis_behind=3)
@@ -359,7 +359,7 @@ def test_a_lag_that_never_goes_below_some_milliseconds_is_taken_off() -> None:
     assert bench.reading.read_to == bench.now() - timedelta(milliseconds=3)
 
 
-def test_a_busy_shard_is_read_up_to_what_arrived_last() -> None:
+def test_a_busy_shard_is_read_up_to_the_arrival_of_its_last_record() -> None:
     """It may never have an empty response."""
     bench = Bench(eager=True)
     for _ in range(10):
@@ -370,8 +370,8 @@ def test_a_busy_shard_is_read_up_to_what_arrived_last() -> None:
     assert bench.reading.read_to >= bench.now() - ARRIVAL_MARGIN - timedelta(seconds=2 * LEAST_INTERVAL)
 
 
-def test_an_empty_response_behind_the_tip_shows_no_more_than_it_says() -> None:
-    """Kinesis sends them while it looks for the next record."""
+def test_an_empty_response_before_the_tip_counts_by_its_lag() -> None:
+    """Kinesis sends these while it looks for the next record."""
     bench = Bench()
     bench.stream.always = lambda fetched: Fetched([], fetched.next_iterator, 86_400_000)
     bench.run()
@@ -379,7 +379,7 @@ def test_an_empty_response_behind_the_tip_shows_no_more_than_it_says() -> None:
     assert not bench.reading.at_tip
 
 
-def test_an_unknown_arrival_shows_nothing() -> None:
+def test_an_unknown_arrival_time_shows_nothing() -> None:
     """Only an empty response does then."""
     bench = Bench()
     bench.put(b"x")
@@ -392,11 +392,11 @@ def test_an_unknown_arrival_shows_nothing() -> None:
     assert bench.reading.read_to == bench.now()
 
 
-# How much is asked for ------------------------------------------------------------------------------------------------
+# Size of reads -------------------------------------------------------------------------------------------------------
 
 
-def test_as_many_records_are_asked_for_as_come_to_2_mib() -> None:
-    """A few while nothing is known of their size; a response without any says nothing new."""
+def test_the_read_limit_follows_the_record_size_up_to_2_mib() -> None:
+    """It starts small, and a response without records does not change it."""
     portion = ReadSize()
     asked = []
     for sizes in ([], [1024], [2048, 0], [], [4 * 1024 * 1024], [0], [1]):
@@ -406,8 +406,8 @@ def test_as_many_records_are_asked_for_as_come_to_2_mib() -> None:
     assert portion.records == MOST_RECORDS
 
 
-def test_one_shards_large_records_say_nothing_about_the_others() -> None:
-    """Each shard has its own number."""
+def test_large_records_of_one_shard_do_not_limit_the_others() -> None:
+    """Each shard has a separate limit."""
     large, small = Bench(), Bench()
     large.put(*[b"x" * 1_000_000] * 3)
     small.put(*[b"x" * 1000] * 3)
@@ -418,23 +418,23 @@ def test_one_shards_large_records_say_nothing_about_the_others() -> None:
 
 
 @pytest.mark.parametrize("error", [ReadTimedOut(), IncompleteResponse()])
-def test_after_a_timeout_a_fraction_is_asked_for_and_waited_for_longer(error: Exception) -> None:
-    """Less and less while it goes on, never nothing; with each response that comes, more again."""
+def test_a_timeout_reduces_the_limit_and_extends_the_wait(error: Exception) -> None:
+    """The limit falls while timeouts last, never to 0, and rises with each response."""
     bench = Bench()
     bench.put(*[b"x" * 1000] * 9000)
     bench.run(1)
     bench.stream.next = [refused(error)] * 7
     bench.run(14)
     limits = [limit for limit, _ in bench.stream.limits]
-    assert limits[1:9] == [2097, 525, 132, 33, 9, 3, 2, 2]  # a new iterator brings the last record once more
+    assert limits[1:9] == [2097, 525, 132, 33, 9, 3, 2, 2]  # a new iterator returns the last record once more
     assert limits[9:] == sorted(limits[9:])
     assert [patient for _, patient in bench.stream.limits[:9]] == [False] * 2 + [True] * 7
     bench.run(10)
     assert bench.stream.limits[-1] == (2097, False)
 
 
-def test_a_timeout_of_large_records_waits_longer_too() -> None:
-    """One record cannot be cut down."""
+def test_a_timeout_of_large_records_extends_the_wait_too() -> None:
+    """A single record cannot be split."""
     portion = ReadSize()
     portion.answered(1, 4 * 1024 * 1024)
     portion.timed_out()
@@ -444,8 +444,8 @@ def test_a_timeout_of_large_records_waits_longer_too() -> None:
     assert not portion.cut
 
 
-def test_a_slow_response_is_followed_by_smaller_ones() -> None:
-    """Before it times out; quick ones grow again, and in between it stays as it is."""
+def test_a_slow_response_reduces_the_limit() -> None:
+    """This happens before a timeout, and fast responses raise the limit again."""
     portion = ReadSize()
     limits = []
     for seconds in (0.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0):

@@ -1,4 +1,4 @@
-"""The quick way to an event, held against the careful one. `tests.unit.events.decode` goes both ways too."""
+"""Compare the fast path with the full one. `tests.unit.events.decode` uses both, too."""
 
 import json
 from typing import Any
@@ -37,7 +37,10 @@ SPELLINGS = [
 
 
 def agree(data: bytes) -> bool:
-    """Was it ordinary? Then it is the same event the careful way, with nothing odd about its shape."""
+    """Return whether the fast path accepted the event.
+
+    Check that the full path then gives the same event without warnings.
+    """
     quick = decode_fast(data)
     if quick is not None:
         odd = Warnings()
@@ -52,8 +55,8 @@ def agree(data: bytes) -> bool:
 @pytest.mark.parametrize(
     "name", [name for name in examples.names() if name.startswith(("live-like-call", "documented"))]
 )
-def test_what_twilio_sends_is_ordinary(name: str) -> None:
-    """Else none of it would be quick."""
+def test_events_of_twilio_take_the_fast_path(name: str) -> None:
+    """Otherwise the fast path would be useless."""
     assert agree(examples.load(name))
 
 
@@ -69,8 +72,8 @@ def test_what_twilio_sends_is_ordinary(name: str) -> None:
         event(specversion="2.0", time="soon", datacontenttype="", dataschema="x", data_base64=None),
     ],
 )
-def test_so_is_whatever_only_flattening_has_an_opinion_about(document: dict[str, Any]) -> None:
-    """Texts may say anything, and what is optional may be missing."""
+def test_members_that_only_flattening_reads_take_the_fast_path(document: dict[str, Any]) -> None:
+    """Texts may have any content, and optional members may be missing."""
     assert agree(json.dumps(document).encode())
     assert agree(json.dumps(document, ensure_ascii=False, indent=1).encode())
 
@@ -92,13 +95,13 @@ def test_so_is_whatever_only_flattening_has_an_opinion_about(document: dict[str,
         [event()],
     ],
 )
-def test_anything_else_is_left_to_the_careful_way(document: Any) -> None:
-    """A member that Twilio adds tomorrow, too: it costs time, and nothing else."""
+def test_all_other_events_take_the_full_path(document: Any) -> None:
+    """A member that Twilio adds later costs time only."""
     assert decode_fast(json.dumps(document).encode()) is None
 
 
-def test_both_declare_the_same_members() -> None:
-    """The structs follow the contract."""
+def test_both_paths_declare_the_same_members() -> None:
+    """The structs follow the models."""
     declared: list[tuple[type[msgspec.Struct], Any]] = [
         (Event, voice_api_request.VoiceApiRequest),
         (Payload, voice_api_request.WebhookEvent),
@@ -110,7 +113,7 @@ def test_both_declare_the_same_members() -> None:
 
 
 def members(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The places of all members inside."""
+    """Return the paths of all members."""
     inner = value.items() if isinstance(value, dict) else ()
     return [found for name, item in inner for found in ((*place, name), *members(item, (*place, name)))]
 
@@ -119,7 +122,7 @@ PLACES = [*members(json.loads(SAMPLE)), ("data_base64",), ("data", "x"), ("data"
 
 
 def changed(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    """The sample with one member set."""
+    """Return the sample with one member set."""
     document: dict[str, Any] = json.loads(SAMPLE)
     outer = document
     for name in place[:-1]:
@@ -129,22 +132,22 @@ def changed(place: tuple[Any, ...], value: Any) -> dict[str, Any]:
 
 
 @given(st.sampled_from(PLACES), VALUES | st.dictionaries(st.text(max_size=5), VALUES | st.lists(VALUES, max_size=3)))
-def test_both_ways_agree_whatever_one_member_holds(place: tuple[Any, ...], value: Any) -> None:
-    """Of any kind, at any depth."""
+def test_both_paths_agree_on_any_value_of_a_member(place: tuple[Any, ...], value: Any) -> None:
+    """Values have any type and depth."""
     agree(json.dumps(changed(place, value)).encode())
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("place", PLACES)
-def test_both_ways_agree_however_a_member_is_spelled(place: tuple[Any, ...], spelling: str) -> None:
-    """Numbers that no double holds, surrogates, depth."""
+def test_both_paths_agree_on_any_spelling_of_a_value(place: tuple[Any, ...], spelling: str) -> None:
+    """Examples are huge numbers, surrogates and deep nesting."""
     agree(spelled(changed(place, "@@"), unused=spelling).replace(b'"@@"', spelling.encode()))
     agree(json.dumps(changed(place, "@@")).encode().replace(b'"@@"', spelling.encode()))
 
 
 @given(st.lists(st.tuples(st.integers(0, len(SAMPLE)), st.integers(0, 9), st.binary(max_size=3)), max_size=3))
-def test_both_ways_agree_on_damaged_bytes(edits: list[tuple[int, int, bytes]]) -> None:
-    """Cut, written over, or inserted into."""
+def test_both_paths_agree_on_damaged_bytes(edits: list[tuple[int, int, bytes]]) -> None:
+    """Bytes are cut, overwritten or inserted."""
     data = SAMPLE
     for position, length, inserted in edits:
         data = data[:position] + inserted + data[position + length :]
@@ -152,8 +155,8 @@ def test_both_ways_agree_on_damaged_bytes(edits: list[tuple[int, int, bytes]]) -
 
 
 @given(st.sampled_from(PLACES), VALUES, VALUES)
-def test_both_ways_agree_on_a_member_that_is_there_twice(place: tuple[Any, ...], first: Any, last: Any) -> None:
-    """The last counts."""
+def test_both_paths_agree_on_duplicate_members(place: tuple[Any, ...], first: Any, last: Any) -> None:
+    """The last one counts."""
     name = json.dumps(place[-1])
     twice = f"{json.dumps(first)}, {name}: {json.dumps(last)}"
     agree(json.dumps(changed(place, "@@")).replace('"@@"', twice).encode())
