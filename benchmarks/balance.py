@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from consumer.fleet.assignment import View, plan
-from consumer.fleet.balancer import FIRST_MOVES, scan_interval
+from consumer.fleet.balancer import FIRST_MOVES
+from consumer.fleet.lease_timings import LeaseTimings
 from consumer.fleet.liveness import Liveness
-from consumer.fleet.running_shards import Fleet as Terms
+from consumer.fleet.scan_interval import scan_interval
 from consumer.leases import Change, Lease, WorkerIdentity
 from consumer.leases.lease import handed_on, renewed, taken
 from consumer.leases.memory import MemoryLeaseTable
@@ -52,7 +53,7 @@ class Fleet:
         self.moves = 0
 
     def _worker(self, number: int) -> SimWorker:
-        return SimWorker(WorkerIdentity(f"w{number:03}", "start"), Liveness(LEASE))
+        return SimWorker(WorkerIdentity(f"w{number:03}", "start"), Liveness(LeaseTimings(LEASE)))
 
     def join(self) -> None:
         self.workers.append(self._worker(len(self.workers)))
@@ -111,7 +112,7 @@ class Fleet:
 
 def interval(workers: int, rows: Sequence[Lease]) -> float:
     """Seconds between a worker's scans at the default lease."""
-    return scan_interval(Terms(WorkerIdentity("any", ""), LEASE), rows, workers)
+    return scan_interval(LeaseTimings(LEASE), rows, workers)
 
 
 def hourly(workers: int, rows: Sequence[Lease]) -> tuple[int, int]:

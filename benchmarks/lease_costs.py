@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consumer.fleet.balancer import scan_interval
 from consumer.fleet.running_shards import Fleet
+from consumer.fleet.scan_interval import scan_interval
 from consumer.leases import Change, Lease, Scope, Token, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.leases.dynamodb.client import dynamodb_client
@@ -90,14 +90,16 @@ def print_units() -> None:
     """Units an hour of a whole fleet, idle (renewals and scans) and with every shard busy (checkpoints too)."""
     fleet = Fleet(ME)
     item_bytes = size(item_of(row(0)))
-    print(f"A lease item of {item_bytes} bytes, renewed each {fleet.renewal_interval:.2f} s; requests an hour:\n")
+    print(
+        f"A lease item of {item_bytes} bytes, renewed each {fleet.timings.renewal_interval:.2f} s; requests an hour:\n"
+    )
     print("| shards | workers | seconds between scans | renewals: WRU | scans: RRU | checkpoints when busy: WRU |")
     print("|---:|---:|---:|---:|---:|---:|")
     for shards in SHARDS:
         for workers in WORKERS:
-            renewals = shards * 3600 / fleet.renewal_interval * write_units(item_bytes)
+            renewals = shards * 3600 / fleet.timings.renewal_interval * write_units(item_bytes)
             checkpoints = shards * 3600 / CHECKPOINT_INTERVAL * write_units(item_bytes)
-            interval = scan_interval(fleet, [row(number) for number in range(shards)], workers)
+            interval = scan_interval(fleet.timings, [row(number) for number in range(shards)], workers)
             scans = 3600 / interval + 3600 / fleet.audit_interval
             reads = workers * scans * scan_units(shards * item_bytes)
             print(f"| {shards:,} | {workers} | {interval:g} | {renewals:,.0f} | {reads:,.0f} | {checkpoints:,.0f} |")
@@ -113,7 +115,7 @@ def print_cpu(table: DynamoDbLeaseTable, how: str) -> None:
         assert all(answer.done for answer in written)
         rows = [answer.row for answer in written if answer.row is not None]
     cpu, wall = (time.process_time() - cpu) / ROUNDS, (time.perf_counter() - wall) / ROUNDS
-    share = cpu / Fleet(ME).renewal_interval
+    share = cpu / Fleet(ME).timings.renewal_interval
     each = wall / len(rows)
     print(f"| {how} | {cpu * 1e3:.0f} ms | {share:.1%} | {wall * 1e3:.0f} ms | {each * 1e3:.2f} ms |")
 

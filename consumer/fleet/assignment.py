@@ -1,8 +1,9 @@
-"""Who should hold which lease: pure decisions from what one worker sees. No leader: every worker plans for itself.
+"""Plan which leases this worker takes, requests or steals, from what it sees of the lease table. Pure.
 
-Load is counted in leases that can run, weighted by their bytes; finished shards never skew it. From a live peer of ours
-a lease is asked for, not stolen, and only if the move makes the two more even: so each move lessens the unevenness of
-the fleet, and leases come to rest. A KCL does not hear requests: from its workers we take as a KCL 2.x takes.
+There is no leader: every worker plans for itself. Load is the number of leases whose shards can be read, weighted by
+their bytes. A lease of a live peer is requested, not stolen, and only if the move makes the two workers more even. So
+each move makes the fleet more even, and then the leases stay where they are. A KCL does not know requests, so leases
+are taken from its workers as a KCL 2.x takes them.
 """
 
 import heapq
@@ -16,29 +17,29 @@ from consumer.fleet.lineage import runnable
 from consumer.fleet.liveness import Liveness
 from consumer.leases import Lease, WorkerIdentity
 
-# Seconds after which an offer that its recipient has not accepted may be taken by anybody.
-OFFER_STANDS = 2.0
-# Bytes begin to matter at a twentieth of what a shard can take in (AWS: 1 MB/s a shard), KB/s.
+# KB/s at which bytes start to matter: a twentieth of what a shard can take in (AWS: 1 MB/s per shard).
 LEAST_THROUGHPUT = 50.0
-# How much more uneven than the lease's own weight two workers must be before it moves: estimates waver.
+# Two workers must differ by this much more than the lease's weight before it moves, because estimates vary.
 SLACK = 0.5
+# The lightest lease weighs this much.
+LEAST_WEIGHT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One worker's situation: which shards it reads, how many it may, how many moves are enough for now."""
+    """What one worker reads (`running`), how many leases it may hold, and how many it may move now."""
 
     me: WorkerIdentity
     running: Collection[str]
     now: float
     most_leases: int
     most_moves: int
-    may_steal: bool = False  # from a KCL; it is done seldom, as by KCL itself
+    may_steal: bool = False  # from a KCL; rarely, as KCL itself does
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do: leases to take now, and leases to ask their owners for."""
+    """The leases to take now, to request from their owners, and to steal from a KCL."""
 
     take: Sequence[Lease] = ()
     want: Sequence[Lease] = ()
@@ -47,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A live worker: its leases, and whether it is one of ours, which hears requests and accepts offers."""
+    """A live worker: its number of leases, and whether it runs this program, which knows requests and offers."""
 
     leases: int
     ours: bool
@@ -77,7 +78,7 @@ def _takes(leases: Sequence[Lease], free: list[Lease], share: int, liveness: Liv
     take: list[Lease] = []
     for row in free:
         offered_to_me = row.owner == view.me.worker_id
-        unwanted = waited[row.shard_id] > liveness.duration / 2  # whoever is below its share had its time
+        unwanted = waited[row.shard_id] > liveness.timings.unwanted_after
         bound = view.most_leases if offered_to_me or unwanted else min(view.most_leases, share)
         if mine + len(take) < bound and (offered_to_me or len(take) < view.most_moves):
             take.append(row)
@@ -89,13 +90,14 @@ def _is_free(row: Lease, dead: Collection[str], me: WorkerIdentity) -> bool:
 
 
 def _lapsed(leases: Sequence[Lease], liveness: Liveness, now: float) -> set[str]:
-    """The shards whose owners are dead, or were offered them and have not accepted: they say nothing of who lives."""
-    stale = {row.shard_id for row in leases if row.offered and liveness.still_for(row, now) >= OFFER_STANDS}
+    """Return the shards whose lease has expired, and those whose offer was not accepted in time."""
+    patience = liveness.timings.offer_duration
+    stale = {row.shard_id for row in leases if row.offered and liveness.still_for(row, now) >= patience}
     return stale | {row.shard_id for row in leases if liveness.expired(row, now)}
 
 
 def peers_of(leases: Sequence[Lease], liveness: Liveness, me: WorkerIdentity, now: float) -> dict[str, Peer]:
-    """The live workers other than `me` and how many of these leases each has; those that only wish have none."""
+    """Return the live workers other than `me` by id. A worker that only requests leases has none."""
     return _peers(leases, _lapsed(leases, liveness, now), me)
 
 
@@ -121,14 +123,14 @@ def _peers(leases: Sequence[Lease], dead: Collection[str], me: WorkerIdentity) -
 
 
 def weights(leases: Iterable[Lease]) -> dict[str, float]:
-    """What each lease counts: one for being there, and its bytes in relation to what a lease has on average."""
+    """Return the weight of each lease by shard id: `LEAST_WEIGHT`, plus its bytes relative to the average lease."""
     rows = list(leases)
     mean = sum(row.throughput or 0.0 for row in rows) / len(rows) if rows else 0.0
-    return {row.shard_id: 1.0 + (row.throughput or 0.0) / max(mean, LEAST_THROUGHPUT) for row in rows}
+    return {row.shard_id: LEAST_WEIGHT + (row.throughput or 0.0) / max(mean, LEAST_THROUGHPUT) for row in rows}
 
 
 def _requests(leases: Sequence[Lease], dead: Collection[str], liveness: Liveness, view: View, room: int) -> list[Lease]:
-    """Leases to ask their owners for, as if everything wished for had already moved."""
+    """Return the leases to request. Leases that are requested already count as moved."""
     weight = weights(leases)
     by_owner = _by_owner(leases, dead, view)
     loads = {owner: sum(weight[row.shard_id] for row in held) for owner, held in by_owner.items()}
@@ -139,11 +141,11 @@ def _requests(leases: Sequence[Lease], dead: Collection[str], liveness: Liveness
     heapq.heapify(richest)
     while richest and len(requests) < room:
         load, owner = richest[0]
-        if -load - loads[mine] <= 1.0 + SLACK:  # the lightest lease weighs one
-            break  # nor have the others more
+        if -load - loads[mine] <= LEAST_WEIGHT + SLACK:
+            break  # the other workers have even less
         row = _best(by_owner[owner], weight, -load - loads[mine], view.me)
         uneven = len(by_owner[owner]) - len(by_owner[mine]) >= 2
-        if row is None or not (uneven or liveness.owned_for(row, view.now) > 3 * liveness.duration):
+        if row is None or not (uneven or liveness.owned_for(row, view.now) > liveness.timings.settled_after):
             heapq.heappop(richest)
             continue
         by_owner[owner].remove(row)
@@ -155,7 +157,7 @@ def _requests(leases: Sequence[Lease], dead: Collection[str], liveness: Liveness
 
 
 def _by_owner(leases: Sequence[Lease], dead: Collection[str], view: View) -> dict[str, list[Lease]]:
-    """Who will hold what once every wish is granted."""
+    """Return the leases of each worker as if every request had been granted."""
     by_owner: dict[str, list[Lease]] = {view.me.worker_id: []}
     for row in leases:
         next_owner = row.owner if row.wanted_by is None else row.wanted_by
@@ -165,13 +167,13 @@ def _by_owner(leases: Sequence[Lease], dead: Collection[str], view: View) -> dic
 
 
 def _best(held: Sequence[Lease], weight: Mapping[str, float], gap: float, me: WorkerIdentity) -> Lease | None:
-    """The lease that evens out a gap best, if moving it makes the two more even at all."""
+    """Return the lease whose move evens out a gap best, or None if no move makes the two more even."""
     movable = [row for row in held if row.wanted_by is None and row.ours and gap > weight[row.shard_id] + SLACK]
     return min(movable, key=lambda row: (abs(gap / 2 - weight[row.shard_id]), _shuffled(row, me)), default=None)
 
 
 def _steals(leases: Sequence[Lease], view: View, mine: int) -> list[Lease]:
-    """One lease of the richest worker of a KCL, if that has at least two more than we have."""
+    """Return one lease of the KCL worker with the most leases, if it has at least two more than this worker."""
     owned: dict[str, list[Lease]] = {}
     for row in leases:
         if row.owner not in (None, view.me.worker_id) and not row.ours and row.checkpoint_owner is None:
@@ -183,5 +185,5 @@ def _steals(leases: Sequence[Lease], view: View, mine: int) -> list[Lease]:
 
 
 def _shuffled(row: Lease, me: WorkerIdentity) -> bytes:
-    """Each worker goes through the leases in an order of its own, so that two rarely reach for the same one."""
+    """Return a sort key that differs per worker, so that two workers rarely take the same lease."""
     return blake2b(f"{me.worker_id}/{row.shard_id}".encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Whether a run with --until-caught-up has reached its end, and what it waits for: nobody should have to guess."""
+"""Decide whether a run with --until-caught-up may end, and log what it waits for."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -8,9 +8,9 @@ from consumer.fleet.running_shards import RunningShards
 from consumer.leases import Lease
 from consumer.records import rfc3339
 
-# Date headers are whole seconds rounded down: what another worker calls read may be a second short of it.
+# Date headers are rounded down to whole seconds, so another worker's `read_to` may be a second too early.
 DATE_RESOLUTION = timedelta(seconds=1)
-# Seconds until the first line about what the run waits for, doubled with each line, and the longest.
+# Seconds until the first line about what the run waits for. Each next one comes after twice the time, up to the most.
 FIRST_LINE, MOST_BETWEEN_LINES = 10.0, 600.0
 MOST_REASONS = 5
 
@@ -20,11 +20,12 @@ class CaughtUp:
 
     def __init__(self, running_shards: RunningShards) -> None:
         self._running_shards, self._fleet = running_shards, running_shards.fleet
+        self._table, self._log = running_shards.table, running_shards.log
         self._between = FIRST_LINE
-        self._tell_at: float | None = None
+        self._log_at: float | None = None
 
     def judge(self, rows: Sequence[Lease], now: float) -> bool:
-        """Has every shard of the stream, whoever holds it, been delivered up to `until`? Tells what is missing."""
+        """Return whether every shard of the stream is delivered up to `until`, by any worker. Log what is missing."""
         until = self._fleet.until
         if until is None:
             return False
@@ -40,16 +41,16 @@ class CaughtUp:
         return row.read_to is not None and row.read_to >= until + DATE_RESOLUTION
 
     def _obstacles(self, rows: Sequence[Lease]) -> Iterator[str]:
-        """What keeps us from knowing every shard."""
-        for shard_id, why in self._running_shards.table.unreadable().items():
+        """Yield the reasons why some shard may be unknown."""
+        for shard_id, why in self._table.unreadable().items():
             yield f"{shard_id}: its row in the lease table is damaged: {why}"
-        if not rows or not self._running_shards.discovered:
+        if not rows or not self._running_shards.rows.discovered:
             yield "the stream has not been listed yet"
-        elif not self._running_shards.every_shard_has_a_row(rows):
+        elif not self._running_shards.rows.has_every_shard(rows):
             yield "not every shard of the stream has a row in the lease table yet"
 
     def _reason(self, row: Lease, rows: Sequence[Lease]) -> str:
-        """Why a shard is not read to the end; empty where it is being read here, or waits for its parents alone."""
+        """Return why a shard is not read to the end, or "" if it is being read here or waits for its parents."""
         consumer = self._running_shards.running.get(row.shard_id)
         if consumer is not None and not consumer.held_lease.lost:
             return f"{row.shard_id}: {consumer.failures.text}" if consumer.failures.text else ""
@@ -59,17 +60,17 @@ class CaughtUp:
         if row not in runnable(rows):
             return ""
         if len(self._running_shards.running) >= self._fleet.most_leases:
-            return f"{row.shard_id}: nobody reads it, and --max-leases is {self._fleet.most_leases} here"
-        return f"{row.shard_id}: nobody reads it yet"
+            return f"{row.shard_id}: no worker reads it, and --max-leases is {self._fleet.most_leases} here"
+        return f"{row.shard_id}: no worker reads it yet"
 
     def _tell(self, behind: int, waits_for: Sequence[str], now: float) -> None:
         if not waits_for:
-            self._tell_at, self._between = None, FIRST_LINE
-        elif self._tell_at is None:
-            self._tell_at = now + self._between
-        elif now >= self._tell_at:
+            self._log_at, self._between = None, FIRST_LINE
+        elif self._log_at is None:
+            self._log_at = now + self._between
+        elif now >= self._log_at:
             shown = list(waits_for[:MOST_REASONS])
             more = len(waits_for) - len(shown)
-            self._running_shards.log.warning("caught_up.waiting", shards=behind, waits_for=shown, more=more)
+            self._log.warning("caught_up.waiting", shards=behind, waits_for=shown, more=more)
             self._between = min(2 * self._between, MOST_BETWEEN_LINES)
-            self._tell_at = now + self._between
+            self._log_at = now + self._between

@@ -1,13 +1,13 @@
-"""One worker's part in the fleet, put together: the tasks that decide which shards it reads, and how it leaves.
+"""Run one worker's part of the fleet: create the tasks that decide which shards it reads, and end them in order.
 
-No leader: every worker does the same with what it sees in the lease table. `Renewer` keeps what it has, `Balancer`
-takes, asks and hands over, `ShardSync` makes rows for new shards; each on a lane where no hanging sink can hold it up.
+There is no leader. Every worker decides from what it sees in the lease table. `Renewer` keeps its leases, `Balancer`
+takes, requests and hands off leases, `ShardSync` creates rows for new shards. They run on lanes that no sink can block.
 """
 
 from contextlib import suppress
 
 from consumer.errors import LeaseLost, Retryable
-from consumer.fleet.balancer import Balancer
+from consumer.fleet.balancer import create_balancer
 from consumer.fleet.drain import Drain
 from consumer.fleet.renewer import Renewer
 from consumer.fleet.running_shards import RunningShards
@@ -16,27 +16,29 @@ from consumer.runtime.scheduler import Lane, Scheduler
 
 
 class Coordinator:
-    """Starts the tasks, and ends their work."""
+    """The tasks of one worker, from start to drain."""
 
     def __init__(self, running_shards: RunningShards, scheduler: Scheduler) -> None:
         self._running_shards, self._scheduler = running_shards, scheduler
-        self._renewals, self._balance = Renewer(running_shards), Balancer(running_shards)
+        self._table, self._log = running_shards.table, running_shards.log
+        self._renewer, self._balancer = Renewer(running_shards), create_balancer(running_shards)
+        self._shard_sync = ShardSync(running_shards.fleet, self._table, running_shards.rows, running_shards.context)
         self._discarded: set[str] = set()
 
     def start(self) -> None:
         """Add the tasks to the scheduler."""
-        self._scheduler.add(ShardSync(self._running_shards), Lane.COORDINATOR)
-        self._scheduler.add(self._renewals, Lane.RENEWALS)
-        self._scheduler.add(self._balance, Lane.COORDINATOR)
+        self._scheduler.add(self._shard_sync, Lane.COORDINATOR)
+        self._scheduler.add(self._renewer, Lane.RENEWALS)
+        self._scheduler.add(self._balancer, Lane.COORDINATOR)
 
     @property
     def leases(self) -> int:
-        """Return the number of shards this process reads."""
+        """Return the number of shards that this process reads."""
         return len(self._running_shards.running)
 
     @property
     def takes_part(self) -> bool:
-        """It has looked at the table and acted upon it, so it is one of the fleet."""
+        """Return whether this worker has scanned the lease table and acted on it at least once."""
         return self._running_shards.takes_part
 
     @property
@@ -47,7 +49,7 @@ class Coordinator:
     @property
     def caught_up(self) -> bool:
         """Return whether every shard of the stream has been read up to the end of the run."""
-        return self._balance.caught_up
+        return self._balancer.caught_up
 
     @property
     def finished(self) -> bool:
@@ -56,21 +58,21 @@ class Coordinator:
 
     @property
     def undelivered(self) -> list[str]:
-        """The shards of which fetched records were given up while the worker drained, although it had their leases."""
+        """Return the shards that the drain left with fetched but undelivered records, although it held their leases."""
         return self._running_shards.undelivered()
 
     def drain(self, patience: float = float("inf"), until: float = float("inf")) -> float:
-        """Take nothing more; deliver, checkpoint, and hand every lease to a live peer, or release it.
+        """Take no more leases; deliver, checkpoint, and hand every lease to a live peer, or release it.
 
-        Returns the seconds, at most `patience`, for which shards are still read while those who follow get ready. What
-        is not delivered at `until`, by the engine's clock, is left to them.
+        Return the seconds, at most `patience`, for which shards are still read while the next owners prepare. What is
+        undelivered at `until`, by the worker's clock, is left to them.
         """
         self._running_shards.draining = True
-        drain_task = Drain(self._running_shards, self._balance.next_owners)
-        reads_on = drain_task.announce(min(patience, self._balance.notice), until)
-        self._scheduler.wake(self._renewals)
+        drain_task = Drain(self._running_shards, self._balancer.next_owners)
+        reads_on = drain_task.announce(min(patience, self._balancer.notice), until)
+        self._scheduler.wake(self._renewer)
         self._scheduler.add(drain_task, Lane.COORDINATOR)
-        self._scheduler.wake(self._balance)
+        self._scheduler.wake(self._balancer)
         return reads_on
 
     def discard(self, reason: str) -> None:
@@ -89,12 +91,11 @@ class Coordinator:
                 consumer.cancel_read()
 
     def decline_offers(self) -> bool:
-        """Decline pending offers so that their senders do not wait; return False when the lease table failed."""
-        table = self._running_shards.table
+        """Decline pending offers so that their senders do not wait; return False if the lease table failed."""
         try:
-            rows = table.read([row.shard_id for row in table.scan()])
-            table.write(self._balance.incoming.declines(rows))
+            rows = self._table.read([row.shard_id for row in self._table.scan()])
+            self._table.write(self._balancer.incoming.declines(rows))
         except Retryable as error:
-            self._running_shards.log.warning("decline_offers.failed", error=str(error))
+            self._log.warning("decline_offers.failed", error=str(error))
             return False
         return True

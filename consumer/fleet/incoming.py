@@ -1,26 +1,28 @@
-"""Leases on their way to this worker: looked at often, so that a shard which moves is soon read again."""
+"""Keep track of leases that are coming to this worker, and read their rows often.
+
+The old owner stops reading before it offers the lease, so the time until the offer is accepted is a gap in reading.
+"""
 
 from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leases import Change, Lease, WorkerIdentity
 from consumer.leases.lease import handed_on, withdrawn
 
-# Seconds between two looks at what is on its way, in a small fleet. The old owner has stopped reading by the time that
-# it offers, so what passes until the offer is seen is a gap.
+# Seconds between two reads of these rows in a small fleet.
 REFRESH_INTERVAL = 0.1
-# So many rows are looked at together: one is a DynamoDB read unit, and a fleet that starts wishes for many at once.
+# Rows per read: a worker that starts asks for many leases at once, and each row costs a DynamoDB read unit.
 MOST_REFRESHED = 16
 
 
 class IncomingOffers:
-    """What was asked for or promised, and what is offered; for a lease's length, since an owner may be long busy."""
+    """The leases that this worker has requested, or that were offered to it, during the last `patience` seconds."""
 
     def __init__(self, me: WorkerIdentity, patience: float) -> None:
         self._me, self._patience = me, patience
         self._since: dict[str, float] = {}
 
     def observe(self, rows: Iterable[Lease], running: Collection[str], now: float) -> None:
-        """Take in what is known of the rows."""
+        """Note which of these rows are coming to this worker. `running`: the shards that it reads already."""
         self._since = {
             row.shard_id: self._since.get(row.shard_id, now)
             for row in rows
@@ -28,20 +30,21 @@ class IncomingOffers:
         }
 
     def concerns(self, row: Lease) -> bool:
-        """Is it on its way to us?"""
+        """Return whether this worker has requested the lease, or was offered it."""
         return not row.ended and self._me.worker_id in (row.wanted_by, row.owner)
 
     def declines(self, rows: Sequence[Lease]) -> list[Change]:
-        """What a worker that leaves writes on the rows it does not read: it takes no offer, and wishes for nothing.
+        """Return the changes that release all offers to this worker and withdraw its requests.
 
-        What another process under our id holds is its own: it may be alive, and we the ones who gave way to it.
+        Rows that another process with our worker id holds stay: it may be alive, and this process may be the one that
+        has to end.
         """
         offered = [row for row in rows if row.waits_for(self._me) and not row.held_by_duplicate(self._me)]
-        offers = [Change(row, handed_on(row, self._me, None)) for row in offered]
-        wishes = [row for row in rows if self.concerns(row) and row.owner != self._me.worker_id]
-        return offers + [Change(row, withdrawn(row)) for row in wishes]
+        releases = [Change(row, handed_on(row, self._me, None)) for row in offered]
+        requested = [row for row in rows if self.concerns(row) and row.owner != self._me.worker_id]
+        return releases + [Change(row, withdrawn(row)) for row in requested]
 
     def expected(self, now: float) -> list[str]:
-        """The shards worth another look soon, the latest first."""
+        """Return the shards whose rows should be read often, the latest first, at most `MOST_REFRESHED`."""
         fresh = [shard_id for shard_id, since in self._since.items() if now - since < self._patience]
         return sorted(fresh, key=lambda shard_id: -self._since[shard_id])[:MOST_REFRESHED]

@@ -1,4 +1,4 @@
-"""Parents before children: which rows a listing calls for, which shards may run, which tombstones can go. Pure."""
+"""Keep parents before children: which rows are missing, which shards may be read, which rows can go. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -8,10 +8,10 @@ from consumer.shard.listing import covers
 
 
 def missing(shards: Sequence[Shard], rows: Collection[str]) -> list[Shard]:
-    """The listed shards that need a row, parents first.
+    """Return the listed shards that need a row, parents first. `rows`: the shards that have one.
 
-    A shard one of whose descendants has a row was finished before, and its own row tidied away: reading it again
-    would repeat it. A merge's child waits until each listed parent has a row, else it could overtake one.
+    If a descendant of a shard has a row, the shard was finished before and its own row was removed. Reading it again
+    would repeat it. The child of a merge waits until each listed parent has a row, else it could overtake a parent.
     """
     listed = {shard.shard_id: shard for shard in shards}
     finished = _ancestors(listed, rows)
@@ -28,7 +28,7 @@ def missing(shards: Sequence[Shard], rows: Collection[str]) -> list[Shard]:
 
 
 def _ancestors(listed: Mapping[str, Shard], rows: Collection[str]) -> set[str]:
-    """All listed shards that have a descendant with a row."""
+    """Return all listed shards that have a descendant with a row."""
     found: set[str] = set()
     upwards = [shard_id for shard_id in rows if shard_id in listed]
     while upwards:
@@ -40,15 +40,18 @@ def _ancestors(listed: Mapping[str, Shard], rows: Collection[str]) -> set[str]:
 
 
 def runnable(rows: Sequence[Lease]) -> list[Lease]:
-    """The rows that may be read now: not ended, and every parent is. A parent without a row has ended long ago."""
+    """Return the rows whose shards may be read now: not ended, and all parents have ended.
+
+    A parent without a row has ended long ago.
+    """
     open_rows = {row.shard_id for row in rows if not row.ended}
     return [row for row in rows if not row.ended and open_rows.isdisjoint(row.parents)]
 
 
 def tombstones(rows: Sequence[Lease], listed: Collection[str]) -> list[Lease]:
-    """The ended rows that nothing needs any more: the stream has forgotten the shard, and its children have moved on.
+    """Return the ended rows that can be deleted: the stream no longer lists the shard, and its children have moved on.
 
-    Kept as long as the shard is listed, so that no listing, however old, can bring a finished shard back.
+    The row of a listed shard stays, so that no listing, however old, makes a finished shard look new.
     """
     idle = {row.shard_id for row in rows if not row.ended and row.checkpoint.kind is not PositionKind.SEQUENCE}
     started = {parent for row in rows if row.shard_id in idle for parent in row.parents}
@@ -61,8 +64,8 @@ def unfinished(rows: Iterable[Lease]) -> frozenset[str]:
 
 
 def covered(rows: Sequence[Lease]) -> bool:
-    """Do the unfinished rows cover all hash keys? If not, or if nobody can tell, some shard has no row."""
+    """Return whether the unfinished rows cover all hash keys, so that no shard can lack a row."""
     ranges = [row.hash_range for row in rows if not row.ended]
     if len(ranges) > 1 and FULL_HASH_RANGE in ranges:
-        return False  # a KCL 1.x row does not say its range
+        return False  # rows of a KCL 1.x do not contain their range
     return covers(ranges)

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from consumer.errors import SinkUnavailable
-from consumer.fleet import assignment, lineage
-from consumer.fleet import balancer as balance
+from consumer.fleet import assignment, lease_taker, lineage
 from consumer.fleet import shard_sync as discovery
 from consumer.leases import Change, Lease, WorkerIdentity, Written
 from consumer.leases.lease import taken
@@ -139,7 +138,7 @@ def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:
     def forgetful(lease: Lease, worker: WorkerIdentity) -> Lease:
         return replace(taken(lease, worker), pending=None)
 
-    patch.setattr(balance, "taken", forgetful)
+    patch.setattr(lease_taker, "taken", forgetful)
 
 
 def finished_parent_read_again(patch: pytest.MonkeyPatch) -> None:

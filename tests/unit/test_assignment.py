@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.fleet.assignment import LEAST_THROUGHPUT, OFFER_STANDS, Plan, View, plan, weights
+from consumer.fleet.assignment import LEAST_THROUGHPUT, Plan, View, plan, weights
+from consumer.fleet.lease_timings import LeaseTimings
 from consumer.fleet.liveness import Liveness
 from consumer.leases import Lease, NextOwner, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.records import SHARD_END
 
 DURATION = 10.0
+TIMINGS = LeaseTimings(DURATION)
 ME, PEER, THIRD = WorkerIdentity("me", "1"), WorkerIdentity("peer", "1"), WorkerIdentity("third", "1")
 
 
@@ -41,7 +43,7 @@ def decide(
 
     Counters of our leases and of those in `moving` increase.
     """
-    watch, now = Liveness(DURATION), 0.0
+    watch, now = Liveness(TIMINGS), 0.0
     seen = list(rows)
     running = [row.shard_id for row in rows if row.held_by(ME)]
     alive = {*running, *moving}
@@ -136,8 +138,8 @@ def test_the_leases_of_a_dead_owner_are_free_and_it_has_no_share() -> None:
 def test_an_offer_that_is_not_accepted_is_free_after_two_seconds() -> None:
     """A worker that does not accept does not count as alive."""
     offer = steps.handed_on(of(PEER, "a")[0], PEER, NextOwner("gone"))
-    assert not decide([offer], seen_for=OFFER_STANDS - 1).take
-    assert names(decide([offer], seen_for=OFFER_STANDS).take) == ["a"]
+    assert not decide([offer], seen_for=TIMINGS.offer_duration - 1).take
+    assert names(decide([offer], seen_for=TIMINGS.offer_duration).take) == ["a"]
 
 
 def test_a_lease_that_a_kcl_assigns_to_us_waits_for_its_old_owner() -> None:

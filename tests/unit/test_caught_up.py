@@ -12,7 +12,6 @@ import structlog
 from consumer.errors import StreamUnavailable
 from consumer.fleet.caught_up import CaughtUp
 from consumer.fleet.initial_position import InitialPosition
-from consumer.fleet.lineage import unfinished
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, LeaseTable, WorkerIdentity
 from consumer.leases.lease import taken
@@ -46,8 +45,7 @@ class Run:
         world = replace(self.bench.consumer._context, log=structlog.get_logger())
         fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
         self.holdings = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
-        self.holdings.discovered = True
-        self.holdings.listed_beside = unfinished([*self.bench.table.scan(), *rows])
+        self.holdings.rows.confirm([*self.bench.table.scan(), *rows])
         self.holdings.running = {self.bench.consumer.shard_id: self.bench.consumer}
         self.bench.held_lease.read_to = LATER
         self.caught_up = CaughtUp(self.holdings)
@@ -82,8 +80,8 @@ def test_a_shard_that_this_worker_reads_is_not_logged() -> None:
 @pytest.mark.parametrize(
     ("row", "most_leases", "says"),
     [
-        (Lease("free"), 1, "free: nobody reads it, and --max-leases is 1 here"),
-        (Lease("free"), 10, "free: nobody reads it yet"),
+        (Lease("free"), 1, "free: no worker reads it, and --max-leases is 1 here"),
+        (Lease("free"), 10, "free: no worker reads it yet"),
         (taken(Lease("peers"), PEER), 10, "peers: held by worker peer, which has read nothing yet"),
         (replace(taken(Lease("peers"), PEER), read_to=NOW), 10, "which has read up to 2026-01-01T00:00:00.000Z"),
     ],
@@ -136,7 +134,7 @@ def test_a_damaged_row_keeps_the_run_from_ending_and_is_named() -> None:
 def test_a_stream_that_was_never_listed_keeps_the_run_from_ending() -> None:
     """It may have more shards than the table has rows."""
     run = Run()
-    run.holdings.discovered = False
+    run.holdings.rows.discovered = False
     assert "has not been listed" in run.judge(15)[0]["waits_for"][0]
     assert not run.done
 

@@ -1,10 +1,4 @@
-"""Release the rows of the lease table when a worker ends."""
-
-import random
-from types import SimpleNamespace
-from typing import cast
-
-import structlog
+"""Test which rows a worker changes in the lease table when it ends."""
 
 from consumer.fleet.coordinator import Coordinator
 from consumer.fleet.initial_position import InitialPosition
@@ -12,30 +6,30 @@ from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, NextOwner, WorkerIdentity
 from consumer.leases.lease import handed_on, taken
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.runtime.scheduler import Scheduler
-from consumer.shard.context import ShardContext
+from tests.unit.clocks import FakeClock
+from tests.unit.fakes import surroundings
+from tests.unit.worlds import Unscheduled
 
-ME, NAMESAKE, PEER = WorkerIdentity("me", "2"), WorkerIdentity("me", "1"), WorkerIdentity("peer", "1")
+ME, DUPLICATE, PEER = WorkerIdentity("me", "2"), WorkerIdentity("me", "1"), WorkerIdentity("peer", "1")
 
 
-def test_a_draining_worker_releases_offers_to_it_but_no_lease_of_a_duplicate() -> None:
-    """Of two workers with one id, the one that ends must not release the leases of the other."""
+def test_declining_offers_releases_offers_to_us_and_no_lease_of_a_duplicate_worker() -> None:
+    """If two workers have one id, the one that must end must not cost the other its leases."""
     table = MemoryLeaseTable()
-    names = ["held by us", "held by a namesake", "offered to us", "a peer's"]
+    names = ["held by us", "held by a duplicate", "offered to us", "held by a peer"]
     rows = [Lease(name) for name in names]
     for row in rows:
         table.create(row)
-    mine, namesakes, offered, peers = rows
-    offer = handed_on(offered, PEER, NextOwner("me"))
+    mine, duplicates, offered, peers = rows
     table.write(
         [
             Change(mine, taken(mine, ME)),
-            Change(namesakes, taken(namesakes, NAMESAKE)),
-            Change(offered, offer),
+            Change(duplicates, taken(duplicates, DUPLICATE)),
+            Change(offered, handed_on(offered, PEER, NextOwner("me"))),
             Change(peers, taken(peers, PEER)),
         ]
     )
-    world = SimpleNamespace(rng=random.Random(1), log=structlog.get_logger(), clock=lambda: 0.0)
-    holdings = RunningShards(Fleet(ME), table, cast(ShardContext, world), InitialPosition(), cast(Scheduler, None))
-    Coordinator(holdings, cast(Scheduler, None)).decline_offers()
+    scheduler = Unscheduled()
+    running_shards = RunningShards(Fleet(ME), table, surroundings(FakeClock()), InitialPosition(), scheduler)
+    Coordinator(running_shards, scheduler).decline_offers()
     assert [row.owner for row in table.read(names)] == [None, "me", None, "peer"]

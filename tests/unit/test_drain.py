@@ -1,96 +1,98 @@
-"""Drain a worker: the next owner is announced before a shard is no longer read."""
+"""Test that the next owners are announced before a shard is no longer read."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Mapping
 
 from consumer.fleet.drain import Drain
-from consumer.fleet.running_shards import RunningShards
+from consumer.fleet.initial_position import InitialPosition
+from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, NextOwner, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.shard.held_lease import HeldLease
+from consumer.shard.consumer import ShardConsumer
+from tests.unit.clocks import FakeClock
+from tests.unit.fakes import surroundings
+from tests.unit.worlds import Unscheduled
 
 ME = WorkerIdentity("me", "1")
 UNTIL = 123.0
 ANNA, BEN, KCL = NextOwner("anna"), NextOwner("ben"), NextOwner("kcl", ours=False)
 
 
-class Leaver:
-    """A worker with two shards that records to which owners it handed them off."""
+class DrainingShards(RunningShards):
+    """Two shards of a draining worker. `handed_off`: to which worker each was handed off."""
 
-    def __init__(self, next_owners: dict[NextOwner, int], wishes: dict[str, str] | None = None) -> None:
-        self.now, self.next_owners = 100.0, next_owners
-        self.handed: dict[str, NextOwner | None] = {}
-        self.running: Any = {}
-        self.context = SimpleNamespace(clock=lambda: self.now)
-        table = MemoryLeaseTable()
+    def __init__(self, next_owners: dict[NextOwner, int], requests: Mapping[str, str] | None = None) -> None:
+        self.next_owners = next_owners
+        self.handed_off: dict[str, NextOwner | None] = {}
+        clock, table = FakeClock(100.0), MemoryLeaseTable()
+        super().__init__(Fleet(ME), table, surroundings(clock), InitialPosition(), Unscheduled())
         for shard_id in ("a", "b"):
             row = steps.taken(Lease(shard_id), ME)
             table.create(row)
-            if wish := (wishes or {}).get(shard_id):
-                table.want(row, wish)
+            if worker_id := (requests or {}).get(shard_id):
+                table.want(row, worker_id)
             [row] = table.read([shard_id])
-            held_lease = HeldLease(table, row, ME, 10.0, self.context.clock).began(self.now)
-            self.running[shard_id] = SimpleNamespace(held_lease=held_lease, over=False, shard_id=shard_id)
-        self.drain = Drain(cast(RunningShards, self), lambda: self.next_owners)
+            self.read(row, clock())
+        self.drain = Drain(self, lambda: self.next_owners)
 
-    def hand_off(self, consumer: Any, next_owner: NextOwner | None, until: float) -> None:
+    def hand_off(self, consumer: ShardConsumer, next_owner: NextOwner | None, until: float | None = None) -> None:
         assert until == UNTIL
-        self.handed[consumer.shard_id] = next_owner
+        self.handed_off[consumer.shard_id] = next_owner
 
-    def promises(self) -> dict[str, str | None]:
-        """Return the owners that the rows will name with the next renewals."""
+    def announced(self) -> dict[str, str | None]:
+        """Return the next owner that the next renewal of each row will name."""
         changes = [consumer.held_lease.begin_renewal() for consumer in self.running.values()]
-        assert all(change.after.draining for change in changes)
-        return {change.after.shard_id: change.after.wanted_by for change in changes}
+        rows = [change.after for change in changes if change is not None]
+        assert all(row.draining for row in rows)
+        return {row.shard_id: row.wanted_by for row in rows}
 
 
-def test_the_next_owner_is_announced_and_gets_the_lease_later() -> None:
+def test_next_owners_are_announced_at_once_and_get_the_leases_after_the_notice() -> None:
     """The shards are read until then."""
-    leaver = Leaver({ANNA: 0, BEN: 0})
-    assert leaver.drain.announce(1.3, UNTIL) == 1.3
-    assert leaver.promises() == {"a": "anna", "b": "ben"}
-    assert leaver.drain.step(100.3) == 1.0
-    assert leaver.handed == {}
-    assert leaver.drain.step(101.3) is not None
-    assert leaver.handed == {"a": ANNA, "b": BEN}
+    shards = DrainingShards({ANNA: 0, BEN: 0})
+    assert shards.drain.announce(1.3, UNTIL) == 1.3
+    assert shards.announced() == {"a": "anna", "b": "ben"}
+    assert shards.drain.step(100.3) == 1.0
+    assert shards.handed_off == {}
+    assert shards.drain.step(101.3) is not None
+    assert shards.handed_off == {"a": ANNA, "b": BEN}
 
 
-def test_a_peer_that_left_meanwhile_gets_no_lease() -> None:
-    """Workers that end together must not hand off leases to each other."""
-    leaver = Leaver({ANNA: 0, BEN: 0})
-    leaver.drain.announce(1.3, UNTIL)
-    leaver.next_owners = {ANNA: 1}
-    leaver.drain.step(102.0)
-    assert leaver.handed == {"a": ANNA, "b": ANNA}
+def test_a_next_owner_that_has_left_meanwhile_gets_no_lease() -> None:
+    """Workers that are told to end together must not hand their leases to each other."""
+    shards = DrainingShards({ANNA: 0, BEN: 0})
+    shards.drain.announce(1.3, UNTIL)
+    shards.next_owners = {ANNA: 1}
+    shards.drain.step(102.0)
+    assert shards.handed_off == {"a": ANNA, "b": ANNA}
 
 
-def test_a_peer_that_requested_the_lease_gets_it() -> None:
-    """It already watches the lease."""
-    leaver = Leaver({ANNA: 0, BEN: 7}, wishes={"a": "ben"})
-    leaver.drain.announce(1.3, UNTIL)
-    assert leaver.promises() == {"a": "ben", "b": "anna"}
+def test_a_worker_that_has_requested_a_lease_gets_it() -> None:
+    """It reads the row often already, even if other workers have fewer leases."""
+    shards = DrainingShards({ANNA: 0, BEN: 7}, requests={"a": "ben"})
+    shards.drain.announce(1.3, UNTIL)
+    assert shards.announced() == {"a": "ben", "b": "anna"}
 
 
-def test_without_a_peer_of_ours_the_drain_does_not_wait() -> None:
-    """A KCL worker ignores announcements."""
+def test_without_a_next_owner_of_this_program_reading_stops_at_once() -> None:
+    """A KCL does not see the announcement."""
     for next_owners, next_owner in (({}, None), ({KCL: 0}, KCL)):
-        leaver = Leaver(next_owners)
-        assert leaver.drain.announce(1.3, UNTIL) == 0.0
-        assert set(leaver.promises().values()) == {None}
-        leaver.drain.step(100.0)
-        assert set(leaver.handed.values()) == {next_owner}
+        shards = DrainingShards(next_owners)
+        assert shards.drain.announce(1.3, UNTIL) == 0.0
+        assert set(shards.announced().values()) == {None}
+        shards.drain.step(100.0)
+        assert set(shards.handed_off.values()) == {next_owner}
 
 
-def test_a_shard_that_was_being_taken_is_handed_off_too() -> None:
-    """The step of the coordinator may have been under way."""
-    leaver = Leaver({ANNA: 0})
-    late = leaver.running.pop("b")
-    leaver.drain.announce(0.0, UNTIL)
-    leaver.drain.step(100.0)
-    leaver.running = {"a": leaver.running["a"], "b": late}
-    leaver.running["a"].over = True
-    assert leaver.drain.step(100.5) is not None
-    assert leaver.handed == {"a": ANNA, "b": ANNA}
+def test_a_shard_whose_take_was_running_is_handed_off_too() -> None:
+    """The balancer's step may be running when the drain starts."""
+    shards = DrainingShards({ANNA: 0})
+    late = shards.running.pop("b")
+    shards.drain.announce(0.0, UNTIL)
+    shards.drain.step(100.0)
+    shards.running = {"a": shards.running["a"], "b": late}
+    shards.running["a"].over = True
+    assert shards.drain.step(100.5) is not None
+    assert shards.handed_off == {"a": ANNA, "b": ANNA}
     late.over = True
-    assert leaver.drain.step(101.0) is None
+    assert shards.drain.step(101.0) is None

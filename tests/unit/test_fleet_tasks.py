@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumer.errors import ConfigurationError, LeaseStale
-from consumer.fleet.balancer import FIRST_MOVES, Balancer
+from consumer.fleet.balancer import FIRST_MOVES, create_balancer
 from consumer.fleet.initial_position import LATEST_MARGIN, InitialPosition
 from consumer.fleet.renewer import Renewer
 from consumer.fleet.running_shards import Fleet, RunningShards
@@ -72,8 +72,8 @@ class Bench:
         self.world = surroundings(self.clock, stream=self.stream)
         terms = Fleet(ME, DURATION, **fleet)  # type: ignore[arg-type]
         self.holdings = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Ignored())
-        self.balance, self.renewals = Balancer(self.holdings), Renewer(self.holdings)
-        self.discovery = ShardSync(self.holdings)
+        self.balance, self.renewals = create_balancer(self.holdings), Renewer(self.holdings)
+        self.discovery = ShardSync(terms, self.table, self.holdings.rows, self.world)
 
     def rows(self, *rows: Lease) -> None:
         for row in rows:
@@ -137,7 +137,7 @@ def test_the_starting_instant_is_copied_to_new_rows() -> None:
         Lease("a", Position.of(7), hash_range=LEFT, started_at=NOON),
         Lease("b", LATEST, hash_range=RIGHT, started_at=NOON + timedelta(hours=1)),
     )
-    bench.holdings.add_rows([Shard("new", ("b",), RIGHT)])
+    bench.holdings.rows.add([Shard("new", ("b",), RIGHT)])
     assert (bench.row("new").started_at, bench.row("new").checkpoint) == (NOON, LATEST)
 
 
@@ -147,7 +147,7 @@ def test_the_children_of_a_finished_shard_start_where_the_application_did() -> N
     parent = Lease("parent", Position.of(7), started_at=NOON)
     bench.rows(parent)
     children = [Shard("left", ("parent",), LEFT), Shard("right", ("parent",), RIGHT)]
-    assert bench.holdings.register(parent, children) == ("left", "right")
+    assert bench.holdings.rows.register(parent, children) == ("left", "right")
     assert {bench.row(name).started_at for name in ("left", "right")} == {NOON}
 
 

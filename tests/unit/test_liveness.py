@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.fleet.liveness import LONGEST_GAP, SILENCE, Liveness
+from consumer.fleet.lease_timings import LeaseTimings
+from consumer.fleet.liveness import Liveness
 from consumer.leases import Lease
 from consumer.records import SHARD_END
 
-DURATION = 10.0
+TIMINGS = LeaseTimings(10.0)
 ROW = Lease("shard", owner="peer", counter=3)
 
 
 def watched(looks: Sequence[tuple[float, Lease]]) -> Liveness:
-    watch = Liveness(DURATION)
+    watch = Liveness(TIMINGS)
     for now, row in looks:
         watch.observe([row], now)
     return watch
@@ -48,11 +49,11 @@ def test_other_fields_are_no_sign_of_life() -> None:
     assert watch.still_for(wished, 10.5) == 10.5
 
 
-@pytest.mark.parametrize("away", [LONGEST_GAP * DURATION, 5.0, 11.0, 3600.0])
+@pytest.mark.parametrize("away", [TIMINGS.longest_gap, 5.0, 11.0, 3600.0])
 def test_time_without_looking_is_not_silence(away: float) -> None:
     """After our own pause, or an outage of the table, the others may not have had the chance to renew."""
     watch = watched([(0.0, ROW), (away, ROW)])
-    assert watch.still_for(ROW, away) == pytest.approx(LONGEST_GAP * DURATION)
+    assert watch.still_for(ROW, away) == pytest.approx(TIMINGS.longest_gap)
     assert not watch.expired(ROW, away)
 
 
@@ -66,7 +67,7 @@ def test_single_looks_count_as_scans_do() -> None:
     """And a pause before them is left out as well."""
     watch = watched([(0.0, ROW)])
     watch.refresh([ROW], 100.0)
-    assert watch.still_for(ROW, 100.0) == pytest.approx(LONGEST_GAP * DURATION)
+    assert watch.still_for(ROW, 100.0) == pytest.approx(TIMINGS.longest_gap)
     watch.refresh([replace(ROW, counter=4)], 101.0)
     assert watch.still_for(ROW, 101.0) == 0.0
 
@@ -85,7 +86,7 @@ def test_a_row_that_a_scan_lacks_is_forgotten() -> None:
 def test_what_was_never_seen_or_has_no_owner_is_not_dead() -> None:
     """There is nobody who could be."""
     nobodys = replace(ROW, owner=None)
-    assert not Liveness(DURATION).expired(ROW, 100.0)
+    assert not Liveness(TIMINGS).expired(ROW, 100.0)
     assert not watched(every_second(20, nobodys)).expired(nobodys, 20.0)
 
 
@@ -100,10 +101,10 @@ def test_how_long_a_worker_has_had_a_row_is_counted_from_its_owner_alone() -> No
 @pytest.mark.parametrize(
     ("row", "seen", "silent"),
     [
-        (ROW, SILENCE * DURATION, False),
-        (ROW, SILENCE * DURATION + 0.1, True),
-        (replace(ROW, owner=None), SILENCE * DURATION + 0.1, False),
-        (replace(ROW, checkpoint=SHARD_END), SILENCE * DURATION + 0.1, False),
+        (ROW, TIMINGS.silence, False),
+        (ROW, TIMINGS.silence + 0.1, True),
+        (replace(ROW, owner=None), TIMINGS.silence + 0.1, False),
+        (replace(ROW, checkpoint=SHARD_END), TIMINGS.silence + 0.1, False),
     ],
 )
 def test_a_row_that_stands_for_longer_than_renewals_are_apart_is_looked_at_closer(
@@ -117,7 +118,7 @@ def test_a_row_that_stands_for_longer_than_renewals_are_apart_is_looked_at_close
 
 def test_how_long_a_lease_has_been_free() -> None:
     """Without a break: taken in between, it begins anew."""
-    watch, free = Liveness(DURATION), Lease("shard")
+    watch, free = Liveness(TIMINGS), Lease("shard")
     assert watch.free_for([free], 5.0) == {"shard": 0.0}
     assert watch.free_for([free], 9.0) == {"shard": 4.0}
     watch.free_for([], 10.0)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from consumer.errors import ConfigurationError, IncompleteResponse, StreamUnavailable
-from consumer.fleet.balancer import Balancer
+from consumer.fleet.balancer import create_balancer
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.fleet.shard_sync import LISTING_INTERVAL, RETRIES, ShardSync
@@ -47,7 +47,7 @@ class Bench:
         world = surroundings(self.stream, self.clock, log=self.log)
         fleet = Fleet(ME, until=NOON if until else None)
         self.holdings = RunningShards(fleet, self.table, world, InitialPosition(), Unscheduled())
-        self.discovery = ShardSync(self.holdings)
+        self.discovery = ShardSync(fleet, self.table, self.holdings.rows, world)
 
     def step(self) -> float:
         """Look once; returns after how many seconds it wants to look again."""
@@ -83,12 +83,12 @@ def test_an_incomplete_listing_is_made_again_within_seconds(shown: Callable[[Lis
     bench.stream.next = [shown] * 6
     waits = [bench.step() for _ in range(6)]
     assert bench.rows == set()
-    assert not bench.holdings.discovered
+    assert not bench.holdings.rows.discovered
     assert bench.log.told == ["discovery.failed"]  # told once: what repeats is told at growing intervals
     assert max(waits) <= RETRIES.most
     bench.step()
     assert bench.rows == set(bench.names)
-    assert bench.holdings.discovered
+    assert bench.holdings.rows.discovered
 
 
 def test_a_listing_without_parents_is_not_acted_on_alone() -> None:
@@ -186,9 +186,9 @@ def test_a_run_is_not_caught_up_while_a_shard_has_no_row() -> None:
     bench = Bench(until=True)
     first, second = MemoryStream.shards(bench.stream)
     read_to = NOON + timedelta(seconds=5)
-    bench.holdings.discovered = True
+    bench.holdings.rows.discovered = True
     bench.table.create(Lease(first.shard_id, Position.of(1), hash_range=first.hash_range, read_to=read_to))
-    balance = Balancer(bench.holdings)
+    balance = create_balancer(bench.holdings)
     balance.step(bench.clock())
     assert not balance.caught_up
     bench.table.create(Lease(second.shard_id, Position.of(1), hash_range=second.hash_range, read_to=read_to))
@@ -201,8 +201,8 @@ def test_a_run_whose_shards_have_all_ended_is_caught_up_after_a_listing_has_said
     """A closed shard without children, or rows whose children's rows are not there yet: only the stream knows."""
     rows = [Lease("shardId-000000000000", SHARD_END), Lease("shardId-000000000001", SHARD_END)]
     bench = Bench(*rows, until=True)
-    bench.holdings.discovered = True
-    balance = Balancer(bench.holdings)
+    bench.holdings.rows.discovered = True
+    balance = create_balancer(bench.holdings)
     balance.step(bench.clock())
     assert not balance.caught_up
     bench.stream.next = [lambda shards: [replace(shard, closed=True) for shard in shards]] * 2
@@ -255,7 +255,7 @@ def test_children_get_rows_from_an_incomplete_listing_too() -> None:
     bench.stream.split(parent)
     children = [shard for shard in MemoryStream.shards(bench.stream) if shard.parents]
     bench.stream.next = [lambda shards: [shard for shard in shards if shard.shard_id == other]]
-    named = bench.holdings.register(Lease(parent), children)
+    named = bench.holdings.rows.register(Lease(parent), children)
     assert sorted(named) == sorted(child.shard_id for child in children)
     assert bench.rows == set(named)
     assert other not in bench.rows
@@ -275,9 +275,9 @@ def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
     bench.stream.next = [lambda shards: [s for s in shards if shown != "nothing" and s.shard_id != grandchild]] * 2
     for _ in range(2):
         with pytest.raises(StreamUnavailable):
-            bench.holdings.register(Lease(one), [named])
+            bench.holdings.rows.register(Lease(one), [named])
     assert child not in bench.rows
-    bench.holdings.register(Lease(one), [named])
+    bench.holdings.rows.register(Lease(one), [named])
     assert {child, grandchild} <= bench.rows
 
 
@@ -286,7 +286,7 @@ def test_a_listing_says_what_a_childs_name_alone_does_not() -> None:
     bench = Bench()
     one, other = bench.names
     [child] = bench.stream.merge(one, other)
-    bench.holdings.register(Lease(one), [Shard(child, (one,))])
+    bench.holdings.rows.register(Lease(one), [Shard(child, (one,))])
     [row] = [row for row in bench.table.scan() if row.shard_id == child]
     assert set(row.parents) == {one, other}
 
@@ -300,5 +300,5 @@ def test_no_child_gets_a_row_while_the_stream_does_not_answer() -> None:
 
     bench.stream.next = [away]
     with pytest.raises(StreamUnavailable):
-        bench.holdings.register(Lease(bench.names[0]), [])
+        bench.holdings.rows.register(Lease(bench.names[0]), [])
     assert bench.rows == set()

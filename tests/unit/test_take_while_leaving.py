@@ -57,7 +57,7 @@ def test_a_take_that_is_under_way_is_waited_for_and_its_lease_released() -> None
         seen.append(coordinator.finished)
 
     table.during = told_to_leave
-    coordinator._balance.step(bench.clock())
+    coordinator._balancer.step(bench.clock())
     assert seen == [False]
     assert 0 < coordinator.leases < 40
     for _ in range(20):
