@@ -1,1 +1,1 @@
-"""Which shards this worker reads, and how it shares them with its peers."""
+"""Decide which shards this worker reads, and share them with its peers."""

@@ -52,7 +52,7 @@ class Renewer:
         try:
             results = self._table.write([change for _, change in begun])
         except PartlyWritten as error:
-            results, failure = error.answers, error
+            results, failure = error.results, error
         except LeaseTableUnavailable as error:
             failure = error
         finally:

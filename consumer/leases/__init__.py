@@ -61,13 +61,13 @@ class Written(NamedTuple):
 class PartlyWritten(LeaseTableUnavailable):
     """Some changes have no known result: they may have been made or not.
 
-    `answers` has one item per change in the same order, None where the result is unknown.
+    `results` has one item per change in the same order, None where the result is unknown.
     """
 
-    def __init__(self, why: ConsumerError, answers: "Sequence[Written | None]") -> None:
+    def __init__(self, why: ConsumerError, results: "Sequence[Written | None]") -> None:
         super().__init__(str(why))
         self.code, self.cause = why.code, why.cause
-        self.answers = answers
+        self.results = results
 
 
 class LeaseTable(Protocol):

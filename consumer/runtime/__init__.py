@@ -1,1 +1,1 @@
-"""What everything runs on: tasks on threads, back-off, memory budget, clock."""
+"""Run tasks on threads, and give them clock, backoff and memory budget."""

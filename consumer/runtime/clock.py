@@ -1,4 +1,4 @@
-"""The clock by which everything is due, and by which a lease runs out."""
+"""Give the clock for due times and lease deadlines."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,9 @@ Clock = Callable[[], float]  # seconds since an unknown instant; never goes back
 
 
 def boottime() -> float:
-    """Seconds on a clock that never jumps and, where the system has one, goes on while a laptop sleeps.
+    """Return the seconds on a clock that never jumps and, if the system has one, runs while the machine is suspended.
 
-    A lease runs out for the others while its owner is suspended, so the owner's clock must not stand still.
+    For other workers a lease expires while its owner is suspended, so the owner's clock must not stop.
     """
     return time.clock_gettime(_BOOTTIME)
 

@@ -1,8 +1,8 @@
-"""Runs tasks when they are due, on threads: the only place that starts any, but for the one that writes the log.
+"""Run tasks on threads when they are due. Only this module and the log's writer start threads.
 
-A task does one piece of work a step and says in how many seconds it wants the next. Tasks of one lane share its
-threads; renewals and the coordinator have lanes of their own, so that a sink which hangs in every thread of the shard
-lane can never keep leases from being renewed. A task is never run by two threads at once.
+A task does one piece of work per step, and returns the seconds until the next step. The tasks of a lane share its
+threads. Renewals and coordinator have separate lanes, so a sink that hangs in every thread of the shard lane never
+stops the renewal of leases. No task runs on two threads at once.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from typing import Protocol
 from consumer.errors import NoThread
 from consumer.runtime.clock import Clock, boottime
 
-# When a task whose step raised is due again, seconds; the program ends meanwhile.
+# Seconds until a task whose step raised an error is due again. The process usually ends before that.
 AFTER_FAILURE = 1.0
 
 
 def share_one_heap() -> None:
-    """Make all threads started from now on allocate from one heap, where the C library is glibc; else do nothing.
+    """Make later threads allocate from one heap if the C library is glibc; otherwise do nothing.
 
-    glibc gives each busy thread a heap of its own. Records are fetched on one thread and delivered on another, so each
-    heap in turn grows to the size of the whole budget and keeps what is freed: 40 to 70 MB more at 64 MiB. Python's
-    threads take turns anyhow, so one heap costs no time.
+    glibc gives each busy thread a separate heap. Records are fetched on one thread and delivered on another, so in turn
+    each heap grows to the size of the whole budget and keeps freed memory: 40 to 70 MB more at a budget of 64 MiB.
+    Python's threads run one at a time, so one heap costs no time.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -36,15 +36,15 @@ _M_ARENA_MAX = -8  # malloc.h
 
 
 class Task(Protocol):
-    """The engine's one abstraction: a shard being read, the renewals, discovery, balance."""
+    """Something that is done in steps: reading a shard, renewing leases, shard sync, balancing."""
 
     def step(self, now: float) -> float | None:
-        """Do one piece of work; return the seconds until the next, or None when it is over."""
+        """Do one piece of work; return the seconds until the next step, or None when the task has ended."""
         ...
 
 
 class Lane(Enum):
-    """Which threads run a task."""
+    """The threads that run a task."""
 
     SHARDS = "shards"
     RENEWALS = "renewals"
@@ -55,33 +55,33 @@ class Lane(Enum):
 
 
 class Scheduler(Protocol):
-    """What the engine asks of whoever runs its tasks; the simulation has one in virtual time."""
+    """Runs tasks. The simulation has one in virtual time."""
 
     def add(self, task: Task, lane: Lane) -> None:
         """Run a task from now on."""
         ...
 
     def wake(self, task: Task) -> None:
-        """Make a task due now, whatever it said last."""
+        """Make a task due now, whatever its last step returned."""
         ...
 
 
-# A lane without progress for so long, seconds, is stalled. Longer than a step that asks a slow service may take
-# (5,000 rows made at the first start), which is no reason to start the worker anew. Leases do not wait for this.
+# Seconds without progress after which a lane is stalled. This is longer than a step that uses a slow service may take,
+# such as creating 5,000 rows at the first start, because such a step is no reason to restart the worker.
 STALLED_AFTER = 120.0
 
 
 class ThreadScheduler:
-    """Tasks on real threads. Whatever fails here ends the program: `on_failure` is told, nothing goes on half alive.
+    """Runs tasks on real threads, and calls `on_failure` on any failure so that the process ends.
 
-    That is a step that raises, a thread that cannot be started, and a defect of the lane itself. Until the end the task
-    stays: an orderly end may still ask something of it.
+    A failure is a step that raises an error, a thread that cannot be started, or an error of the lane itself. The task
+    keeps running until the end, because an orderly end may need it.
     """
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
-        # Listing a slow stream must not hold up the search for dead workers, hence a thread for each coordinator task.
+        # One thread per coordinator task: listing a slow stream must not delay the search for dead workers.
         sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 5, Lane.HTTP: 1, Lane.LIFE: 1}
-        # Credentials are those found, and those of two roles that are assumed: none waits for another that hangs.
+        # One thread each for the credentials found and for those of two assumed roles, because any of them may hang.
         sizes[Lane.CREDENTIALS] = 3
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}
 
@@ -95,29 +95,30 @@ class ThreadScheduler:
     def stalled(self) -> list[str]:
         """Return the lanes that make no progress; may be empty. Liveness asks no remote service.
 
-        A lane is stalled when a task is overdue although a thread is free to run it. Renewer and coordinator are so
-        too while one step lasts too long. A shard's step may last: a sink that hangs in every thread would hang in the
-        next process as well, which would only repeat what was under way, while here leases are renewed and handed over.
+        A lane is stalled when a task is overdue although a thread is free to run it. The lanes of renewals and
+        coordinator are also stalled when one step lasts too long. A step of a shard may last: if a sink hangs in every
+        thread, it would also hang in a new process, which would only repeat deliveries. This process keeps its leases
+        and can hand them off.
         """
-        duties = (Lane.RENEWALS, Lane.COORDINATOR)
-        judged = {lane: self._lanes[lane] for lane in (*duties, Lane.SHARDS)}
+        bounded = (Lane.RENEWALS, Lane.COORDINATOR)
+        judged = {lane: self._lanes[lane] for lane in (*bounded, Lane.SHARDS)}
         return [
             lane.value
             for lane, threads in judged.items()
-            if threads.idles_for(STALLED_AFTER) or (lane in duties and threads.works_for(STALLED_AFTER))
+            if threads.idles_for(STALLED_AFTER) or (lane in bounded and threads.works_for(STALLED_AFTER))
         ]
 
     def stop(self) -> None:
-        """Start no further step; steps under way are not waited for (their threads are daemons)."""
+        """Start no further step. Running steps are not awaited, because their threads are daemons."""
         for lane in self._lanes.values():
             lane.stop()
 
 
 class _Threads:
-    """One lane: a heap of due times and up to `size` threads, started as they are needed.
+    """One lane: a heap of due times and up to `size` threads, which are started when needed.
 
-    One idle thread, the leader, sleeps until the earliest due time; the others sleep until they are called. So an idle
-    lane of 32 threads wakes one of them a task, not all.
+    One idle thread, the leader, sleeps until the earliest due time. The others sleep until they are notified. So an
+    idle lane of 32 threads wakes one thread per task, not all.
     """
 
     def __init__(self, name: str, size: int, on_failure: Callable[[BaseException], None], clock: Clock) -> None:
@@ -125,8 +126,8 @@ class _Threads:
         self._changed = threading.Condition()
         self._due: list[tuple[float, int, Task]] = []
         self._order = itertools.count()
-        self._waking: set[int] = set()  # running tasks to be run again at once
-        self._running: dict[int, float] = {}  # since when
+        self._waking: set[int] = set()  # running tasks that are due again at once
+        self._running: dict[int, float] = {}  # start of the step, by id of the task
         self._threads = 0
         self._idle = 0
         self._led = False
@@ -153,28 +154,28 @@ class _Threads:
             self._changed.notify_all()
 
     def idles_for(self, seconds: float) -> bool:
-        """Has a task been due for so long while a thread was free?"""
+        """Return whether a task has been overdue for `seconds` while a thread was free."""
         with self._changed:
             free = self._idle > 0 or self._threads < self._size
             return free and bool(self._due) and self._due[0][0] < self._clock() - seconds
 
     def works_for(self, seconds: float) -> bool:
-        """Is a step under way since so long ago?"""
+        """Return whether a step has been running for `seconds`."""
         with self._changed:
             return any(since < self._clock() - seconds for since in self._running.values())
 
     def _push(self, task: Task, due: float) -> None:
         heapq.heappush(self._due, (due, next(self._order), task))
-        if self._due[0][2] is task:  # the leader, if there is one, sleeps too long now
-            self._call_a_thread()
+        if self._due[0][2] is task:  # a leader would sleep too long now
+            self._notify_thread()
 
-    def _call_a_thread(self) -> None:
+    def _notify_thread(self) -> None:
         if self._idle:
             self._changed.notify_all() if self._led else self._changed.notify()
         elif self._threads < self._size and not self._stopped:
-            self._start_a_thread()
+            self._start_thread()
 
-    def _start_a_thread(self) -> None:
+    def _start_thread(self) -> None:
         try:
             threading.Thread(target=self._run, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
             self._threads += 1
@@ -185,7 +186,7 @@ class _Threads:
         try:
             while (task := self._next()) is not None:
                 self._done(task, self._step(task))
-        except BaseException as error:  # of the lane's own: this thread is lost
+        except BaseException as error:  # an error of the lane, not of a step: this thread ends
             self._on_failure(error)
 
     def _step(self, task: Task) -> float | None:
@@ -196,7 +197,7 @@ class _Threads:
             return AFTER_FAILURE
 
     def _next(self) -> Task | None:
-        """Wait for a task that is due; None when the lane has stopped."""
+        """Wait for a due task and return it, or None when the lane has stopped."""
         with self._changed:
             while not self._stopped:
                 wait = self._due[0][0] - self._clock() if self._due else None
@@ -204,7 +205,7 @@ class _Threads:
                     task = heapq.heappop(self._due)[2]
                     self._running[id(task)] = self._clock()
                     if self._due:
-                        self._call_a_thread()
+                        self._notify_thread()
                     return task
                 self._sleep(wait)
             return None

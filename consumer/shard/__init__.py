@@ -1,1 +1,1 @@
-"""One leased shard: read, decode, buffer, deliver."""
+"""Read one leased shard: fetch, decode, buffer, deliver."""

@@ -182,7 +182,7 @@ class ShardConsumer:
         """Report a response to log, metrics and the watch for trimmed records."""
         behind = fetched.millis_behind
         self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
-        self._trimming.answered(fetched, self._reader.read_to)
+        self._trimming.check(fetched, self._reader.read_to)
         self.held_lease.throughput.add(fetched.size)
         self._context.metrics.behind(self.shard_id, None if behind is None else behind / 1000)
 

@@ -1,26 +1,26 @@
-"""Tells a stream that was deleted, or replaced, while it was read from one that cannot be found for a moment."""
+"""Tell a stream that was deleted or replaced from one that cannot be found for a moment."""
 
 from consumer.errors import ConfigurationError
 
-# Seconds for which every look has to find the same before it is believed.
+# Seconds for which every check must fail before the stream counts as deleted.
 CONFIRMED_AFTER = 30.0
 
 
 class Absence:
-    """Since when the stream has not been the one that it should be."""
+    """The time since which every check has failed to find the right stream."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
     def over(self) -> None:
-        """The stream is there."""
+        """Note that the right stream was found."""
         self._since = None
 
     def confirm(self, problem: str, now: float) -> None:
-        """Take in one more look that did not find the stream.
+        """Note a check that did not find the right stream.
 
         Raises:
-            ConfigurationError: it has been so for long enough.
+            ConfigurationError: all checks of the last `CONFIRMED_AFTER` seconds failed.
         """
         if self._since is None:
             self._since = now

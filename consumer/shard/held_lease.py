@@ -1,7 +1,8 @@
-"""One worker's hold of one lease, from take to loss: the checkpointer that every delivery stands behind.
+"""Hold one lease from take to loss, and checkpoint under it.
 
-Every write is conditional on owner, token and counter of the row as this worker wrote it last, and there is one write
-at a time: a renewal and a checkpoint never cross. Nobody waits for the other's; the later one is told to come again.
+Every write is conditional on owner, token and counter of the row as this worker wrote it last
+(docs/guarantees.md#fenced-writes). One write is outstanding at a time: a renewal and a checkpoint never cross. The
+later one does not wait for the other; it is retried.
 """
 
 import threading
@@ -16,19 +17,19 @@ from consumer.records import Position
 from consumer.runtime.clock import Clock
 from consumer.shard.throughput import Throughput
 
-# How long to wait for the other write to this lease to end, seconds; a write to a table takes milliseconds.
+# Seconds until a write is retried because another one is outstanding. A write to a table takes milliseconds.
 BUSY = 0.02
-# How long to wait for a renewal when the lease may have run out, seconds: looking costs nothing.
+# Seconds between checks whether a renewal has restored a lease that may have expired. A check costs nothing.
 STALE = 0.5
-# How long the distance from the tip is not believed after a record that is older than the retention, seconds.
+# Seconds for which `read_to` is not stored after a record older than the retention arrived.
 DOUBT = 10.0
 
 
 class HeldLease:
-    """Holds while no write has found the row changed by somebody else, and no longer than `duration` after the last.
+    """The lease of one shard, valid for `duration` seconds after the last write and until a write shows its loss.
 
-    The deadline counts from *before* the write was sent: for the others the lease cannot run out sooner. Past it
-    nothing is delivered, but the lease is not given up: as long as nobody has taken it, a renewal makes it good again.
+    The deadline counts from *before* the write was sent, because for other workers the lease cannot expire sooner.
+    After it nothing is delivered, but the lease is kept: while no other worker has taken it, a renewal restores it.
     """
 
     def __init__(self, table: LeaseTable, lease: Lease, worker: WorkerIdentity, duration: float, clock: Clock) -> None:
@@ -51,7 +52,7 @@ class HeldLease:
 
     @property
     def pending(self) -> Pending | None:
-        """The prepared batch that is not yet checkpointed."""
+        """Return the prepared batch that is not yet checkpointed, if any."""
         return self.lease.pending
 
     @property
@@ -60,7 +61,7 @@ class HeldLease:
         return self._lost
 
     def began(self, sent: float) -> "HeldLease":
-        """Count the first deadline from the instant before the lease was taken."""
+        """Count the first deadline from `sent`, the time just before the lease was taken; return self."""
         self._deadline = sent + self._duration
         return self
 
@@ -69,11 +70,11 @@ class HeldLease:
         self._draining, self._next_owner = True, next_owner.worker_id if next_owner and next_owner.ours else None
 
     def ensure_held(self) -> None:
-        """Return if something may be delivered at this instant.
+        """Return if a delivery may be made now.
 
         Raises:
-            LeaseLost: somebody else has the lease.
-            LeaseStale: it may have run out; a renewal will tell.
+            LeaseLost: another worker has the lease.
+            LeaseStale: the lease may have expired; the next renewal shows it.
         """
         if self._lost:
             raise LeaseLost
@@ -82,47 +83,47 @@ class HeldLease:
 
     def prepare(self, pending: Pending) -> None:
         """Store the batch's end and name before its write (docs/guarantees.md#two-phase-checkpoints)."""
-        self._write(lambda lease: self._told(prepared(lease, self._worker, pending)))
+        self._write(lambda lease: self._with_drain(prepared(lease, self._worker, pending)))
 
     def delivering(self, arrived: datetime | None, outlived: bool) -> None:
-        """Remember for the next checkpoint when the last record of a batch arrived.
+        """Note when the last record of a batch arrived, to be stored with its checkpoint.
 
-        `outlived`: the record is older than the retention, so the stream's times are not what they seem (a retention
-        that was lowered just now, a clock). For a while the row then says no more than what was delivered.
+        `outlived`: the record is older than the retention, so the times cannot be trusted: the retention was lowered
+        just now, or a clock is wrong. Then `read_to` is not stored for `DOUBT` seconds.
         """
         self._arrived = arrived
         if outlived:
             self._doubt_until = self._clock() + DOUBT
 
     @property
-    def _sure(self) -> datetime | None:
-        """What the row may say of `read_to`."""
+    def _read_to(self) -> datetime | None:
+        """Return `read_to` if it can be trusted, else None."""
         return self.read_to if self._clock() >= self._doubt_until else None
 
     def trimmed(self, start: datetime | None, end: datetime) -> None:
-        """Let each write from now on say what may have been trimmed unread, so that `doctor` can tell it later."""
+        """Store with each later write what may have been trimmed unread, so that `doctor` can report it."""
         self._trimmed = (start, end)
 
     def checkpoint(self, position: Position, children: tuple[str, ...] = ()) -> None:
         """Store `position` as delivered. Safe to call again after a failure."""
-        read_to = later(self._sure, self._arrived)
-        self._write(lambda lease: self._told(checkpointed(lease, self._worker, position, read_to, children)))
+        read_to = later(self._read_to, self._arrived)
+        self._write(lambda lease: self._with_drain(checkpointed(lease, self._worker, position, read_to, children)))
         self.read_to = later(self.read_to, read_to)
 
     def hand_off(self, next_owner: NextOwner | None) -> None:
-        """Offer the lease to `next_owner`, or release it when there is none. No later write is possible."""
-        self._write(lambda lease: self._with_loss(handed_on(lease, self._worker, next_owner, self._sure)))
+        """Offer the lease to `next_owner`, or release it for None. No later write is possible."""
+        self._write(lambda lease: self._with_trimmed(handed_on(lease, self._worker, next_owner, self._read_to)))
         self._lost = True
 
     def begin_renewal(self) -> Change | None:
-        """The renewal to send; None when there is nothing to renew, or another write is under way and renews it too."""
+        """Return the renewal to send, or None if the lease is lost or an outstanding write renews it anyway."""
         if self._lost or not self._writing.acquire(blocking=False):
             return None
         throughput = self.throughput.measure(self._clock())
-        return Change(self.lease, self._told(renewed(self.lease, self._worker, self._sure, throughput)))
+        return Change(self.lease, self._with_drain(renewed(self.lease, self._worker, self._read_to, throughput)))
 
     def end_renewal(self, written: Written | None, sent: float) -> bool:
-        """Take in the answer to a renewal, None when there was none. False: renew again at once."""
+        """Take over the result of a renewal (None: unknown); return False if it should be repeated at once."""
         try:
             return written is None or self._settle(written, sent)
         except LeaseLost:
@@ -130,16 +131,16 @@ class HeldLease:
         finally:
             self._writing.release()
 
-    def _told(self, after: Lease) -> Lease:
-        after = self._with_loss(after)
+    def _with_drain(self, after: Lease) -> Lease:
+        after = self._with_trimmed(after)
         return departing(after, self._next_owner) if self._draining and not after.ended else after
 
-    def _with_loss(self, after: Lease) -> Lease:
+    def _with_trimmed(self, after: Lease) -> Lease:
         return after if self._trimmed is None else trimmed_unread(after, *self._trimmed)
 
     def _write(self, step: Callable[[Lease], Lease]) -> None:
         self.ensure_held()
-        with self._alone():
+        with self._exclusive():
             settled = False
             while not settled:
                 sent = self._clock()
@@ -147,18 +148,19 @@ class HeldLease:
                 settled = self._settle(written, sent)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         if not self._writing.acquire(blocking=False):
-            raise LeaseTableUnavailable("another write to the lease is under way", retry_after=BUSY)
+            raise LeaseTableUnavailable("another write to the lease is outstanding", retry_after=BUSY)
         try:
             yield
         finally:
             self._writing.release()
 
     def _settle(self, written: Written, sent: float) -> bool:
-        """Take in an answer; False: the row is ours but other than thought, so the write has to be made again.
+        """Take over the result of a write; return False if the write must be repeated on the changed row.
 
-        That is a write of ours whose answer was lost, or a KCL's leader has begun to move the lease: neither costs it.
+        The row is still ours then: an earlier write arrived although its response was lost, or a KCL's leader has
+        started to move the lease.
         """
         row = written.row
         if row is not None and (written.done or (row.held_by(self._worker) and row != self.lease)):

@@ -1,4 +1,4 @@
-"""Judge one listing of a stream, which may be partial, by the hash keys that its shards cover. Pure."""
+"""Judge whether a listing of a stream lacks shards, from the hash keys that its shards cover. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,15 +6,15 @@ from consumer.records import FULL_HASH_RANGE, Shard
 
 
 def complete(shards: Sequence[Shard]) -> bool:
-    """Return whether a listing can be the whole stream: the shards without listed children cover all hash keys."""
+    """Return whether a listing may be the whole stream: the shards without listed children cover all hash keys."""
     parents = {parent for shard in shards for parent in shard.parents}
     return covers([shard.hash_range for shard in shards if shard.shard_id not in parents])
 
 
 def doubtful(shards: Sequence[Shard]) -> bool:
-    """Return whether a listing may lack shards although it is `complete`: a child of a closed one, or a parent.
+    """Return whether a listing may lack shards although it is `complete`: a child of a closed shard, or a parent.
 
-    A stream does look like this for a while: children follow a moment later, and parents go with the retention.
+    A whole stream also looks like this for a while: children appear a moment later, and parents expire first.
     """
     listed = {shard.shard_id for shard in shards}
     parents = {parent for shard in shards for parent in shard.parents}
@@ -22,7 +22,7 @@ def doubtful(shards: Sequence[Shard]) -> bool:
 
 
 def covers(ranges: Iterable[tuple[int, int]]) -> bool:
-    """Return whether ranges of hash keys, both ends included, leave no hash key out."""
+    """Return whether ranges of hash keys, both ends included, cover all hash keys."""
     reached = 0
     for first, last in sorted(ranges):
         if first > reached:

@@ -1,51 +1,51 @@
-"""How many records to ask one shard for at once: judged by what its last answers held, and by those that did not come.
+"""Decide how many records to request of one shard, from the sizes and times of its last responses.
 
-Kept for each shard: one shard with records of 1 MB says nothing about the others.
+Each shard has its own limit: one shard with records of 1 MB says nothing about the others.
 """
 
 MOST_RECORDS = 10_000  # AWS GetRecords: at most 10,000 records or 10 MiB in a response
-FIRST_RECORDS = 20  # asked for while nothing is known of their size: aggregates of the KPL have up to 50 KB
-# Bytes of data asked for at once. A shard gives 2 MB a second whatever it is asked for: after a larger answer AWS
-# refuses the next reads, and while it is read it takes four times its size of memory, for each shard that is behind.
-ENOUGH = 2 * 1024 * 1024
-# What a read that timed out is cut down by, and by how much that grows back with each one that works.
+FIRST_RECORDS = 20  # requested while their size is unknown; aggregates of the KPL have up to 50 KB
+# Bytes of data per response. AWS gives 2 MB per second and shard: after a larger response it rejects the next reads.
+# A response takes four times its size of memory while it is parsed, for each shard that is behind.
+TARGET_SIZE = 2 * 1024 * 1024
+# After a timeout the limit is divided by `CUT`; each quick response multiplies it by `GROWTH` until it is back.
 CUT, GROWTH = 4, 2
-# A response that took fewer seconds was quick; one that took more is about to time out.
+# Seconds: a response is quick below the first, and above the second the next one may time out.
 QUICK, SLOW = 2.0, 5.0
 
 
 class ReadSize:
-    """As many records as come to `ENOUGH` bytes, and a fraction of them after a timeout.
+    """The limit of the next request: about `TARGET_SIZE` bytes, and a fraction of that after a timeout.
 
-    A server that is slow goes on with a request that nobody waits for any more. The same one again would pile up.
+    A slow server keeps working on requests whose client has timed out. Equal retries would pile up there.
     """
 
     def __init__(self) -> None:
-        self._usual = FIRST_RECORDS
+        self._full = FIRST_RECORDS
         self._divisor = 1
 
     @property
     def records(self) -> int:
-        """How many to ask for."""
-        return max(1, self._usual // self._divisor)
+        """Return the number of records to request."""
+        return max(1, self._full // self._divisor)
 
     @property
     def cut(self) -> bool:
-        """A read timed out lately, or nearly, so wait longer for the next."""
+        """Return whether a read timed out lately, or nearly, so that the next one gets more time."""
         return self._divisor > 1
 
-    def answered(self, records: int, size: int, seconds: float = 0.0) -> None:
-        """So many records of `size` bytes in all have come after `seconds`."""
+    def responded(self, records: int, size: int, seconds: float = 0.0) -> None:
+        """Note a response: its number of records, their bytes in all, and the seconds it took."""
         if seconds > SLOW:
             self._cut_down(GROWTH)
         elif seconds < QUICK:
             self._divisor = max(1, self._divisor // GROWTH)
         if size:
-            self._usual = max(1, min(MOST_RECORDS, ENOUGH * records // size))
+            self._full = max(1, min(MOST_RECORDS, TARGET_SIZE * records // size))
 
     def timed_out(self) -> None:
-        """The answer did not come, or not to its end."""
+        """Note that a response did not come, or was incomplete."""
         self._cut_down(CUT)
 
     def _cut_down(self, by: int) -> None:
-        self._divisor = min(self._divisor, self._usual) * by
+        self._divisor = min(self._divisor, self._full) * by

@@ -1,8 +1,8 @@
-"""Whether a shard has ended: nothing is concluded from one listing, or from what a response leaves out.
+"""Decide whether a shard has ended. One listing, or a member that a response lacks, is not enough.
 
-A shard that is taken for ended is never read again, so what it still holds would be lost. Therefore "ended" is said of
-a shard whose last response names its children; or that a fresh listing shows closed, when a new iterator finds nothing
-behind the last record; or that two complete listings of the same stream lack.
+A shard that counts as ended is never read again, so its remaining records would be lost. Therefore a shard has ended
+only if its last response names its children; or a fresh listing shows it closed and a new iterator finds nothing after
+the last record; or two complete listings of the same stream lack it.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from consumer.shard.deleted_stream import Absence
 from consumer.shard.listing import complete
 from consumer.streams import Stream
 
-# Seconds from one listing to the next that has to agree with it.
-LOOK_AGAIN = 2.0
+# Seconds between the two listings that must agree.
+CONFIRM_AFTER = 2.0
 
 
 class ShardEnd:
-    """Asks the stream about the end of one shard."""
+    """Evidence of the end of one shard."""
 
     def __init__(self, lease: Lease, stream: Stream) -> None:
         self._lease, self._stream = lease, stream
@@ -27,14 +27,14 @@ class ShardEnd:
         self._absent_since: float | None = None
         self._childless_since: float | None = None
 
-    def answered(self) -> None:
-        """The stream knows the shard."""
+    def found(self) -> None:
+        """Note a response for the shard, so the stream knows it."""
         self._absent_since = None
 
     def closed(self, now: float) -> bool:
         """Return whether a fresh listing shows the shard closed.
 
-        A listing with the children proves it. One without them may lack more than that, so it has to be seen twice.
+        A listing with the children proves it. One without them may lack more than the children, so it must be repeated.
         """
         shards = self._stream.shards()
         if not any(shard.shard_id == self._lease.shard_id and shard.closed for shard in shards):
@@ -44,13 +44,13 @@ class ShardEnd:
             return True
         if self._childless_since is None:
             self._childless_since = now
-        return now - self._childless_since >= LOOK_AGAIN
+        return now - self._childless_since >= CONFIRM_AFTER
 
     def gone(self, now: float) -> None:
-        """Return if the stream has forgotten the shard, as it does when the last record has been trimmed.
+        """Return if the stream no longer has the shard, as after its last record was trimmed.
 
         Raises:
-            StreamUnavailable: that is not certain, or not yet.
+            StreamUnavailable: this is not certain yet.
         """
         self.check_stream(now)
         shards = self._stream.shards()
@@ -59,22 +59,22 @@ class ShardEnd:
             raise StreamUnavailable("the stream does not know a shard that it should have")
         if self._absent_since is None:
             self._absent_since = now
-        if now - self._absent_since < LOOK_AGAIN:
+        if now - self._absent_since < CONFIRM_AFTER:
             raise StreamUnavailable("the stream does not list the shard; looking again before it counts as ended")
 
     def check_stream(self, now: float) -> None:
-        """Return if the stream is the one that the lease belongs to.
+        """Return if the stream is active, and the one that the lease belongs to.
 
         Raises:
-            StreamUnavailable: it is not, or it is not active.
-            ConfigurationError: it has not been for so long that it will not come back.
+            StreamUnavailable: it is not.
+            ConfigurationError: it has been deleted or replaced for so long that it will not come back.
         """
         try:
             summary = self._stream.summary()
         except StreamAbsent as error:
             self._absence.confirm(f"the stream was deleted while it was read: {error}", now)
             raise StreamUnavailable(str(error)) from None
-        except ConfigurationError as error:  # no longer permitted: an operator may mend it
+        except ConfigurationError as error:  # permission was withdrawn: an operator may restore it
             raise StreamUnavailable(str(error)) from None
         if not summary.made_at(self._lease.stream_created_at):
             problem = (

@@ -1,18 +1,18 @@
-"""How many bytes a second a shard brings, for weighing leases against each other."""
+"""Measure the throughput of a shard, by which leases are weighted."""
 
 
 class Throughput:
-    """KB/s, smoothed as KCL smooths its `throughputKBps`: half the last value, half the newest interval's."""
+    """KB/s, smoothed as KCL smooths its `throughputKBps`: half the last value, half that of the newest interval."""
 
     def __init__(self, last: float | None, now: float) -> None:
         self._value, self._since, self._bytes = last or 0.0, now, 0
 
     def add(self, size: int) -> None:
-        """So many bytes were fetched. One thread at a time."""
+        """Note fetched bytes. Only one thread may call this at a time."""
         self._bytes += size
 
     def measure(self, now: float) -> float:
-        """The value after one more interval, to a hundredth; it comes to rest at zero for a shard without records."""
+        """Return the value after one more interval, to a hundredth. It falls to zero for a shard without records."""
         elapsed, size = now - self._since, self._bytes
         if elapsed > 0:
             self._since, self._bytes = now, self._bytes - size

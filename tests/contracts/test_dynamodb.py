@@ -229,7 +229,7 @@ def test_of_a_throttled_batch_the_answers_that_came_are_given(table: DynamoDbLea
     alter(client, "BatchExecuteStatement", throttle)
     with pytest.raises(PartlyWritten, match="ThrottlingError") as error:
         table.write(changes)
-    assert [answer and answer.row for answer in error.value.answers] == [changes[0].after, None, changes[2].after]
+    assert [result and result.row for result in error.value.results] == [changes[0].after, None, changes[2].after]
 
 
 def test_an_answer_without_the_row_is_made_up_for(table: DynamoDbLeaseTable, client: Any) -> None:

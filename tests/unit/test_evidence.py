@@ -19,7 +19,7 @@ from consumer.leases import Lease
 from consumer.records import LATEST, Fetched, Position, PositionKind, Record, Shard, StreamSummary
 from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.reader import ARRIVAL_MARGIN, LEAST_INTERVAL, ShardReader
-from consumer.shard.shard_end import LOOK_AGAIN
+from consumer.shard.shard_end import CONFIRM_AFTER
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
 from tests.unit.worlds import NOON, surroundings
@@ -221,7 +221,7 @@ def test_a_closed_shard_without_listed_children_is_listed_twice() -> None:
     bench.stream.split(bench.shard)
     bench.stream.list = lambda shards: shards[:1]
     bench.stream.always = lambda fetched: replace(fetched, children=())
-    bench.run(int(LOOK_AGAIN / LEAST_INTERVAL) - 1)
+    bench.run(int(CONFIRM_AFTER / LEAST_INTERVAL) - 1)
     assert not bench.reading.ended
     bench.run()
     assert bench.reading.ended
@@ -401,7 +401,7 @@ def test_the_read_limit_follows_the_record_size_up_to_2_mib() -> None:
     asked = []
     for sizes in ([], [1024], [2048, 0], [], [4 * 1024 * 1024], [0], [1]):
         asked.append(portion.records)
-        portion.answered(len(sizes), sum(sizes))
+        portion.responded(len(sizes), sum(sizes))
     assert asked == [20, 20, 2048, 2048, 2048, 1, 1]
     assert portion.records == MOST_RECORDS
 
@@ -436,11 +436,11 @@ def test_a_timeout_reduces_the_limit_and_extends_the_wait(error: Exception) -> N
 def test_a_timeout_of_large_records_extends_the_wait_too() -> None:
     """A single record cannot be split."""
     portion = ReadSize()
-    portion.answered(1, 4 * 1024 * 1024)
+    portion.responded(1, 4 * 1024 * 1024)
     portion.timed_out()
     assert (portion.records, portion.cut) == (1, True)
     for _ in range(3):
-        portion.answered(1, 4 * 1024 * 1024)
+        portion.responded(1, 4 * 1024 * 1024)
     assert not portion.cut
 
 
@@ -449,7 +449,7 @@ def test_a_slow_response_reduces_the_limit() -> None:
     portion = ReadSize()
     limits = []
     for seconds in (0.0, 6.0, 6.0, 3.0, 3.0, 1.0, 1.0):
-        portion.answered(1000, 1000 * 2048, seconds)
+        portion.responded(1000, 1000 * 2048, seconds)
         limits.append((portion.records, portion.cut))
     assert [limit for limit, _ in limits] == [1024, 512, 256, 256, 256, 512, 1024]
     assert [cut for _, cut in limits] == [False] + [True] * 5 + [False]

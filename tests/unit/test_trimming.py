@@ -53,7 +53,7 @@ class Bench:
         return NOW + timedelta(seconds=self.clock.now)
 
     def answer(self, fetched: Fetched) -> None:
-        self.watch.answered(fetched, None)
+        self.watch.check(fetched, None)
 
     @property
     def lost(self) -> list[float]:
