@@ -81,13 +81,13 @@ class BatchAssembly:
 
     def _is_due_without_backlog(self, draining: bool) -> bool:
         reader = self._reader
-        at_end = reader.ended or (self._context.polling.eager and reader.at_tip)
+        at_end = reader.ended or (self._context.polling.eager and reader.tip.at_tip)
         return draining or at_end or self._budget.has_loan(self._shard_id)
 
     def cannot_complete(self) -> bool:
         """Return whether the stream has no more records of a prepared batch, which must not be delivered in part."""
         reader = self._reader
-        exhausted = not reader.backlog and (reader.at_tip or reader.ended)
+        exhausted = not reader.backlog and (reader.tip.at_tip or reader.ended)
         return self._pending is not None and exhausted and not self.complete()
 
     def decode(self, now: float) -> bool:

@@ -158,8 +158,8 @@ class ShardConsumer:
     def _settle(self) -> None:
         """Tell the memory budget, the lease and the metrics what is read and what is held."""
         self._assembly.settle()
-        if self._assembly.empty and not self._reader.backlog and self._reader.read_to is not None:
-            self.held_lease.read_to = self._reader.read_to
+        if self._assembly.empty and not self._reader.backlog and self._reader.tip.read_to is not None:
+            self.held_lease.read_to = self._reader.tip.read_to
         self._trimming.tell_expiry()
 
     def _fetch(self, now: float) -> float:
@@ -182,14 +182,14 @@ class ShardConsumer:
         """Report a response to log, metrics and the watch for trimmed records."""
         behind = fetched.millis_behind
         self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
-        self._trimming.check(fetched, self._reader.read_to)
+        self._trimming.check(fetched, self._reader.tip.read_to)
         self.held_lease.throughput.add(fetched.size)
         self._context.metrics.behind(self.shard_id, None if behind is None else behind / 1000)
 
     def _next_read(self, now: float) -> float:
         """Return the seconds until the next step after a read."""
         reader, polling = self._reader, self._context.polling
-        if reader.backlog or reader.ended or not reader.at_tip or (polling.eager and not reader.settled):
+        if reader.backlog or reader.ended or not reader.tip.at_tip or (polling.eager and not reader.tip.settled):
             return 0.0
         return max(0.0, min(polling.poll_interval, self._assembly.ripe_in(now)))
 

@@ -7,8 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from operator import ge
 
 from consumer.errors import IncompleteResponse, PositionUnknown, ReadTimedOut, ShardGone
@@ -17,6 +16,7 @@ from consumer.records import TRIM_HORIZON, Fetched, Position, PositionKind, Reco
 from consumer.shard.context import ShardContext
 from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.shard_end import ShardEnd
+from consumer.shard.tip import Response, Tip
 
 # AWS: five GetRecords per second and shard, shared by all its readers.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -26,54 +26,20 @@ LARGEST_RESPONSE = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
 # While a response is parsed, its data is in memory as base64 in pieces, as one text, as JSON, and decoded.
 COPIES_IN_FLIGHT = 4
-# Records of the same millisecond may follow in the next response, and clocks are compared in whole seconds.
-ARRIVAL_MARGIN = timedelta(seconds=1)
-# Responses in a row without new records until a run with --until-caught-up takes the tip as reached. Emulators compute
-# the distance from the tip in different ways, so one is not enough; more are needed where it is missing.
-AGREEING, AGREEING_WITHOUT_LAG = 2, 5
-NEAR_TIP = 1000  # milliseconds from the tip; some emulators always report this much
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response of GetRecords with its new records (`fresh`), its request (iterator, time, limit) and its seconds."""
-
-    fetched: Fetched
-    fresh: Sequence[Record]
-    iterator: str
-    asked: datetime
-    limit: int
-    seconds: float
-
-    @property
-    def found_nothing(self) -> bool:
-        """Return whether no new record came although there was room. A new iterator repeats the last record."""
-        return not self.fresh and len(self.fetched.records) < self.limit
-
-    @property
-    def proves_end(self) -> bool:
-        """Return whether, as far as one response can show it, no record follows the last one."""
-        return self.found_nothing and self.fetched.millis_behind == 0
-
-    @property
-    def arrived(self) -> datetime | None:
-        """Return when the last new record arrived, or None if that is unknown."""
-        last = self.fresh[-1].arrived_at if self.fresh else 0.0
-        return datetime.fromtimestamp(last, UTC) if last else None
 
 
 class ShardReader:
     """The read position of one shard. `start`: the checkpoint, or the end of the last batch.
 
-    `ended`: everything is fetched, and `children` follow. `at_tip`: the stream reports no more records; `settled`:
-    further responses agreed. `read_to`: all records that arrived before this time are fetched. `backlog`: records to
-    decode. `furthest`: the last sequence number ever fetched here.
+    `ended`: everything is fetched, and `children` follow. `tip`: up to which time everything is fetched. `backlog`:
+    records to decode. `furthest`: the last sequence number ever fetched here.
     """
 
     def __init__(self, lease: Lease, context: ShardContext) -> None:
         self._lease, self._context = lease, context
         self.read_size = ReadSize()
         self._end = ShardEnd(lease, context.stream)
+        self.tip = Tip(context.polling.eager)
         self._estimate = FIRST_ESTIMATE
         self._asked_at = float("-inf")
         self._lock, self._under_way = threading.Lock(), False
@@ -87,11 +53,10 @@ class ShardReader:
         self.backlog: deque[Record] = deque()
         self._fetched: int | None = None  # the last sequence number fetched
         self._iterator: str | None = None
-        self.ended, self.at_tip, self.settled = False, False, False
-        self._near_tip, self._agreeing = False, 0
+        self.ended = False
+        self.tip.restart()
         self._seems_ended = False  # the last response had no new records and no next iterator
         self.children: Sequence[Shard] = ()
-        self.read_to: datetime | None = None
 
     def go_back_to(self, last: Position | None) -> None:
         """Drop what was fetched after `last`, the last decoded record (None: no record is decoded)."""
@@ -136,7 +101,7 @@ class ShardReader:
             raise
         self._end.found()
         self._keep(response)
-        self._judge_tip(response)
+        self.tip.judge(response)
         self._advance(response, now)
         return response.fetched
 
@@ -198,28 +163,6 @@ class ShardReader:
             self.furthest = max(self.furthest, self._fetched)
             self._estimate = min(LARGEST_RESPONSE, max(fetched.size, 1))
 
-    def _judge_tip(self, response: Response) -> None:
-        """Decide up to which time the shard is read, however the stream computes the distance from the tip.
-
-        A response with records only shows when they arrived. One without shows that everything is read. In a run with
-        --until-caught-up, a new iterator has to confirm that.
-        """
-        behind = response.fetched.millis_behind
-        up_to = response.asked - timedelta(milliseconds=behind or 0)
-        self.at_tip = behind == 0 if behind is not None else response.found_nothing
-        self._near_tip = self.at_tip or (behind is not None and behind < NEAR_TIP)
-        self._agreeing = self._near_tip + (0 if response.fresh or not self._near_tip else self._agreeing)
-        enough = AGREEING if behind is not None else AGREEING_WITHOUT_LAG
-        checked = self.settled or self._agreeing >= enough
-        self.settled = self._near_tip and response.found_nothing and checked
-        if self.settled or (response.found_nothing and behind is not None and not self._context.polling.eager):
-            self._reach(up_to)
-        elif response.arrived is not None:
-            self._reach(min(response.arrived - ARRIVAL_MARGIN, up_to))
-
-    def _reach(self, instant: datetime) -> None:
-        self.read_to = max(self.read_to, instant) if self.read_to else instant
-
     def _advance(self, response: Response, now: float) -> None:
         """Take the next iterator, or decide whether the shard has ended if there is none.
 
@@ -228,9 +171,7 @@ class ShardReader:
         """
         fetched = response.fetched
         stuck = bool(fetched.records) and fetched.next_iterator == response.iterator
-        # The next response, to a new iterator, has to agree.
-        ask_anew = self._near_tip and not self.settled and self._context.polling.eager
-        self._iterator = None if stuck or ask_anew else fetched.next_iterator
+        self._iterator = None if stuck or self.tip.is_unconfirmed else fetched.next_iterator
         seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not response.fresh
         if fetched.next_iterator is not None:
             if stuck and not response.fresh:

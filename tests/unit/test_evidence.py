@@ -1,5 +1,6 @@
 """Conclude the right thing from unusual responses: lose nothing, and end a shard only on evidence."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,8 +19,9 @@ from consumer.errors import (
 from consumer.leases import Lease
 from consumer.records import LATEST, Fetched, Position, PositionKind, Record, Shard, StreamSummary
 from consumer.shard.read_size import MOST_RECORDS, ReadSize
-from consumer.shard.reader import ARRIVAL_MARGIN, LEAST_INTERVAL, ShardReader
+from consumer.shard.reader import LEAST_INTERVAL, ShardReader
 from consumer.shard.shard_end import CONFIRM_AFTER
+from consumer.shard.tip import AGREEING_AFTER_LIE, ARRIVAL_MARGIN
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
 from tests.unit.worlds import NOON, surroundings
@@ -309,11 +311,34 @@ def test_a_lag_of_0_before_further_records_is_not_believed() -> None:
     bench.clock.advance(100.0)
     bench.stream.always = lambda fetched: replace(fetched, millis_behind=0)
     bench.run(1)
-    assert bench.reading.read_to == put_at - ARRIVAL_MARGIN
-    bench.run()
-    assert bench.reading.settled
-    assert bench.reading.read_to is not None
-    assert bench.reading.read_to > put_at + timedelta(seconds=100)
+    assert bench.reading.tip.read_to == put_at - ARRIVAL_MARGIN
+    bench.run(AGREEING_AFTER_LIE + 3)
+    assert bench.reading.tip.settled
+    assert bench.reading.tip.read_to is not None
+    assert bench.reading.tip.read_to > put_at + timedelta(seconds=100)
+
+
+def test_a_run_of_a_stream_with_no_lag_and_many_empty_pages_ends_when_it_is_read() -> None:
+    """60 % of its responses are empty, and each claims that nothing is left; the first ones may all be."""
+    early = 0
+    for seed in range(100):
+        draw = random.Random(seed)
+        bench = Bench(eager=True)
+        numbers = bench.put(*[b"x" * 900_000] * 20)
+        bench.clock.advance(3600.0)
+
+        def often_empty(fetched: Fetched, draw: random.Random = draw, bench: Bench = bench) -> Fetched:
+            nothing = draw.random() < 0.6
+            return Fetched([], bench.stream.asked, 0) if nothing else replace(fetched, millis_behind=0)
+
+        bench.stream.always = often_empty
+        found: list[int] = []
+        for _ in range(400):
+            if not bench.reading.tip.settled:
+                found = bench.run(1)
+        assert bench.reading.tip.settled
+        early += found != numbers
+    assert early <= 10
 
 
 @pytest.mark.parametrize("lie", [Fetched([], "", 0), Fetched([], "", None)], ids=["lag 0", "no lag"])
@@ -323,10 +348,10 @@ def test_a_single_empty_response_is_not_the_tip_of_a_finite_run(lie: Fetched) ->
     numbers = bench.put(b"x", b"y")
     bench.stream.next = [lambda fetched: replace(lie, next_iterator=fetched.next_iterator)]
     bench.run(1)
-    assert bench.reading.read_to is None
-    assert not bench.reading.settled
+    assert bench.reading.tip.read_to is None
+    assert not bench.reading.tip.settled
     assert bench.run() == numbers
-    assert bench.reading.settled
+    assert bench.reading.tip.settled
 
 
 def test_an_iterator_that_skips_records_is_found_before_the_run_ends() -> None:
@@ -335,7 +360,7 @@ def test_an_iterator_that_skips_records_is_found_before_the_run_ends() -> None:
     numbers = bench.put(b"x", b"y")
     bench.stream.next = [lambda _: Fetched([], bench.stream.open(bench.shard, LATEST), 0)]
     assert bench.run() == numbers
-    assert bench.reading.settled
+    assert bench.reading.tip.settled
 
 
 def test_without_a_lag_several_empty_responses_show_the_tip() -> None:
@@ -344,9 +369,9 @@ def test_without_a_lag_several_empty_responses_show_the_tip() -> None:
     numbers = bench.put(b"x")
     bench.stream.always = lambda fetched: replace(fetched, millis_behind=None)
     bench.run(4)
-    assert not bench.reading.settled
+    assert not bench.reading.tip.settled
     assert bench.run() == numbers
-    assert bench.reading.settled
+    assert bench.reading.tip.settled
 
 
 def test_a_lag_that_stays_above_0_is_subtracted() -> None:
@@ -355,8 +380,8 @@ def test_a_lag_that_stays_above_0_is_subtracted() -> None:
     numbers = bench.put(b"x")
     bench.stream.always = lambda fetched: replace(fetched, millis_behind=3)
     assert bench.run() == numbers
-    assert bench.reading.settled
-    assert bench.reading.read_to == bench.now() - timedelta(milliseconds=3)
+    assert bench.reading.tip.settled
+    assert bench.reading.tip.read_to == bench.now() - timedelta(milliseconds=3)
 
 
 def test_a_busy_shard_is_read_up_to_the_arrival_of_its_last_record() -> None:
@@ -365,9 +390,9 @@ def test_a_busy_shard_is_read_up_to_the_arrival_of_its_last_record() -> None:
     for _ in range(10):
         bench.put(b"x")
         bench.run(1)
-    assert bench.reading.read_to is not None
-    assert bench.reading.read_to <= bench.now() - ARRIVAL_MARGIN
-    assert bench.reading.read_to >= bench.now() - ARRIVAL_MARGIN - timedelta(seconds=2 * LEAST_INTERVAL)
+    assert bench.reading.tip.read_to is not None
+    assert bench.reading.tip.read_to <= bench.now() - ARRIVAL_MARGIN
+    assert bench.reading.tip.read_to >= bench.now() - ARRIVAL_MARGIN - timedelta(seconds=2 * LEAST_INTERVAL)
 
 
 def test_an_empty_response_before_the_tip_counts_by_its_lag() -> None:
@@ -375,8 +400,8 @@ def test_an_empty_response_before_the_tip_counts_by_its_lag() -> None:
     bench = Bench()
     bench.stream.always = lambda fetched: Fetched([], fetched.next_iterator, 86_400_000)
     bench.run()
-    assert bench.reading.read_to == bench.now() - timedelta(days=1)
-    assert not bench.reading.at_tip
+    assert bench.reading.tip.read_to == bench.now() - timedelta(days=1)
+    assert not bench.reading.tip.at_tip
 
 
 def test_an_unknown_arrival_time_shows_nothing() -> None:
@@ -387,9 +412,9 @@ def test_an_unknown_arrival_time_shows_nothing() -> None:
         fetched, records=[Record(r.sequence, r.partition_key, 0.0, r.data) for r in fetched.records]
     )
     bench.run(1)
-    assert bench.reading.read_to is None
+    assert bench.reading.tip.read_to is None
     bench.run(1)
-    assert bench.reading.read_to == bench.now()
+    assert bench.reading.tip.read_to == bench.now()
 
 
 # Size of reads -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 from consumer.leases import Lease
 from consumer.records import Fetched, Record
 from consumer.shard.context import PollingPolicy
-from consumer.shard.reader import ARRIVAL_MARGIN, ShardReader
+from consumer.shard.reader import ShardReader
+from consumer.shard.tip import AGREEING, ARRIVAL_MARGIN
 from tests.unit.clocks import FakeClock
 from tests.unit.fakes import QuietStream, surroundings
 
@@ -31,7 +32,7 @@ def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, Shar
     for _ in answers:
         asked = world.server_time()
         reading.fetch(clock())
-    return (asked - reading.read_to if reading.read_to else None), reading
+    return (asked - reading.tip.read_to if reading.tip.read_to else None), reading
 
 
 def answer(behind: float | None, *arrived: float) -> Fetched:
@@ -60,7 +61,7 @@ def test_an_empty_answer_at_the_tip_tells_of_the_instant_before_it_was_asked_for
     """What arrives while it is under way may not be in it."""
     short, reading = read(NOTHING)
     assert short == timedelta(0)
-    assert reading.at_tip
+    assert reading.tip.at_tip
 
 
 @pytest.mark.parametrize("behind", [1.0, 3600.0])
@@ -68,7 +69,7 @@ def test_an_empty_answer_before_the_tip_tells_of_what_lies_before_the_lag(behind
     """Kinesis goes through stretches without records one answer at a time."""
     short, reading = read(answer(behind))
     assert short == timedelta(seconds=behind)
-    assert not reading.at_tip
+    assert not reading.tip.at_tip
 
 
 @pytest.mark.parametrize("behind", [60.0, 3600.0])
@@ -85,8 +86,8 @@ def test_it_never_goes_back() -> None:
     assert short == timedelta(seconds=3)  # the time between the two questions
 
 
-def test_a_run_that_ends_when_it_has_caught_up_wants_a_second_answer() -> None:
-    """The first may be wrong about the tip."""
-    first, _ = read(NOTHING, eager=True)
-    second, _ = read(NOTHING, NOTHING, eager=True)
+def test_a_run_that_ends_when_it_has_caught_up_wants_several_empty_answers() -> None:
+    """The first ones may be wrong about the tip."""
+    first, _ = read(*[NOTHING] * (AGREEING - 1), eager=True)
+    second, _ = read(*[NOTHING] * AGREEING, eager=True)
     assert (first, second) == (None, timedelta(0))
