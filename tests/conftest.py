@@ -1,4 +1,4 @@
-"""What holds for every suite: how tests share a machine, and that hypothesis never judges how long one took on it."""
+"""Order and group the tests of all suites, and remove hypothesis's deadlines."""
 
 from pathlib import Path
 
@@ -9,15 +9,15 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 TESTS = Path(__file__).parent
-# What takes longest starts first, so that nothing long is left alone at the end.
+# The slowest tests start first, so that none of them runs alone at the end.
 LONGEST_FIRST = ["chaos", "interop", "integration", "contracts", "simulation", "unit"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests, and say which stay together: those of a file, which share its servers, unless it says otherwise.
+    """Order the tests, and mark which stay together. By default these are the tests of a file, which share its servers.
 
-    `make test` runs groups side by side (pytest-xdist); without it the marks mean nothing.
+    `make test` runs groups side by side (pytest-xdist). Without it the marks do nothing.
     """
     items.sort(key=lambda item: _rank(item.path))
     for item in items:

@@ -1,10 +1,10 @@
-"""How Amazon's KCL reads a lease item, as far as it decides whether a KCL worker throws.
+"""Parse a lease item as Amazon's KCL does, to see whether a KCL worker would throw.
 
-A model of KCL 2.x's and 3.x's DynamoDBLeaseSerializer, Lease and ExtendedSequenceNumber, by their behaviour: types are
-fixed, five attributes are mandatory (Java throws NullPointerException on a missing one), sets are never empty,
-sequence numbers are digits or a sentinel. Where versions differ it is the strictest (some take a missing sub-sequence
-number for 0). KCL up to 3.4 reads *every* item of the table so, and one that throws stops
-the whole fleet.
+This models DynamoDBLeaseSerializer, Lease and ExtendedSequenceNumber of KCL 2.x and 3.x by their behaviour. Types are
+fixed, five attributes are mandatory (Java throws NullPointerException on a missing one), sets are never empty, and
+sequence numbers are digits or a sentinel. Where versions differ, this is the strictest: some accept a missing
+sub-sequence number as 0. KCL up to 3.4 reads *every* item of the table like this, and one that throws stops the whole
+fleet.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LARGEST_LONG = 2**63 - 1
 
 
 class KclThrows(Exception):
-    """What would be an exception in Java."""
+    """KCL would throw an exception in Java."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class KclLease:
 
 
 def parse(item: Item) -> KclLease:
-    """Read one item.
+    """Parse one item.
 
     Raises:
-        KclThrows: so would KCL.
+        KclThrows: KCL would throw.
     """
     pending = _string(item, "pendingCheckpoint")
     return KclLease(
@@ -71,7 +71,7 @@ def _present(value: Any, name: str) -> Any:
 
 
 def _typed(item: Item, name: str, kind: str) -> Any:
-    """An attribute of another type reads as null in Java."""
+    """Return the value, or None if it has another type, as Java does."""
     return item[name].get(kind) if name in item else None
 
 
@@ -109,7 +109,7 @@ def _set(item: Item, name: str) -> frozenset[str]:
 
 
 def _sequence(text: str | None, sub_sequence: int) -> tuple[str, int]:
-    """A sentinel counts as one only with sub-sequence 0; anything else is compared by its digits."""
+    """Parse a sequence number. A sentinel needs sub-sequence 0; all else is compared by its digits."""
     if text in SENTINELS:
         if sub_sequence:
             raise KclThrows(f"{text} with a sub-sequence equals no sentinel of KCL's")

@@ -1,4 +1,4 @@
-"""What a test needs and a laptop may lack: there it is skipped, with CI=true it fails."""
+"""Require what a test needs. If it is missing, skip the test on a laptop, and fail it with CI=true."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ INSTALLED = ROOT / ".emulators"
 
 
 def need(there: bool, what: str) -> None:
-    """Go on only if `what` is there."""
+    """Skip or fail the test unless `what` is present."""
     if there:
         return
     if os.environ.get("CI") == "true":
@@ -22,9 +22,9 @@ def need(there: bool, what: str) -> None:
 
 
 def install(script: Path, *arguments: str, timeout: float = 300.0) -> None:
-    """Run an installer of `.ci/emulators`, which does nothing where its work is done; one at a time.
+    """Run an installer of `.ci/emulators`, one at a time. It does nothing when it is already installed.
 
-    Test processes that run side by side would else unpack into each other's files.
+    Parallel test processes would otherwise unpack into each other's files.
     """
     INSTALLED.mkdir(exist_ok=True)
     with (INSTALLED / ".lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""The lease tables that the contract is held against; servers start when the first test needs them."""
+"""Provide every lease table for the contract. Servers start when the first test needs them."""
 
 import functools
 import itertools
@@ -58,14 +58,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
-    """Close what the test has opened."""
+    """Close all tables and sinks that the test opened."""
     yield
     while OPEN:
         OPEN.pop().close()
 
 
 def dynamodb_table(url: str, name: str = "", timeout: float = TIMEOUT, more: str = "") -> DynamoDbLeaseTable:
-    """A worker's own connection to a table; without a name it is that of the application `calls`."""
+    """Connect to a table as a worker does. Without a name it is the table of the application `calls`."""
     place = parse("--leases", f"dynamodb:{name}?endpoint_url={url}&region=us-east-1{more}")
     scope = Scope("calls", "twilio-events", timeout)
     return dynamodb_leases.connect(place, options_of(place, Options), scope)
@@ -73,21 +73,21 @@ def dynamodb_table(url: str, name: str = "", timeout: float = TIMEOUT, more: str
 
 @functools.cache
 def client_of(url: str) -> Any:
-    """One client a store for all tests: making one takes longer than most of them."""
+    """Return one client per store for all tests, because making one takes longer than most tests."""
     scope = Scope("calls", "twilio-events", TIMEOUT, "us-east-1", url)
     return dynamodb_client(scope, None, None)
 
 
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest) -> str:
-    """The URL of each store that speaks DynamoDB."""
+    """Provide the URL of each store that speaks DynamoDB."""
     url: str = request.getfixturevalue(f"{request.param.replace('-', '_')}_server")
     return url
 
 
 @pytest.fixture
 def raw(dynamodb_local_server: str) -> Iterator[Any]:
-    """A plain client of DynamoDB Local, for what somebody else writes."""
+    """Provide a plain client of DynamoDB Local, to write as another program."""
     client = boto3.client("dynamodb", endpoint_url=dynamodb_local_server, region_name="us-east-1")
     yield client
     client.close()
@@ -95,13 +95,13 @@ def raw(dynamodb_local_server: str) -> Iterator[Any]:
 
 @pytest.fixture
 def name() -> str:
-    """A table that no other test has."""
+    """Return the name of a table that no other test uses."""
     return f"leases-{next(NUMBERS)}"
 
 
 @pytest.fixture(params=KINDS)
 def connect(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Connect]:
-    """Connects to one new table as often as it is called, as processes would."""
+    """Return a function that connects to one new table, as several processes would."""
     opened: list[LeaseTable] = []
     if request.param == "memory":
         shared = MemoryLeaseTable()
@@ -127,5 +127,5 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterat
 
 @pytest.fixture
 def table(connect: Connect) -> LeaseTable:
-    """One worker's connection to a new table."""
+    """Provide a connection of one worker to a new table."""
     return connect()

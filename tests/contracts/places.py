@@ -1,4 +1,4 @@
-"""Every sink there is, in a place of its own where its readers can be asked and trouble can be made."""
+"""Provide every sink, each in a separate location that tests can read and break."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from tests.simulation.sinks import SimSink, Store
 from tests.simulation.stream import Faults
 from tests.simulation.world import Process, World
 
-OPEN: list[Any] = []  # what a test leaves open; its fixture closes it
+OPEN: list[Any] = []  # what a test opened; its fixture closes it
 
 
 def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **values: Any) -> Chunk:
-    """A batch of lines with these ids; it lies on disk, as a large one does. `row_7=…` is the value of id 7."""
+    """Return a batch of lines with these ids. It is on disk, like a large one. `row_7=…` is the value of id 7."""
     spool = Spool(memory=0)
     OPEN.append(spool)
     for number in ids:
@@ -36,7 +36,7 @@ def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **v
 
 
 def connect(module: Any, text: str, contents: SinkSchema = ROWS) -> Sink:
-    """A sink from its URL, as the composition root does it."""
+    """Return the sink for a URL."""
     url = parse("--sink", text)
     sink: Sink = module.connect(url, options_of(url, module.Options), contents)
     OPEN.append(sink)
@@ -44,7 +44,7 @@ def connect(module: Any, text: str, contents: SinkSchema = ROWS) -> Sink:
 
 
 def stdout_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
-    """Standard output into a file."""
+    """Provide standard output to a file."""
     file = directory / "out"
 
     def fresh() -> Sink:
@@ -62,7 +62,7 @@ def stdout_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
 
 
 def half_then_full(write: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
-    """A disk with room for a part of a line more."""
+    """Simulate a disk with space for a part of a line."""
     room = [10]
 
     def limited(descriptor: int, data: Any) -> int:
@@ -75,7 +75,7 @@ def half_then_full(write: Callable[[int, Any], int]) -> Callable[[int, Any], int
 
 
 def ids(text: str) -> list[int]:
-    """The ids of whole lines; a torn one is a reader's to skip."""
+    """Return the ids of complete lines. A reader skips a torn one."""
     found = []
     for line in text.splitlines():
         try:
@@ -86,7 +86,7 @@ def ids(text: str) -> list[int]:
 
 
 def jsonl_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
-    """A directory of files."""
+    """Provide a directory of files."""
     rows = directory / "rows"
 
     @contextmanager
@@ -105,7 +105,7 @@ def jsonl_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
 
 
 def sqlite_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
-    """A table in a file."""
+    """Provide a table in a file."""
     file = directory / "rows.db"
     monkeypatch.setattr(sqlite, "BUSY", 0.05)
 
@@ -127,14 +127,14 @@ def sqlite_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
 
 @dataclass
 class Simulated:
-    """The simulation's sink: a fake that nobody verifies is a lie."""
+    """The sink of the simulation, which must pass the same contract."""
 
     repeats: Deduplication
     world: World = field(default_factory=lambda: World(seed=2))
     lock: Any = field(default_factory=threading.Lock)
 
     def place(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
-        """A store that all processes share."""
+        """Provide a store that all processes share."""
         store, faults = Store(self.repeats), Faults(self.world, {"sink after": 1.0})
         faults.quiet = True
 

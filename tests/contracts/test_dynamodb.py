@@ -1,4 +1,4 @@
-"""What is DynamoDB's alone: the table and its permissions, time-outs, and living beside a KCL in one table."""
+"""Test what only the DynamoDB table does: the table itself, permissions, time-outs, and KCL workers on it."""
 
 import json
 import socket
@@ -30,7 +30,7 @@ ACTIONS = ("DescribeTable", "CreateTable", "Scan", "BatchGetItem", "PutItem", "U
 
 @pytest.fixture
 def client(dynamodb_local_server: str) -> Iterator[Any]:
-    """A worker's client that the test may tamper with."""
+    """Provide a worker's client that the test may change."""
     made = dynamodb_client(Scope("calls", "twilio-events", TIMEOUT, "us-east-1", dynamodb_local_server), None, None)
     yield made
     made.close()
@@ -44,7 +44,7 @@ def table(client: Any, name: str) -> DynamoDbLeaseTable:
 
 
 def refuse(client: Any, action: str, code: str, status: int = 400) -> None:
-    """Response every call of that action with an error, without sending it."""
+    """Fail every call of an action with an error, without sending it."""
 
     class Body:
         def stream(self, *_: object) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ def refuse(client: Any, action: str, code: str, status: int = 400) -> None:
 
 
 def alter(client: Any, action: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the answers to an action on their way back; what it did is done."""
+    """Change the responses to an action after it was carried out."""
     client.meta.events.register(f"after-call.dynamodb.{action}", lambda parsed, **_: change(parsed))
 
 
@@ -69,11 +69,11 @@ def put_rows(table: DynamoDbLeaseTable, count: int) -> list[Lease]:
     return sorted(table.scan(), key=lambda row: row.shard_id)
 
 
-# The table ------------------------------------------------------------------------------------------------------------
+# The table -----------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_name_the_table_is_the_applications(store: str) -> None:
-    """It is made on demand, pays per request, and its key is KCL's; making it again is no error."""
+def test_the_default_table_is_named_after_the_application(store: str) -> None:
+    """It is created on demand, pays per request, and has KCL's key. Creating it again is not an error."""
     table = dynamodb_table(store)
     table.check()
     table.check()
@@ -83,8 +83,8 @@ def test_without_a_name_the_table_is_the_applications(store: str) -> None:
     table.close()
 
 
-def test_a_new_table_gets_what_was_wished_for(moto_server: str, name: str) -> None:
-    """Tags, deletion protection and point-in-time recovery; checking it again changes nothing."""
+def test_a_new_table_gets_the_requested_options(moto_server: str, name: str) -> None:
+    """These are tags, deletion protection and point-in-time recovery. Checking it again changes nothing."""
     wishes = "&tags=team:calls,stage:live&deletion_protection=true&point_in_time_recovery=true"
     table = dynamodb_table(moto_server, name, more=wishes)
     table.check()
@@ -99,14 +99,14 @@ def test_a_new_table_gets_what_was_wished_for(moto_server: str, name: str) -> No
     table.close()
 
 
-def test_what_a_store_does_not_know_is_one_clear_line(dynalite_server: str, name: str) -> None:
-    """Waiting would not teach it."""
+def test_an_option_that_the_store_does_not_support_is_one_line(dynalite_server: str, name: str) -> None:
+    """Waiting does not help."""
     with pytest.raises(ConfigurationError, match="UpdateContinuousBackups is refused at "):
         dynamodb_table(dynalite_server, name, more="&point_in_time_recovery=true").check()
 
 
-def test_a_table_with_another_key_is_refused(client: Any, raw: Any, name: str) -> None:
-    """Most likely somebody's data: nothing is written to it."""
+def test_a_table_with_another_key_is_rejected(client: Any, raw: Any, name: str) -> None:
+    """It may be another program's data, so nothing is written to it."""
     raw.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -119,7 +119,7 @@ def test_a_table_with_another_key_is_refused(client: Any, raw: Any, name: str) -
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_missing_permission_is_named(client: Any, name: str, action: str) -> None:
-    """Which action on which table, in one line, before anything is read."""
+    """The line has the action and the table, and comes before any read."""
     refuse(client, action, "AccessDeniedException")
     with pytest.raises(
         ConfigurationError, match=rf"table {name}: dynamodb:{action} is denied at http\S+: Acc\w+: no: "
@@ -128,14 +128,14 @@ def test_a_missing_permission_is_named(client: Any, name: str, action: str) -> N
 
 
 @pytest.mark.parametrize("action", [*ACTIONS, "BatchExecuteStatement"])
-def test_a_check_that_is_throttled_is_made_again(client: Any, name: str, action: str) -> None:
-    """Nothing is concluded from it; `Retryable` says so."""
+def test_a_throttled_check_is_retried(client: Any, name: str, action: str) -> None:
+    """It raises `Retryable`, because throttling proves nothing."""
     refuse(client, action, "ThrottlingException")
     with pytest.raises(LeaseTableUnavailable, match="ThrottlingException"):
         DynamoDbLeaseTable(client, name, Options()).check()
 
 
-def test_the_permissions_are_asked_for_without_writing(table: DynamoDbLeaseTable) -> None:
+def test_permissions_are_checked_without_writing(table: DynamoDbLeaseTable) -> None:
     """A check leaves the table empty."""
     table.check()
     assert list(table.scan()) == []
@@ -152,18 +152,18 @@ def test_the_permissions_are_asked_for_without_writing(table: DynamoDbLeaseTable
         ("calls", "no AWS region: give --region"),
     ],
 )
-def test_a_mistake_in_the_url_is_one_clear_line(url: str, complaint: str) -> None:
-    """Found without a call."""
+def test_an_error_in_the_url_is_one_line(url: str, complaint: str) -> None:
+    """It is found without a call."""
     place = parse("--leases", f"dynamodb:{url}")
     with pytest.raises(ConfigurationError, match=complaint) as error:
         dynamodb.connect(place, options_of(place, Options), Scope("calls", "calls", TIMEOUT))
     assert "\n" not in str(error.value)
 
 
-def test_missing_credentials_are_one_clear_line(
+def test_missing_credentials_are_one_line(
     dynamodb_local_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What to set is said."""
+    """The line says what to set."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -171,7 +171,7 @@ def test_missing_credentials_are_one_clear_line(
         dynamodb_table(dynamodb_local_server).check()
 
 
-# Trouble --------------------------------------------------------------------------------------------------------------
+# Failures ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ def test_missing_credentials_are_one_clear_line(
         ("ExpiredTokenException", 400),
     ],
 )
-def test_whatever_goes_wrong_while_the_worker_runs_is_tried_again(
+def test_every_failure_of_a_running_worker_is_retried(
     table: DynamoDbLeaseTable, client: Any, code: str, status: int
 ) -> None:
-    """A permission may be given back, a table restored; the code is in the message."""
+    """A permission may be granted again, a table restored. The message has the code."""
     rows = put_rows(table, 3)
     for action in ("Scan", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchExecuteStatement"):
         refuse(client, action, code, status)
@@ -207,7 +207,7 @@ def test_whatever_goes_wrong_while_the_worker_runs_is_tried_again(
             call()
 
 
-def test_a_store_that_does_not_answer_is_given_up_in_time() -> None:
+def test_a_call_to_a_silent_store_ends_in_time() -> None:
     """A call ends within the scope's time-out, and is not repeated."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         table = dynamodb_table(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
@@ -215,12 +215,12 @@ def test_a_store_that_does_not_answer_is_given_up_in_time() -> None:
             began = time.monotonic()
             with pytest.raises(LeaseTableUnavailable, match="ReadTimeoutError"):
                 call()
-            assert time.monotonic() - began < 0.3 + 0.5  # the half second is for a busy machine
+            assert time.monotonic() - began < 0.3 + 0.5  # the half second allows for a busy machine
         table.close()
 
 
-def test_of_a_throttled_batch_the_answers_that_came_are_given(table: DynamoDbLeaseTable, client: Any) -> None:
-    """So one throttled renewal does not spoil the others; whether it was made is not known."""
+def test_a_partly_throttled_batch_returns_the_other_responses(table: DynamoDbLeaseTable, client: Any) -> None:
+    """One throttled renewal does not affect the others. It is unknown whether it was written."""
 
     def throttle(parsed: dict[str, Any]) -> None:
         parsed["Responses"][1] = {"Error": {"Code": "ThrottlingError", "Message": "slow down"}}
@@ -232,8 +232,8 @@ def test_of_a_throttled_batch_the_answers_that_came_are_given(table: DynamoDbLea
     assert [result and result.row for result in error.value.results] == [changes[0].after, None, changes[2].after]
 
 
-def test_an_answer_without_the_row_is_made_up_for(table: DynamoDbLeaseTable, client: Any) -> None:
-    """A store may leave it out, whether the change was made or refused: the row is read then."""
+def test_a_response_without_the_row_is_followed_by_a_read(table: DynamoDbLeaseTable, client: Any) -> None:
+    """A store may omit the row, whether the change was written or rejected."""
     rows = put_rows(table, 3)
     taken = [steps.taken(row, ME) for row in rows]
     table.write([Change(rows[2], taken[2])])
@@ -248,8 +248,8 @@ def test_an_answer_without_the_row_is_made_up_for(table: DynamoDbLeaseTable, cli
     assert [(answer.row, answer.done) for answer in answers] == [(taken[0], True), (taken[1], True), (taken[2], False)]
 
 
-def test_without_permission_for_batches_changes_go_out_one_by_one(client: Any, name: str) -> None:
-    """dynamodb:PartiQLUpdate saves calls; nothing depends on it."""
+def test_without_the_batch_permission_changes_are_written_one_by_one(client: Any, name: str) -> None:
+    """dynamodb:PartiQLUpdate saves calls, but is not required."""
     refuse(client, "BatchExecuteStatement", "AccessDeniedException")
     table = DynamoDbLeaseTable(client, name, Options())
     table.check()
@@ -257,8 +257,8 @@ def test_without_permission_for_batches_changes_go_out_one_by_one(client: Any, n
     assert all(answer.done for answer in table.write([Change(row, steps.taken(row, ME)) for row in rows]))
 
 
-def test_keys_that_are_left_unread_are_asked_for_again(table: DynamoDbLeaseTable, client: Any) -> None:
-    """BatchGetItem may answer in part; when it goes on and on, that is an outage."""
+def test_unread_keys_are_requested_again(table: DynamoDbLeaseTable, client: Any) -> None:
+    """BatchGetItem may return a part. If that never ends, it is an outage."""
     put_rows(table, 3)
     left: list[dict[str, Any]] = []
 
@@ -279,14 +279,14 @@ def test_keys_that_are_left_unread_are_asked_for_again(table: DynamoDbLeaseTable
 
 
 def test_a_scan_reads_all_pages(table: DynamoDbLeaseTable, raw: Any) -> None:
-    """DynamoDB answers with at most 1 MB a page."""
+    """DynamoDB returns at most 1 MB per page."""
     for number in range(5):
         padded = item_of(Lease(f"shardId-{number:012}")) | {"somebodys": {"S": "x" * 300_000}}
         raw.put_item(TableName=table._name, Item=padded)
     assert len(table.scan()) == 5
 
 
-# Beside a KCL ---------------------------------------------------------------------------------------------------------
+# KCL workers on the same table ---------------------------------------------------------------------------------------
 
 
 def load(raw: Any, table: str, stem: str) -> list[dict[str, Any]]:
@@ -304,15 +304,15 @@ def stored(raw: Any, table: str) -> dict[str, dict[str, Any]]:
 
 
 def ordered(item: dict[str, Any]) -> dict[str, Any]:
-    """An item whose sets can be compared: DynamoDB gives their members in any order."""
+    """Return an item whose sets can be compared, because DynamoDB returns them in any order."""
     return {name: {"SS": sorted(value["SS"])} if "SS" in value else value for name, value in item.items()}
 
 
 @pytest.mark.parametrize("stem", ["01", "03", "06", "40", "42", "10", "50", "52"])
-def test_a_table_of_kcls_is_taken_over_and_nothing_foreign_changes(
+def test_a_table_of_a_kcl_is_taken_over_without_changing_foreign_data(
     table: DynamoDbLeaseTable, raw: Any, stem: str
 ) -> None:
-    """Rows that are no leases stay to the byte; on the leases only what was decided changes."""
+    """Other rows stay byte by byte the same, and only changed attributes of leases are written."""
     items = load(raw, table._name, stem)
     table.check()
     rows = [row for row in table.scan() if not row.ended]
@@ -330,8 +330,8 @@ def test_a_table_of_kcls_is_taken_over_and_nothing_foreign_changes(
         assert changed <= ours if is_lease(item) and item["checkpoint"]["S"] != "SHARD_END" else not changed
 
 
-def test_a_heartbeat_of_kcl_ends_our_tenure(table: DynamoDbLeaseTable, raw: Any) -> None:
-    """KCL writes the counter and leaves our token, so the token's counter is no longer the row's."""
+def test_a_renewal_by_a_kcl_ends_our_lease(table: DynamoDbLeaseTable, raw: Any) -> None:
+    """KCL writes the counter and keeps our token, so the counter of the token no longer matches."""
     [row] = put_rows(table, 1)
     [taken] = table.write([Change(row, steps.taken(row, ME))])
     assert taken.row is not None
@@ -350,8 +350,10 @@ def test_a_heartbeat_of_kcl_ends_our_tenure(table: DynamoDbLeaseTable, raw: Any)
     assert (refused.row.owner, refused.row.counter, refused.row.held_by(ME)) == ("kcl", 2, False)
 
 
-def test_a_lease_that_lacks_an_attribute_is_reported_and_never_touched(table: DynamoDbLeaseTable, raw: Any) -> None:
-    """It is left out of every answer, and a shard whose row it is gets no other."""
+def test_a_lease_without_a_mandatory_attribute_is_reported_and_never_written(
+    table: DynamoDbLeaseTable, raw: Any
+) -> None:
+    """It is left out of all results, and its shard gets no other row."""
     broken = {"leaseKey": {"S": "shardId-000000000000"}, "leaseCounter": {"N": "3"}, "checkpoint": {"S": "LATEST"}}
     raw.put_item(TableName=table._name, Item=broken)
     table.check()
@@ -363,8 +365,8 @@ def test_a_lease_that_lacks_an_attribute_is_reported_and_never_touched(table: Dy
     assert stored(raw, table._name) == {"shardId-000000000000": broken}
 
 
-def test_a_table_of_several_streams_is_refused(table: DynamoDbLeaseTable, raw: Any) -> None:
-    """Its keys name account, stream and epoch: none of them is a shard of this stream."""
+def test_a_table_of_several_streams_is_rejected(table: DynamoDbLeaseTable, raw: Any) -> None:
+    """Its keys contain account, stream and epoch, so none of them is a shard of this stream."""
     key = "123456789012:twilio-events:1700000000:shardId-000000000000"
     raw.put_item(TableName=table._name, Item=item_of(Lease(key)))
     with pytest.raises(ConfigurationError, match=f"holds leases of several streams .'{key}'.: this worker reads one"):
@@ -372,8 +374,8 @@ def test_a_table_of_several_streams_is_refused(table: DynamoDbLeaseTable, raw: A
     assert list(table.scan()) == []
 
 
-def test_a_new_row_says_what_it_is_where_the_others_do(table: DynamoDbLeaseTable, raw: Any) -> None:
-    """KCL 3.5 marks leases with entityType; older ones do not know it."""
+def test_a_new_row_has_an_entity_type_where_the_others_have_one(table: DynamoDbLeaseTable, raw: Any) -> None:
+    """KCL 3.5 marks leases with entityType, and older ones do not know it."""
     load(raw, table._name, "40")
     table.scan()
     table.create(Lease("shardId-0000000000aa"))
@@ -385,8 +387,8 @@ def test_a_new_row_says_what_it_is_where_the_others_do(table: DynamoDbLeaseTable
     assert kinds["shardId-0000000000aa"] is None
 
 
-def test_workers_of_kcl_are_those_whose_metrics_move(client: Any, raw: Any, name: str) -> None:
-    """At first sight a row says nothing: a dead worker's stays for a day. A live one writes each 30 s."""
+def test_kcl_workers_are_those_whose_metrics_change(client: Any, raw: Any, name: str) -> None:
+    """The row of a dead worker stays for a day, so a first look proves nothing. A live one writes every 30 s."""
     now = [1000.0]
     table = DynamoDbLeaseTable(client, name, Options(), clock=lambda: now[0])
     table.check()
@@ -408,8 +410,8 @@ def test_workers_of_kcl_are_those_whose_metrics_move(client: Any, raw: Any, name
     assert not table.assignees()
 
 
-def test_workers_of_kcl_3_0_to_3_4_have_a_table_of_their_own(client: Any, raw: Any, name: str) -> None:
-    """It is asked once a minute, and only while somebody who is not of ours holds leases; it need not exist."""
+def test_workers_of_kcl_3_0_to_3_4_are_found_in_their_own_table(client: Any, raw: Any, name: str) -> None:
+    """It is read once a minute, only while other workers than ours hold leases, and may be missing."""
     now, asked = [1000.0], []
     client.meta.events.register("before-call.dynamodb.Scan", lambda params, **_: asked.append(params["body"]))
     table = DynamoDbLeaseTable(client, name, Options(), clock=lambda: now[0])
@@ -440,7 +442,7 @@ def test_workers_of_kcl_3_0_to_3_4_have_a_table_of_their_own(client: Any, raw: A
 
 
 def empty(client: Any, action: str, body: bytes) -> None:
-    """Response every call of that action with 200 and this body, without sending it."""
+    """Respond to every call of an action with 200 and this body, without sending it."""
 
     class Body:
         def stream(self, *_: object) -> Iterator[bytes]:
@@ -453,7 +455,7 @@ def empty(client: Any, action: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"{}", b'{"message": "busy"}', b'{"Items": null}'])
 def test_a_scan_without_items_is_not_an_empty_table(client: Any, table: DynamoDbLeaseTable, body: bytes) -> None:
-    """Else every shard would get a new row and be read from its start."""
+    """Otherwise every shard would get a new row and be read from its start."""
     table.create(Lease("shard"))
     empty(client, "Scan", body)
     with pytest.raises(LeaseTableUnavailable, match="Scan: the response is incomplete"):
@@ -461,8 +463,8 @@ def test_a_scan_without_items_is_not_an_empty_table(client: Any, table: DynamoDb
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"Responses": {}}', b'{"Responses": {"another": []}}'])
-def test_a_read_that_names_no_rows_does_not_delete_them(client: Any, table: DynamoDbLeaseTable, body: bytes) -> None:
-    """A row that is not there is a lost lease."""
+def test_a_read_without_rows_does_not_delete_them(client: Any, table: DynamoDbLeaseTable, body: bytes) -> None:
+    """A missing row would be a lost lease."""
     table.create(Lease("shard"))
     empty(client, "BatchGetItem", body)
     with pytest.raises(LeaseTableUnavailable, match="BatchGetItem: the response is incomplete"):
@@ -470,10 +472,10 @@ def test_a_read_that_names_no_rows_does_not_delete_them(client: Any, table: Dyna
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"Responses": []}', b'{"Responses": [{}]}'])
-def test_a_batch_that_answers_too_little_wrote_nothing_that_is_known(
+def test_a_batch_with_too_few_responses_has_an_unknown_result(
     client: Any, table: DynamoDbLeaseTable, body: bytes
 ) -> None:
-    """No lease is lost for it: the next renewal finds out."""
+    """No lease is lost, because the next renewal finds out."""
     rows = [Lease("one"), Lease("other")]
     for row in rows:
         table.create(row)
@@ -482,8 +484,8 @@ def test_a_batch_that_answers_too_little_wrote_nothing_that_is_known(
         table.write([Change(row, steps.taken(row, ME)) for row in rows])
 
 
-def test_pages_of_a_scan_that_have_no_end_are_given_up(client: Any, table: DynamoDbLeaseTable) -> None:
-    """The same last key again would bring the same page for ever."""
+def test_endless_pages_of_a_scan_are_an_error(client: Any, table: DynamoDbLeaseTable) -> None:
+    """The same last key would return the same page forever."""
     empty(client, "Scan", b'{"Items": [], "LastEvaluatedKey": {"leaseKey": {"S": "shard"}}}')
     with pytest.raises(LeaseTableUnavailable, match="Scan: the response is incomplete"):
         table.scan()

@@ -1,7 +1,7 @@
-"""What is written survives a crash of the machine: the system calls of a real process, in their order.
+"""Check that written data survives a crash of the machine, by the order of system calls of a real process.
 
-A checkpoint behind rows that only the page cache holds would lose them. So `write` returns after an fsync of the file
-and then of the folder that names it, and SQLite commits with an fsync of its log (synchronous=FULL).
+A checkpoint after rows that are only in the page cache could lose them. So `write` returns after an fsync of the file
+and then of its folder. SQLite commits with an fsync of its log (synchronous=FULL).
 """
 
 import re
@@ -18,7 +18,7 @@ from consumer.errors import LeaseTableUnavailable
 from consumer.files.sqlite import SqliteFile
 from tests.needs import need
 
-# Each step of a script ends with a line on stdout, which the trace shows in its place.
+# Each step of a script prints a line, which marks the step in the trace.
 SCRIPT = """
 import os, sys
 from pathlib import Path
@@ -75,7 +75,7 @@ class Call(NamedTuple):
 
 
 def traced(directory: Path, script: str) -> dict[str, list[Call]]:
-    """Run a script under strace; returns the calls of each step."""
+    """Run a script under strace. Return the calls of each step."""
     need(shutil.which("strace") is not None, "strace")
     calls = "trace=fsync,fdatasync,link,linkat,write,pwrite64,mkdir"
     command = ["strace", "-f", "-y", "-e", calls, "-o", str(directory / "trace"), sys.executable, "-c", SCRIPT + script]
@@ -93,17 +93,17 @@ def traced(directory: Path, script: str) -> dict[str, list[Call]]:
 
 
 def position(calls: list[Call], name: str, path: str) -> int:
-    """Where a call stands among those of its step; a pattern names the path."""
+    """Return the index of a call in its step. The pattern includes the path."""
     places = [n for n, call in enumerate(calls) if call.name == name and re.fullmatch(path, call.path)]
     assert places, f"no {name} of {path} in {calls}"
     return places[-1]
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["rows", "dead letters"])
-def test_a_file_is_on_disk_before_it_has_its_name_and_the_name_before_write_returns(
+def test_a_file_is_flushed_before_it_gets_its_name_and_the_folder_before_write_returns(
     tmp_path: Path, private: bool
 ) -> None:
-    """Also when the file was there already: whoever made it may have been killed before the folder was flushed."""
+    """This holds for an existing file, too, because its writer may have been killed before it flushed the folder."""
     steps = traced(tmp_path, JSONL % private)
     for step, name in (("first", "a"), ("second", "b")):
         calls, file = steps[step], rf"rows/dt=1/hour=2/\.{name}\..*\.tmp"
@@ -113,16 +113,16 @@ def test_a_file_is_on_disk_before_it_has_its_name_and_the_name_before_write_retu
     position(steps["again"], "fsync", "rows/dt=1/hour=2")
 
 
-def test_each_new_folder_is_named_on_disk_in_the_one_above(tmp_path: Path) -> None:
-    """Flushing the last one alone would leave it in a folder that is gone after the crash."""
+def test_each_new_folder_is_flushed_into_its_parent(tmp_path: Path) -> None:
+    """Otherwise a crash could remove the whole folder."""
     steps = traced(tmp_path, JSONL % False)
     assert position(steps["check"], "mkdir", "rows") < position(steps["check"], "fsync", "")
     for made, above in (("dt=1", "rows"), ("dt=1/hour=2", "rows/dt=1")):
         assert position(steps["first"], "mkdir", f"rows/{made}") < position(steps["first"], "fsync", above)
 
 
-def test_folders_that_a_killed_worker_made_are_flushed_by_the_next(tmp_path: Path) -> None:
-    """They are there, but perhaps in the page cache alone."""
+def test_folders_of_a_killed_worker_are_flushed_by_the_next(tmp_path: Path) -> None:
+    """They exist, but perhaps only in the page cache."""
     (tmp_path / "rows" / "dt=1" / "hour=2").mkdir(parents=True)
     (tmp_path / "rows" / "dt=1" / "hour=2" / "a.jsonl").touch()
     calls = traced(tmp_path, JSONL % False)["first"]
@@ -131,29 +131,29 @@ def test_folders_that_a_killed_worker_made_are_flushed_by_the_next(tmp_path: Pat
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["rows", "dead letters"])
-def test_a_commit_of_rows_is_on_disk(tmp_path: Path, private: bool) -> None:
-    """Every one: with synchronous=NORMAL only checkpoints of the log would be flushed."""
+def test_every_commit_of_rows_is_flushed(tmp_path: Path, private: bool) -> None:
+    """With synchronous=NORMAL, only log checkpoints would be."""
     steps = traced(tmp_path, SQLITE % private)
-    position(steps["check"], "fsync", "")  # the folder that names the new file
+    position(steps["check"], "fsync", "")  # the folder that contains the new file
     for step in ("first", "second"):
         assert position(steps[step], "pwrite64", "rows.db-wal") < position(steps[step], "fdatasync", "rows.db-wal")
 
 
-def test_a_commit_of_leases_is_on_disk(tmp_path: Path) -> None:
-    """A checkpoint that is forgotten would repeat rows; a take that is forgotten would make two owners."""
+def test_every_commit_of_leases_is_flushed(tmp_path: Path) -> None:
+    """A lost checkpoint would repeat rows, and a lost take would make two owners."""
     steps = traced(tmp_path, LEASES)
     for step in ("create", "take", "renew"):
         assert position(steps[step], "pwrite64", "leases.db-wal") < position(steps[step], "fdatasync", "leases.db-wal")
 
 
-def test_standard_output_into_a_file_is_on_disk(tmp_path: Path) -> None:
-    """What a shell redirects is a file like another."""
+def test_standard_output_to_a_file_is_flushed(tmp_path: Path) -> None:
+    """A shell may redirect it to a regular file."""
     calls = traced(tmp_path, STDOUT)["write"]
     assert position(calls, "write", "out") < position(calls, "fsync", "out")
 
 
-def test_every_connection_is_durable_where_there_is_no_strace(tmp_path: Path) -> None:
-    """For writing and for reading, and after the file was opened anew."""
+def test_every_sqlite_connection_flushes_its_commits(tmp_path: Path) -> None:
+    """This needs no strace, and includes reading connections and reopened files."""
     file = SqliteFile(tmp_path / "x.db", "--sink", lambda *_: None, LeaseTableUnavailable, 1.0)
     file.check()
     for _ in range(2):

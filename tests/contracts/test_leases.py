@@ -1,4 +1,4 @@
-"""What every lease table promises, held against all of them: memory, SQLite, and whatever speaks DynamoDB."""
+"""Hold every lease table to the contract: memory, SQLite, and each store that speaks DynamoDB."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ FULL = Lease(
 
 
 def put(table: LeaseTable, lease: Lease) -> Lease:
-    """Make a row stand exactly so."""
+    """Store exactly this row."""
     table.create(lease)
     return one(table, lease.shard_id)
 
@@ -56,7 +56,7 @@ def write(table: LeaseTable, before: Lease, after: Lease) -> Written:
 
 
 def test_a_new_table_is_empty(table: LeaseTable) -> None:
-    """Nothing of ours is in it before the first lease; checking it again changes nothing."""
+    """It has no leases. Checking it again changes nothing."""
     table.check()
     assert list(table.scan()) == []
     assert list(table.read([PLAIN.shard_id])) == []
@@ -65,22 +65,22 @@ def test_a_new_table_is_empty(table: LeaseTable) -> None:
 
 
 @pytest.mark.parametrize("lease", [PLAIN, FULL, replace(PLAIN, checkpoint=LATEST, started_at=NOW)], ids=str)
-def test_a_row_is_found_as_it_was_made(table: LeaseTable, lease: Lease) -> None:
-    """Every field: numbers of sixty digits, instants to the microsecond, what is absent stays absent."""
+def test_a_row_is_read_as_it_was_created(table: LeaseTable, lease: Lease) -> None:
+    """This includes numbers of sixty digits, microseconds, and missing fields."""
     table.create(lease)
     assert list(table.scan()) == [lease]
     assert list(table.read([lease.shard_id])) == [lease]
 
 
-def test_making_a_row_twice_leaves_the_first(table: LeaseTable) -> None:
-    """Two workers that see the same new shard do no harm."""
+def test_creating_a_row_twice_keeps_the_first(table: LeaseTable) -> None:
+    """Two workers may find the same new shard."""
     table.create(FULL)
     table.create(replace(FULL, owner=None, counter=0, token=None, checkpoint=TRIM_HORIZON))
     assert one(table, FULL.shard_id) == FULL
 
 
-def test_reading_answers_with_the_rows_that_exist(table: LeaseTable) -> None:
-    """However many are asked for, and in whatever order they come."""
+def test_a_read_returns_the_existing_rows(table: LeaseTable) -> None:
+    """Any number of ids may be requested, and the order is undefined."""
     rows = [replace(PLAIN, shard_id=f"shardId-{number:012}") for number in range(130)]
     for row in rows:
         table.create(row)
@@ -105,8 +105,8 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("company", [0, 2], ids=["alone", "in company"])
-def test_each_step_of_a_lease_is_written_as_it_is_decided(table: LeaseTable, step: str, company: int) -> None:
-    """The answer is the row as it stands, and so is what is read afterwards; alone or among other changes."""
+def test_each_kind_of_change_is_written_exactly(table: LeaseTable, step: str, company: int) -> None:
+    """The result is the new row, alone and among other changes, and a read agrees."""
     row = put(table, FULL)
     others = [put(table, replace(PLAIN, shard_id=f"shardId-00000000010{number}")) for number in range(company)]
     after = STEPS[step](row)
@@ -128,8 +128,8 @@ SINCE: dict[str, Callable[[Lease], Lease]] = {
 
 @pytest.mark.parametrize("since", SINCE)
 @pytest.mark.parametrize("company", [0, 2], ids=["alone", "in company"])
-def test_a_row_that_has_changed_since_is_not_written(table: LeaseTable, since: str, company: int) -> None:
-    """Each of counter, owners and token alone is enough to refuse; the answer shows the row as it stands."""
+def test_a_changed_row_is_not_overwritten(table: LeaseTable, since: str, company: int) -> None:
+    """A different counter, owner or token is enough to reject, and the result shows the current row."""
     seen = replace(FULL, checkpoint_owner=None, draining=False)
     stands = put(table, SINCE[since](seen))
     others = [put(table, replace(PLAIN, shard_id=f"shardId-00000000010{number}")) for number in range(company)]
@@ -142,22 +142,22 @@ def test_a_row_that_has_changed_since_is_not_written(table: LeaseTable, since: s
 
 
 @pytest.mark.parametrize("field", ["owner", "token"])
-def test_a_row_that_has_become_somebodys_since_is_not_written(table: LeaseTable, field: str) -> None:
-    """What was absent when it was seen has to be absent still."""
+def test_a_row_that_got_an_owner_is_not_overwritten(table: LeaseTable, field: str) -> None:
+    """A field that was missing must still be missing."""
     stands = put(table, replace(PLAIN, owner="peer", token=Token("peer", "b2", 0)))
     seen = replace(stands, **{field: None})  # type: ignore[arg-type]
     assert write(table, seen, steps.taken(seen, ME)) == Written(stands, done=False)
     assert one(table, PLAIN.shard_id) == stands
 
 
-def test_a_row_that_is_gone_is_not_made_again(table: LeaseTable) -> None:
-    """A late write of an owner who does not know that the row was tidied away."""
+def test_a_deleted_row_is_not_created_again(table: LeaseTable) -> None:
+    """A late owner may not know that the row was deleted."""
     assert write(table, PLAIN, steps.taken(PLAIN, ME)) == Written(None, done=False)
     assert list(table.scan()) == []
 
 
-def test_each_change_stands_alone(table: LeaseTable) -> None:
-    """Of many renewals the refused ones cost the others nothing; answers come in the order of the changes."""
+def test_changes_are_independent_of_each_other(table: LeaseTable) -> None:
+    """A rejected renewal does not affect the others, and results have the order of the changes."""
     rows = [put(table, replace(PLAIN, shard_id=f"shardId-{number:012}", owner="me")) for number in range(60)]
     stale = {3, 26, 59}
     changes = [
@@ -171,8 +171,8 @@ def test_each_change_stands_alone(table: LeaseTable) -> None:
     ]
 
 
-def test_only_what_differs_is_written(table: LeaseTable) -> None:
-    """A wish that came since the row was seen stays on it, and is in the answer."""
+def test_only_changed_fields_are_written(table: LeaseTable) -> None:
+    """A request that arrived after the read stays on the row, and is part of the result."""
     row = put(table, replace(FULL, wanted_by=None))
     table.want(row, "peer")
     written = write(table, row, steps.renewed(row, ME, NOW))
@@ -180,8 +180,8 @@ def test_only_what_differs_is_written(table: LeaseTable) -> None:
     assert written.row == replace(steps.renewed(row, ME, NOW), wanted_by="peer")
 
 
-def test_a_wish_is_written_and_is_no_heartbeat(table: LeaseTable) -> None:
-    """It changes one field, and only while the owner is as seen and nobody else has wished."""
+def test_a_request_changes_only_its_own_field(table: LeaseTable) -> None:
+    """It is written only while the owner is unchanged and no other worker has requested the lease."""
     row = put(table, replace(FULL, wanted_by=None))
     table.want(replace(row, owner="peer"), "third")
     table.want(replace(row, owner=None), "third")
@@ -191,8 +191,8 @@ def test_a_wish_is_written_and_is_no_heartbeat(table: LeaseTable) -> None:
     assert one(table, row.shard_id) == replace(row, wanted_by="peer")
 
 
-def test_a_wish_for_a_free_lease_is_kept_and_makes_no_row(table: LeaseTable) -> None:
-    """Without an owner there is nobody to ask, but no harm; without a row there is nothing to wish for."""
+def test_a_request_for_a_free_lease_is_kept_and_one_without_a_row_creates_none(table: LeaseTable) -> None:
+    """Neither does harm."""
     table.want(PLAIN, "peer")
     assert list(table.scan()) == []
     row = put(table, PLAIN)
@@ -200,8 +200,8 @@ def test_a_wish_for_a_free_lease_is_kept_and_makes_no_row(table: LeaseTable) -> 
     assert one(table, row.shard_id) == replace(row, wanted_by="peer")
 
 
-def test_a_row_goes_when_it_has_ended_and_stands_as_seen(table: LeaseTable) -> None:
-    """Neither a shard with unread records nor a row that somebody has written to meanwhile is tidied away."""
+def test_a_row_is_deleted_only_if_it_has_ended_and_is_unchanged(table: LeaseTable) -> None:
+    """A shard with unread records keeps its row, and so does a row that was written meanwhile."""
     running = put(table, FULL)
     table.delete(running)
     table.delete(replace(running, checkpoint=SHARD_END))
@@ -214,8 +214,8 @@ def test_a_row_goes_when_it_has_ended_and_stands_as_seen(table: LeaseTable) -> N
 
 
 @pytest.mark.parametrize("company", [0, 2], ids=["alone", "in company"])
-def test_an_ended_row_stays_ended(table: LeaseTable, company: int) -> None:
-    """Even where counter, owner and token are as seen: nothing overwrites SHARD_END."""
+def test_an_ended_row_is_never_overwritten(table: LeaseTable, company: int) -> None:
+    """Counter, owner and token do not matter."""
     seen = replace(FULL, pending=None, draining=False)
     stands = put(table, replace(seen, checkpoint=SHARD_END))
     others = [put(table, replace(PLAIN, shard_id=f"shardId-00000000010{number}")) for number in range(company)]
@@ -232,7 +232,7 @@ def test_an_ended_row_stays_ended(table: LeaseTable, company: int) -> None:
 
 
 def test_the_end_of_a_shard_may_be_written_again(table: LeaseTable) -> None:
-    """When the answer to it was lost, its owner finds the row as it left it and makes the write again."""
+    """If the response was lost, the owner reads the row and repeats the write."""
     row = put(table, replace(FULL, checkpoint_owner=None))
     ended = steps.checkpointed(row, ME, SHARD_END, NOW)
     write(table, row, ended)
@@ -243,8 +243,8 @@ def test_the_end_of_a_shard_may_be_written_again(table: LeaseTable) -> None:
     assert write(table, again.row, steps.checkpointed(again.row, ME, SHARD_END, NOW)).done
 
 
-def test_a_write_whose_answer_was_lost_is_recognised(table: LeaseTable) -> None:
-    """The same write again is refused, and shows a row of this very process, one further than it thought."""
+def test_a_write_whose_response_was_lost_is_recognized(table: LeaseTable) -> None:
+    """The repeated write is rejected with a row of this process and a higher counter."""
     row = put(table, replace(FULL, checkpoint_owner=None))
     after = steps.checkpointed(row, ME, Position.of(SIXTY_DIGITS + 1, 2), NOW)
     write(table, row, after)
@@ -256,10 +256,10 @@ def test_a_write_whose_answer_was_lost_is_recognised(table: LeaseTable) -> None:
     assert write(table, refused.row, steps.renewed(refused.row, ME, None)).done
 
 
-# moto checks a condition and writes in two steps, so two threads of its server may both find it true.
+# moto checks a condition and writes in two steps, so two threads of its server may both succeed.
 @pytest.mark.parametrize("connect", [kind for kind in KINDS if kind != "moto"], indirect=True)
-def test_one_of_many_takers_gets_each_lease(connect: Connect) -> None:
-    """Workers that reach for the same rows at the same instant, each with a connection of its own."""
+def test_exactly_one_of_many_takers_gets_each_lease(connect: Connect) -> None:
+    """Workers with separate connections take the same rows at once."""
     first = connect()
     rows = [put(first, replace(PLAIN, shard_id=f"shardId-{number:012}")) for number in range(12)]
     workers = [WorkerIdentity(f"worker-{number}", "s") for number in range(4)]
@@ -284,8 +284,8 @@ def test_one_of_many_takers_gets_each_lease(connect: Connect) -> None:
     assert {row.shard_id: [row.owner] for row in first.read(list(won))} == won
 
 
-def test_two_connections_see_one_table(connect: Connect) -> None:
-    """What one worker writes the other reads at once, and refuses what the first has overtaken."""
+def test_two_connections_see_the_same_table(connect: Connect) -> None:
+    """One reads what the other wrote, and rejects an outdated change."""
     mine, theirs = connect(), connect()
     row = put(mine, PLAIN)
     taken = steps.taken(row, ME)

@@ -1,6 +1,6 @@
-"""Whatever botocore, DNS, TLS, a proxy and JSON can raise leaves an adapter of AWS as one of our errors.
+"""Check that every error of botocore, DNS, TLS, proxies and JSON leaves an AWS adapter as one of our errors.
 
-Each exception, and each odd response, of a table meets every call of the stream and of the DynamoDB lease table.
+Each exception and each invalid response of a table meets every call of the stream and of the DynamoDB lease table.
 """
 
 import json
@@ -40,7 +40,7 @@ URL = "http://asked.invalid/"
 
 
 def connection(cause: Exception) -> Exception:
-    """A failure to connect, as urllib3 and botocore wrap it."""
+    """Return a connection failure as urllib3 and botocore wrap it."""
     inner = NewConnectionError(None, SECRET)  # type: ignore[arg-type]
     inner.__cause__ = cause
     return raised.EndpointConnectionError(endpoint_url=URL, error=inner)
@@ -106,7 +106,7 @@ ANSWERED: dict[str, tuple[int, bytes, str]] = {
 
 
 class Body:
-    """What AWSResponse reads."""
+    """The body that AWSResponse reads."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -127,7 +127,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def kinesis() -> Iterator[Any]:
-    """One client for all rows of the table: making one takes longer than all else."""
+    """Provide one client for all rows of the table, because making one is slow."""
     made = kinesis_client("calls", "us-east-1", URL, 1)
     yield made
     made.close()
@@ -141,14 +141,14 @@ def dynamodb() -> Iterator[Any]:
 
 
 def intercepted(client: Any, handler: Callable[..., Any]) -> Callable[[], None]:
-    """Have requests answered by `handler`; returns what ends that."""
+    """Let `handler` respond to requests. Return a function that ends this."""
     client.meta.events.register_first("before-send", handler)
     return lambda: client.meta.events.unregister("before-send", handler)
 
 
 @pytest.fixture
 def meet(request: pytest.FixtureRequest) -> Iterator[Callable[[Any, Callable[..., Any]], None]]:
-    """Intercept a client's requests for the time of a test."""
+    """Intercept the requests of a client for one test."""
     ends: list[Callable[[], None]] = []
     yield lambda client, handler: ends.append(intercepted(client, handler))
     for end in ends:
@@ -167,9 +167,9 @@ def answers(status: int, body: bytes) -> Callable[..., Any]:
 
 
 def stream_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[[], object]]]:
-    """What is called at the start as well, and what is only called while running."""
+    """Return the calls of the start, and those of a running worker."""
     stream = KinesisStream("calls", client)
-    stream._has_read = True  # what a missing permission means before that is a test of its own
+    stream._has_read = True  # a separate test covers a missing permission before the first record
     reads: list[Callable[[], object]] = [
         lambda: stream.open("shardId-0", TRIM_HORIZON),
         lambda: stream.fetch("iterator", 20),
@@ -207,10 +207,10 @@ def assert_ours(call: Callable[[], object], kinds: tuple[type[ConsumerError], ..
     assert says in text
     assert SECRET not in text
     assert "\n" not in text
-    assert caught.value.code or isinstance(caught.value, LeaseTableUnavailable)  # the metrics of reads name it
+    assert caught.value.code or isinstance(caught.value, LeaseTableUnavailable)  # the metrics of reads use the code
 
 
-# What meets a call, and what the error must say. Pages of proxies show nothing of their text, but all of what AWS says.
+# Exceptions and responses, and the expected text. The text of proxy pages is not shown, but the message of AWS is.
 MET: dict[str, tuple[Callable[..., Any], str]] = {
     **{name: (fails(error), says) for name, (error, says) in RAISED.items()},
     **{name: (answers(status, body), says) for name, (status, body, says) in ANSWERED.items()},
@@ -219,10 +219,10 @@ MET: dict[str, tuple[Callable[..., Any], str]] = {
 
 @pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
 @pytest.mark.parametrize("met", MET)
-def test_what_is_raised_or_answered_is_told_as_an_error_of_ours(
+def test_every_exception_and_response_becomes_one_of_our_errors(
     request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, met: str
 ) -> None:
-    """While running it is tried again; at the start it may be the operator's. Neither shows a value."""
+    """A running worker retries it. At the start it may be a configuration error. Neither shows a value."""
     client = request.getfixturevalue(name)
     meet(client, MET[met][0])
     start, running = calls(client)
@@ -234,16 +234,16 @@ def test_what_is_raised_or_answered_is_told_as_an_error_of_ours(
 
 @pytest.mark.parametrize(("name", "calls", "unavailable"), PORTS)
 @pytest.mark.parametrize("code", sorted(THROTTLED | TRANSIENT))
-def test_a_transient_code_is_tried_again_at_the_start_too(
+def test_a_transient_code_is_retried_at_the_start(
     request: pytest.FixtureRequest, meet: Any, name: str, calls: Any, unavailable: Any, code: str
 ) -> None:
-    """Every code that botocore's own retries know, and those of the services."""
+    """This covers every code that botocore retries, and those of the services."""
     client = request.getfixturevalue(name)
     meet(client, lambda **_: answer(400, json.dumps({"__type": code}).encode()))
     start, running = calls(client)
     for call in (*start, *running):
         if (name, code) == ("dynamodb", "ResourceInUseException"):
-            continue  # means something else to the lease table
+            continue  # has another meaning for the lease table
         assert_ours(call, (unavailable, Throttled), code)
 
 
@@ -255,15 +255,17 @@ def test_a_transient_code_is_tried_again_at_the_start_too(
         ("ProvisionedThroughputExceededException", Throttled),
     ],
 )
-def test_what_a_read_makes_of_a_code(kinesis: Any, meet: Any, code: str, meaning: type[Exception]) -> None:
-    """The engine does something about each of them."""
+def test_a_read_raises_a_specific_error_for_some_codes(
+    kinesis: Any, meet: Any, code: str, meaning: type[Exception]
+) -> None:
+    """The shard reader handles each of them."""
     meet(kinesis, lambda **_: answer(400, json.dumps({"__type": code}).encode()))
     with pytest.raises(meaning):
         KinesisStream("calls", kinesis).fetch("iterator", 20)
 
 
-def test_a_denial_is_the_operators_until_the_first_record_was_read(kinesis: Any, meet: Any) -> None:
-    """Afterwards the permission may be given back."""
+def test_a_denial_is_a_configuration_error_until_the_first_record_was_read(kinesis: Any, meet: Any) -> None:
+    """Later the permission may be granted again."""
     stream = KinesisStream("calls", kinesis)
     denied = json.dumps({"__type": "KMSAccessDeniedException", "message": "the key's policy"}).encode()
     answers = iter([answer(400, denied), answer(200, b'{"Records": []}'), answer(400, denied)])
@@ -275,8 +277,8 @@ def test_a_denial_is_the_operators_until_the_first_record_was_read(kinesis: Any,
         stream.fetch("iterator", 20)
 
 
-def test_the_host_that_was_asked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an ARN it is one of the account's own, and not the client's."""
+def test_the_requested_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an ARN it is a host of the account, not the host of the client."""
     client = kinesis_client("arn:aws:kinesis:eu-west-1:111122223333:stream/calls", None, None, 1)
     asked: list[str] = []
 

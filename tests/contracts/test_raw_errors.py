@@ -1,7 +1,7 @@
-"""Whatever the file system, SQLite and JSON can raise leaves an adapter as one of our errors, with its reason.
+"""Check that every error of files, SQLite and JSON leaves an adapter as one of our errors, with its reason.
 
-Each exception of a table is raised at the first, the second, … of the places where a call touches the outside, for
-every call of every sink and of the SQLite lease table. What AWS can raise has tests of its own.
+Each exception of a table is raised at each system call and statement, for every call of every sink and of the SQLite
+lease table. Another module covers AWS.
 """
 
 import errno
@@ -41,7 +41,7 @@ FROM_SYSTEM: dict[str, Exception] = {
 
 
 def with_code(error: sqlite3.Error, name: str) -> sqlite3.Error:
-    """As the sqlite3 module raises it."""
+    """Return an error with a code as the sqlite3 module raises it."""
     error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
     return error
 
@@ -68,15 +68,15 @@ FROM_SQLITE: dict[str, tuple[Exception, str]] = {
     "os": (OSError(errno.EIO, "Input/output error"), "Input/output error"),
 }
 PLACES = ("open", "close", "link", "unlink", "fsync", "mkdir", "stat", "fstat", "write", "chmod", "lseek", "scandir")
-MISSING = ("ENOENT", "ENOTDIR")  # may also be said to be deleted
+MISSING = ("ENOENT", "ENOTDIR")  # may also be reported as deleted
 ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
-MOST = 60  # places that one call touches at most
+MOST = 60  # maximum number of places in one call
 
 
 @dataclass
 class Trap:
-    """Raises at the `countdown`-th place that is touched once it is set; `sprung` tells that it has."""
+    """Raise at the `countdown`-th place after it was set. `sprung` tells whether it did."""
 
     error: Exception | None = None
     countdown: int = 0
@@ -97,7 +97,7 @@ class Trap:
 
 @pytest.fixture
 def system(monkeypatch: pytest.MonkeyPatch) -> Trap:
-    """A trap in each function of the operating system."""
+    """Provide a trap in each function of the operating system."""
     trap = Trap()
 
     def trapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +114,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Trap:
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Trap:
-    """A trap in each statement of SQLite, and in connecting."""
+    """Provide a trap in each statement of SQLite, and in connecting."""
     trap = Trap()
 
     class Connection(sqlite3.Connection):
@@ -137,7 +137,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Trap:
 
 
 def each_place(trap: Trap, error: Exception, call: Callable[[], object]) -> Iterator[Exception]:
-    """Make the call fail at its first place, its second, … until it no longer does; gives what left the adapter."""
+    """Repeat the call and let it fail at its first place, its second, and so on. Yield the errors."""
     for number in range(MOST):
         trap.error, trap.countdown = error, number
         try:
@@ -160,7 +160,7 @@ def new_sink(kind: str, directory: Path, contents: SinkSchema) -> Sink:
 
 
 def batch(number: int) -> Chunk:
-    """A batch in memory, so that iterating it touches nothing."""
+    """Return a batch in memory, whose iteration makes no system call."""
     spool = Spool()
     line = b'{"id": %d, "value": "v"}' % number
     spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
@@ -175,8 +175,8 @@ def assert_ours(left: Exception, foreseen: tuple[type[Exception], ...]) -> None:
 
 @pytest.mark.parametrize("name", FROM_SYSTEM)
 @pytest.mark.parametrize("kind", ["jsonl", "sqlite", "stdout"])
-def test_a_sink_translates_what_the_system_raises(system: Trap, tmp_path: Path, kind: str, name: str) -> None:
-    """In `check` as a matter of the operator's or to be tried again, later always the latter; and it recovers."""
+def test_a_sink_translates_errors_of_the_system(system: Trap, tmp_path: Path, kind: str, name: str) -> None:
+    """In `check` it may be a configuration error, later it is retried, and the sink recovers."""
     error = FROM_SYSTEM[name]
     reason = getattr(error, "strerror", None) or type(error).__name__
     for number, contents in enumerate((ROWS, DEAD_LETTERS)):
@@ -197,8 +197,8 @@ def test_a_sink_translates_what_the_system_raises(system: Trap, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("code", ["EPIPE", "ECONNRESET"])
-def test_a_reader_who_is_gone_is_no_trouble_of_ours(system: Trap, tmp_path: Path, code: str) -> None:
-    """A pipe or a socket that nobody reads any more ends the run."""
+def test_a_closed_reader_ends_the_output(system: Trap, tmp_path: Path, code: str) -> None:
+    """It may be a pipe or a socket."""
     sink = new_sink("stdout", tmp_path, ROWS)
     error = OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
     for left in each_place(system, error, lambda: sink.write(batch(1))):
@@ -207,8 +207,8 @@ def test_a_reader_who_is_gone_is_no_trouble_of_ours(system: Trap, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", FROM_SQLITE)
-def test_the_sqlite_sink_translates_what_sqlite_raises(statements: Trap, tmp_path: Path, name: str) -> None:
-    """At every statement; a row that cannot be stored is another matter."""
+def test_the_sqlite_sink_translates_errors_of_sqlite(statements: Trap, tmp_path: Path, name: str) -> None:
+    """They occur at every statement. A row that cannot be stored is another case."""
     error, reason = FROM_SQLITE[name]
     for contents in (ROWS, DEAD_LETTERS):
         sink = new_sink("sqlite", tmp_path, contents)
@@ -240,8 +240,10 @@ def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
 
 
 @pytest.mark.parametrize("name", FROM_SQLITE)
-def test_the_lease_table_translates_what_sqlite_raises(statements: Trap, table: SqliteLeaseTable, name: str) -> None:
-    """At every statement of every call; afterwards it works again."""
+def test_the_sqlite_lease_table_translates_errors_of_sqlite(
+    statements: Trap, table: SqliteLeaseTable, name: str
+) -> None:
+    """They occur at every statement of every call, and the table recovers."""
     error, reason = FROM_SQLITE[name]
     for left in each_place(statements, error, table.check):
         assert_ours(left, (LeaseTableUnavailable, ConfigurationError))
@@ -256,8 +258,10 @@ def test_the_lease_table_translates_what_sqlite_raises(statements: Trap, table: 
 
 
 @pytest.mark.parametrize("name", FROM_SYSTEM)
-def test_the_lease_table_translates_what_the_system_raises(system: Trap, table: SqliteLeaseTable, name: str) -> None:
-    """Comparing files asks the operating system, too."""
+def test_the_sqlite_lease_table_translates_errors_of_the_system(
+    system: Trap, table: SqliteLeaseTable, name: str
+) -> None:
+    """It makes system calls to compare files."""
     error = FROM_SYSTEM[name]
     for left in each_place(system, error, table.check):
         assert_ours(left, (LeaseTableUnavailable, ConfigurationError))

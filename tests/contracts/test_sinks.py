@@ -1,4 +1,4 @@
-"""Hold every sink to its contract, the simulation's included, and test what only some of them do."""
+"""Hold every sink to its contract, including the simulation's, and test what only some sinks do."""
 
 import sqlite3
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.contracts.places import PLACES, chunk, connect
 
 
 class TestSinks(SinkContract):
-    """The suite that we ship for sinks of other packages."""
+    """The contract suite that is shipped for sinks of other packages."""
 
     @pytest.fixture(params=PLACES)
     def place(self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
@@ -20,8 +20,8 @@ class TestSinks(SinkContract):
 
 
 @pytest.mark.parametrize("module", [jsonl, sqlite])
-def test_dead_letters_are_for_their_owner_alone(module: object, tmp_path: Path) -> None:
-    """Files are mode 0600, whatever the umask; a database shared with rows too."""
+def test_dead_letters_are_readable_only_by_their_owner(module: object, tmp_path: Path) -> None:
+    """Files have mode 0600 under any umask. A database that also has rows does, too."""
     scheme = "jsonl" if module is jsonl else "sqlite"
     rows, letters = (connect(module, f"{scheme}:{tmp_path}/x", c) for c in (ROWS, DEAD_LETTERS))
     for sink in (rows, letters):
@@ -34,7 +34,7 @@ def test_dead_letters_are_for_their_owner_alone(module: object, tmp_path: Path) 
 
 
 def test_rows_and_dead_letters_of_one_batch_share_a_directory(tmp_path: Path) -> None:
-    """The same batch name twice: neither is taken for the other."""
+    """Both use the same batch name, and neither is taken for the other."""
     rows, letters = (connect(jsonl, f"jsonl:{tmp_path}", c) for c in (ROWS, DEAD_LETTERS))
     assert letters.write(chunk([1])) == 0
     assert rows.write(chunk([2])) == 0
@@ -42,10 +42,8 @@ def test_rows_and_dead_letters_of_one_batch_share_a_directory(tmp_path: Path) ->
     assert len(list(tmp_path.rglob("*.dead-letters"))) == 1
 
 
-def test_a_kill_in_the_middle_leaves_no_file_that_a_reader_sees(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file appears whole or not at all; the next process writes it."""
+def test_a_kill_in_the_middle_leaves_no_visible_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file appears whole or not at all, and the next process writes it."""
 
     class Killed(BaseException):
         pass
@@ -75,21 +73,21 @@ def test_a_kill_in_the_middle_leaves_no_file_that_a_reader_sees(
         (stdout, "stdout:rows"),
     ],
 )
-def test_a_place_that_cannot_be_is_an_operators_matter(module: object, text: str) -> None:
-    """Found at the start, in words."""
+def test_an_impossible_location_is_a_configuration_error(module: object, text: str) -> None:
+    """It is found at the start."""
     with pytest.raises(ConfigurationError):
         connect(module, text).check()
 
 
-def test_a_file_that_is_no_database_is_an_operators_matter(tmp_path: Path) -> None:
-    """So is a table that somebody else made."""
+def test_a_file_that_is_not_a_database_is_a_configuration_error(tmp_path: Path) -> None:
+    """A table of another program is one, too."""
     (tmp_path / "rows.db").write_bytes(b"no database " * 100)
     with pytest.raises(ConfigurationError, match="not a database"):
         connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
 
 
-def test_a_file_of_somebody_elses_keeps_its_mode(tmp_path: Path) -> None:
-    """A mistyped path must not shut others out of their file."""
+def test_a_file_of_another_program_keeps_its_mode(tmp_path: Path) -> None:
+    """A mistyped path must not make a file unreadable for others."""
     file = tmp_path / "theirs.txt"
     file.write_bytes(b"no database " * 100)
     file.chmod(0o644)
@@ -98,8 +96,8 @@ def test_a_file_of_somebody_elses_keeps_its_mode(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_table_that_can_only_be_read_is_an_operators_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found at the start, though everything in it is as it should be."""
+def test_a_read_only_table_is_a_configuration_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found at the start, although its contents are valid."""
     connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda name, **given: real(name.replace("mode=rwc", "mode=ro"), **given))
@@ -107,8 +105,8 @@ def test_a_table_that_can_only_be_read_is_an_operators_matter(tmp_path: Path, mo
         connect(sqlite, f"sqlite:{tmp_path}/rows.db").check()
 
 
-def test_relative_and_absolute_paths_as_sqlalchemy_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three slashes are relative, four absolute; without any the path is as typed."""
+def test_a_path_is_read_as_typed_or_as_sqlalchemy_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three slashes start a relative path, four an absolute one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep").mkdir()
     for text in ("sqlite:///one.db", f"sqlite:///{tmp_path}/two.db", "sqlite:three.db", f"sqlite:{tmp_path}/deep/4.db"):

@@ -1,4 +1,4 @@
-"""What SQLite alone can do to a sink or a lease table: damage, a full disk, an old library, modes of files."""
+"""Test SQLite's own failures in a sink or a lease table: damage, a full disk, an old library, file modes."""
 
 import os
 import sqlite3
@@ -29,7 +29,7 @@ DAMAGED = Lease("shardId-000000000001", owner="me", token=steps.Token("me", "a1"
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
-    """A lease table with a row, and one that a test damages."""
+    """Provide a lease table with a valid row and one that a test damages."""
     table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
     table.check()
     table.create(ROW)
@@ -79,10 +79,10 @@ DAMAGES: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("column", "value"), DAMAGES, ids=str)
-def test_a_damaged_row_is_left_alone_and_named(
+def test_a_damaged_row_is_skipped_and_named(
     table: SqliteLeaseTable, tmp_path: Path, column: str, value: object
 ) -> None:
-    """Its column is named, its value is not; the other rows work, and the damaged one is never written."""
+    """The error names its column, not its value. The other rows work, and the damaged one is never written."""
     damage(tmp_path, column, value)
     before = raw(tmp_path)
     assert list(table.scan()) == [ROW]
@@ -95,8 +95,8 @@ def test_a_damaged_row_is_left_alone_and_named(
     assert raw(tmp_path) == before
 
 
-def test_a_table_of_an_earlier_release_gets_what_it_lacks(tmp_path: Path) -> None:
-    """Its rows go on, and the earlier release does not look at the columns that are new."""
+def test_a_table_of_an_earlier_release_gets_the_new_columns(tmp_path: Path) -> None:
+    """Its rows are continued, and the earlier release ignores the new columns."""
     names = [name for name in FIELDS if name not in leases.ADDED]
     row = {**stored(ROW, names), "application": SCOPE.application, "stream": SCOPE.stream}
     with closing(sqlite3.connect(tmp_path / "leases.db")) as earlier:
@@ -111,8 +111,8 @@ def test_a_table_of_an_earlier_release_gets_what_it_lacks(tmp_path: Path) -> Non
         table.close()
 
 
-def test_a_row_that_was_mended_is_read_again(table: SqliteLeaseTable, tmp_path: Path) -> None:
-    """Every scan tells anew."""
+def test_a_repaired_row_is_read_again(table: SqliteLeaseTable, tmp_path: Path) -> None:
+    """Every scan checks again."""
     damage(tmp_path, "counter", "x")
     table.scan()
     damage(tmp_path, "counter", 0)
@@ -127,7 +127,7 @@ def raw(tmp_path: Path) -> object:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A disk that is full beyond so many pages: SQLite itself ends the transaction then."""
+    """Limit the disk to a number of pages, so that SQLite itself ends the transaction."""
     real, pages = sqlite3.connect, [1_000_000]
 
     class Connection(sqlite3.Connection):
@@ -139,8 +139,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return pages
 
 
-def test_a_full_disk_is_called_so_and_not_a_rollback_that_failed(tmp_path: Path, small: list[int]) -> None:
-    """SQLite has ended the transaction already; later all of the batch is written."""
+def test_a_full_disk_is_reported_instead_of_a_failed_rollback(tmp_path: Path, small: list[int]) -> None:
+    """SQLite has already ended the transaction. A retry writes the whole batch."""
     sink = connect(sqlite, f"sqlite:{tmp_path}/rows.db")
     sink.check()
     batch = chunk(range(3000))
@@ -152,7 +152,7 @@ def test_a_full_disk_is_called_so_and_not_a_rollback_that_failed(tmp_path: Path,
     assert sink.write(batch) == 0
 
 
-def test_a_full_disk_under_the_lease_table_is_called_so(tmp_path: Path, small: list[int]) -> None:
+def test_a_full_disk_under_the_lease_table_is_reported(tmp_path: Path, small: list[int]) -> None:
     """It may be another disk than that of the rows."""
     table = SqliteLeaseTable(tmp_path / "leases.db", SCOPE)
     table.check()
@@ -172,10 +172,10 @@ def create_all(table: SqliteLeaseTable, many: list[Lease]) -> None:
 
 
 @pytest.mark.parametrize("version", [(3, 7, 15), (3, 31, 1), (3, 34, 1)])
-def test_an_old_sqlite_is_refused_at_the_start(
+def test_an_old_sqlite_is_rejected_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int]
 ) -> None:
-    """In one line, before a file is made; 3.35 has all that is used here."""
+    """The line comes before a file is created. 3.35 has all features that are used."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
     monkeypatch.setattr(sqlite3, "sqlite_version", ".".join(map(str, version)))
     says = rf"sqlite: needs SQLite 3\.35 or newer, and this Python has {version[0]}\.{version[1]}"
@@ -186,8 +186,8 @@ def test_an_old_sqlite_is_refused_at_the_start(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_3_35_is_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is not a version too high."""
+def test_sqlite_3_35_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The required version is not higher than necessary."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
     leases.connect(parse("--leases", f"sqlite:{tmp_path}/leases.db"), leases.Options(), SCOPE).check()
 
@@ -198,7 +198,7 @@ def modes(directory: Path) -> dict[str, str]:
 
 @pytest.fixture
 def lax() -> Iterator[None]:
-    """Whoever starts the worker lets everybody read and write."""
+    """Set a umask that lets all users read and write."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -207,10 +207,10 @@ def lax() -> Iterator[None]:
 @pytest.mark.parametrize("existing", ["none", "empty", "database", "killed"])
 @pytest.mark.parametrize("rows_first", [False, True])
 @pytest.mark.usefixtures("lax")
-def test_every_file_of_a_private_database_is_private_before_it_holds_anything(
+def test_every_file_of_a_private_database_is_private_from_the_start(
     tmp_path: Path, existing: str, rows_first: bool
 ) -> None:
-    """The log and the index beside it too: whatever was there before, and although rows share the file."""
+    """This includes the log and the index, earlier modes, and a file that rows share."""
     file = tmp_path / "x.db"
     if existing == "empty":
         file.touch()
@@ -233,7 +233,7 @@ def test_every_file_of_a_private_database_is_private_before_it_holds_anything(
 
 @pytest.mark.usefixtures("lax")
 def test_a_private_database_behind_a_link_is_private(tmp_path: Path) -> None:
-    """SQLite puts its files beside what the link names."""
+    """SQLite creates its files beside the target of the link."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk" / "real.db").touch()
     (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "real.db")
@@ -242,7 +242,7 @@ def test_a_private_database_behind_a_link_is_private(tmp_path: Path) -> None:
 
 
 def test_rows_and_leases_follow_the_umask(tmp_path: Path) -> None:
-    """Neither holds what an operator may not show: a row has its secrets masked, a lease has none."""
+    """Rows have their secrets masked, and leases have none."""
     before = os.umask(0o027)
     try:
         connect(sqlite, f"sqlite:{tmp_path}/rows.db", ROWS).check()
@@ -254,8 +254,8 @@ def test_rows_and_leases_follow_the_umask(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_making_a_database_private_keeps_the_locks_of_this_process_on_it(tmp_path: Path) -> None:
-    """To open and close a file ends every lock that the process has on it, without a word."""
+def test_making_a_database_private_keeps_its_locks(tmp_path: Path) -> None:
+    """Opening and closing a file silently releases every lock that the process holds on it."""
     rows = connect(sqlite, f"sqlite:{tmp_path}/x.db", ROWS)
     rows.check()
     writing = sqlite3.connect(tmp_path / "x.db", isolation_level=None)

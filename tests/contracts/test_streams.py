@@ -1,4 +1,4 @@
-"""What every stream promises to the engine, held against all of them: memory, kinesis-local, moto."""
+"""Hold every stream to the contract: memory, kinesis-local, moto."""
 
 import itertools
 import time
@@ -26,19 +26,19 @@ MOST = 10_000
 
 @dataclass
 class Source:
-    """A new stream of two shards as a worker reads it, and as producers and operators change it."""
+    """A new stream of two shards, as a worker reads it, and as producers and operators change it."""
 
     stream: Stream
     put: Callable[[bytes, Shard], object]
     split: Callable[[Shard], object]
-    ends: bool = True  # does a closed shard come to its end?
+    ends: bool = True  # whether a closed shard reaches its end
 
     @property
     def shards(self) -> list[Shard]:
         return sorted(self.stream.shards(), key=lambda shard: (shard.starting_sequence, shard.hash_range))
 
     def read(self, shard: Shard, position: Position, limit: int = MOST, answers: int = 30) -> list[Record]:
-        """Read up to the tip or the end; drops nothing that comes twice."""
+        """Read up to the tip or the end. Keep duplicates."""
         records: list[Record] = []
         for fetched in self.fetches(shard, position, limit, answers):
             records += fetched.records
@@ -47,7 +47,7 @@ class Source:
         return records
 
     def fetches(self, shard: Shard, position: Position, limit: int = MOST, answers: int = 30) -> Iterator[Fetched]:
-        """Read on until there is no next iterator."""
+        """Fetch until there is no next iterator."""
         iterator: str | None = self.stream.open(shard.shard_id, position)
         while iterator is not None and answers:
             fetched = self.stream.fetch(iterator, limit)
@@ -102,8 +102,8 @@ def _active(client: Any, name: str) -> None:
         time.sleep(0.05)
 
 
-def test_a_stream_says_that_it_is_active_and_when_it_was_created(source: Source) -> None:
-    """The same instant each time: it tells a stream from another one of its name."""
+def test_a_stream_is_active_and_has_a_creation_time(source: Source) -> None:
+    """The time stays the same, and tells it from another stream of that name."""
     summary = source.stream.summary()
     assert summary.active
     assert summary.created_at == source.stream.summary().created_at
@@ -119,8 +119,8 @@ def test_a_listing_is_complete_and_names_each_shard_once(source: Source) -> None
     assert not any(shard.closed or shard.parents for shard in shards)
 
 
-def test_records_come_in_order_with_their_bytes(source: Source) -> None:
-    """Numbers ascend, and the arrival is known."""
+def test_records_arrive_in_order_with_their_bytes(source: Source) -> None:
+    """Sequence numbers increase, and the arrival time is known."""
     shard = source.shards[0]
     data = [bytes([number, 255, 0]) for number in range(5)]
     for each in data:
@@ -132,8 +132,8 @@ def test_records_come_in_order_with_their_bytes(source: Source) -> None:
     assert records[0].partition_key == "key"
 
 
-def test_a_sequence_number_opens_at_the_record_itself(source: Source) -> None:
-    """So that an aggregate which was read in part is read again."""
+def test_a_sequence_number_opens_at_its_own_record(source: Source) -> None:
+    """An aggregate that was read in part can then be read again."""
     shard = source.shards[0]
     for number in range(4):
         source.put(bytes([number]), shard)
@@ -141,8 +141,8 @@ def test_a_sequence_number_opens_at_the_record_itself(source: Source) -> None:
     assert source.read(shard, Position.of(records[2].sequence)) == records[2:]
 
 
-def test_latest_and_a_time_open_where_they_say(source: Source) -> None:
-    """LATEST brings only what comes later; a time brings what arrived since."""
+def test_latest_and_a_time_open_at_the_right_record(source: Source) -> None:
+    """LATEST returns later records only, and a time returns records that arrived since."""
     shard = source.shards[0]
     source.put(b"before", shard)
     iterator = source.stream.open(shard.shard_id, LATEST)
@@ -152,8 +152,8 @@ def test_latest_and_a_time_open_where_they_say(source: Source) -> None:
     assert [record.data for record in source.read(shard, Position.at_timestamp(long_ago))] == [b"before", b"after"]
 
 
-def test_a_response_holds_no_more_records_than_were_asked_for(source: Source) -> None:
-    """The next iterator goes on behind them."""
+def test_a_response_has_at_most_the_requested_number_of_records(source: Source) -> None:
+    """The next iterator continues after them."""
     shard = source.shards[0]
     for number in range(5):
         source.put(bytes([number]), shard)
@@ -162,8 +162,8 @@ def test_a_response_holds_no_more_records_than_were_asked_for(source: Source) ->
     assert [record.data for record in source.read(shard, TRIM_HORIZON, limit=2)] == [bytes([n]) for n in range(5)]
 
 
-def test_at_the_tip_a_response_is_empty_with_lag_0_and_a_next_iterator(source: Source) -> None:
-    """The shard is open: more may come, and the next iterator finds it."""
+def test_a_response_at_the_tip_is_empty_with_lag_0_and_a_next_iterator(source: Source) -> None:
+    """The shard is open, and the next iterator finds later records."""
     shard = source.shards[0]
     source.put(b"one", shard)
     first, second = source.fetches(shard, TRIM_HORIZON, answers=2)
@@ -174,20 +174,20 @@ def test_at_the_tip_a_response_is_empty_with_lag_0_and_a_next_iterator(source: S
     assert [record.data for record in source.stream.fetch(second.next_iterator, MOST).records] == [b"two"]
 
 
-def test_a_shard_that_is_not_there_is_gone(source: Source) -> None:
-    """Whether it has ended is for the engine to find out."""
+def test_an_unknown_shard_is_gone(source: Source) -> None:
+    """The shard reader finds out whether it has ended."""
     with pytest.raises(ShardGone):
         source.stream.open("shardId-000000000099", TRIM_HORIZON)
 
 
-def test_an_iterator_that_is_none_is_asked_for_again(source: Source) -> None:
-    """Emulators say different things of it; all of them mean: open the shard again."""
+def test_an_invalid_iterator_leads_to_a_new_one(source: Source) -> None:
+    """Emulators raise different errors, and all of them mean that the shard must be opened again."""
     with pytest.raises((IteratorExpired, StreamUnavailable)):
         source.stream.fetch("nonsense", MOST)
 
 
-def test_a_closed_shard_is_listed_closed_with_its_children(source: Source) -> None:
-    """Children name their parent, and take its place in the cover."""
+def test_a_closed_shard_is_listed_with_its_children(source: Source) -> None:
+    """Children name their parent, and cover its hash keys."""
     parent, other = source.shards
     source.split(parent)
     shards = source.shards
@@ -200,8 +200,8 @@ def test_a_closed_shard_is_listed_closed_with_its_children(source: Source) -> No
     assert complete(shards)
 
 
-def test_a_closed_shard_ends_with_a_null_iterator_and_its_children(source: Source) -> None:
-    """Not before its last record; an emulator that never ends a shard goes on answering."""
+def test_a_closed_shard_ends_with_no_iterator_and_its_children(source: Source) -> None:
+    """This comes after its last record. An emulator that never ends a shard keeps responding."""
     parent = source.shards[0]
     for number in range(3):
         source.put(bytes([number]), parent)
@@ -220,10 +220,10 @@ def test_a_closed_shard_ends_with_a_null_iterator_and_its_children(source: Sourc
     assert {child.hash_range for child in answers[-1].children} == {shard.hash_range for shard in listed.values()}
 
 
-# What takes the emulators hours, or what they do not do ---------------------------------------------------------------
+# Only the in-memory stream: emulators would take hours, or do not do this ---------------------------------------------
 
 
-def test_an_iterator_lives_five_minutes() -> None:
+def test_an_iterator_is_valid_for_five_minutes() -> None:
     """Then it has expired."""
     clock = FakeClock()
     stream = MemoryStream("calls", clock=clock)
@@ -235,8 +235,8 @@ def test_an_iterator_lives_five_minutes() -> None:
         stream.fetch(iterator, MOST)
 
 
-def test_what_is_trimmed_is_left_out_and_an_empty_closed_shard_is_gone() -> None:
-    """An iterator before the trim horizon goes on at it."""
+def test_trimmed_records_are_left_out_and_an_empty_closed_shard_is_gone() -> None:
+    """An iterator before the trim horizon continues there."""
     stream = MemoryStream("calls")
     [shard] = stream.shards()
     numbers = [stream.put(bytes([number])) for number in range(3)]
@@ -250,8 +250,8 @@ def test_what_is_trimmed_is_left_out_and_an_empty_closed_shard_is_gone() -> None
     assert complete(stream.shards())
 
 
-def test_a_response_holds_10_mib_at_most_and_says_how_far_it_is_from_the_tip() -> None:
-    """In milliseconds since the next record arrived."""
+def test_a_response_has_at_most_10_mib_and_its_lag() -> None:
+    """The lag is in milliseconds since the next record arrived."""
     clock = FakeClock()
     stream = MemoryStream("calls", clock=clock)
     for _ in range(3):

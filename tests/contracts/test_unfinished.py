@@ -1,4 +1,4 @@
-"""What killed writers of files leave behind: removed when no writer can be alive, kept as long as one may be."""
+"""Remove unfinished files of killed writers, but only when no live writer can own them."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from consumer.testing import DEAD_LETTERS
 from tests.contracts.places import chunk, connect
 
 FOLDER = "dt=2026-01-01/hour=00"
-# Writes a batch without end, as a slow one would look.
+# Write a batch endlessly, like a slow writer.
 WRITER = """
 import itertools, sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ def age(path: Path, seconds: float = AGE + 1) -> None:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in the middle of a file."""
+    """Start a process in the middle of a file."""
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
@@ -56,15 +56,15 @@ def writer(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 def test_the_file_of_a_killed_writer_is_removed_at_the_next_start(
     writer: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
-    """Its lock has ended with it."""
+    """Its lock has ended with its process."""
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     connect(jsonl, f"jsonl:{tmp_path}").check()
     assert left(tmp_path) == []
 
 
-def test_the_file_of_a_living_writer_stays_however_old_it_is(writer: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
-    """A stopped process is alive; it may go on."""
+def test_the_file_of_a_live_writer_stays_at_any_age(writer: "subprocess.Popen[bytes]", tmp_path: Path) -> None:
+    """A stopped process is alive, and may continue."""
     writer.send_signal(signal.SIGSTOP)
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
@@ -74,7 +74,7 @@ def test_the_file_of_a_living_writer_stays_however_old_it_is(writer: "subprocess
 
 
 def planted(tmp_path: Path, name: str = ".shard-1-2.jsonl.0123.tmp", seconds: float = 0.0) -> Path:
-    """A file that nobody has locked, as earlier releases and other hosts leave it."""
+    """Create a file without a lock, as earlier releases and other hosts leave it."""
     path = tmp_path / FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"{")
@@ -82,8 +82,8 @@ def planted(tmp_path: Path, name: str = ".shard-1-2.jsonl.0123.tmp", seconds: fl
     return path
 
 
-def test_an_unlocked_file_stays_while_it_is_young_and_goes_later(tmp_path: Path) -> None:
-    """A writer on another host, whose lock is not seen here, needs seconds; a later write looks again."""
+def test_a_young_unlocked_file_stays_and_is_removed_later(tmp_path: Path) -> None:
+    """A writer on another host needs seconds, and its lock is not visible. A later write checks again."""
     path = planted(tmp_path)
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
@@ -97,15 +97,15 @@ def test_an_unlocked_file_stays_while_it_is_young_and_goes_later(tmp_path: Path)
 @pytest.mark.parametrize(
     "name", [".shard-1-2.dead-letters.0123.tmp", ".shard-1-2.dead-letters.jsonl.0123.tmp", ".shard-1-2.jsonl.0.tmp"]
 )
-def test_leftovers_of_rows_and_dead_letters_of_all_releases_go(tmp_path: Path, name: str) -> None:
-    """Whichever sink starts first."""
+def test_leftovers_of_rows_and_dead_letters_of_all_releases_are_removed(tmp_path: Path, name: str) -> None:
+    """Either sink removes them."""
     planted(tmp_path, name, AGE + 1)
     connect(jsonl, f"jsonl:{tmp_path}", DEAD_LETTERS).check()
     assert left(tmp_path) == []
 
 
-def test_nothing_else_is_removed(tmp_path: Path) -> None:
-    """Neither what is finished nor what is somebody else's."""
+def test_no_other_file_is_removed(tmp_path: Path) -> None:
+    """Finished files and files of other programs stay."""
     names = ["shard-1-2.jsonl", "notes.tmp", ".hidden", "shard-1-2.dead-letters", ".shard-1-2.jsonl.0123"]
     for name in names:
         planted(tmp_path, name, 10 * AGE)
@@ -113,8 +113,8 @@ def test_nothing_else_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == sorted(names)
 
 
-def test_a_writer_whose_file_was_removed_all_the_same_writes_it_again(tmp_path: Path) -> None:
-    """It cannot be linked, so the batch is not taken for written."""
+def test_a_writer_whose_file_was_removed_writes_it_again(tmp_path: Path) -> None:
+    """The file cannot be linked, so the batch does not count as written."""
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
     batch = chunk([1, 2])
@@ -135,10 +135,10 @@ def test_a_writer_whose_file_was_removed_all_the_same_writes_it_again(tmp_path: 
     assert sink.write(batch) == 0
 
 
-def test_a_search_that_takes_too_long_ends_with_the_newest_folders_looked_at(
+def test_a_search_that_takes_too_long_has_checked_the_newest_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory may hold years; the folders that are written to are looked into anyhow."""
+    """A directory may have years of folders. Folders in use are checked anyway."""
     monkeypatch.setattr(unfinished, "SWEEP_TIME", 0.0)
     for day in range(1, 4):
         path = tmp_path / f"dt=2026-01-0{day}" / ".x.tmp"
@@ -154,8 +154,8 @@ def test_a_search_that_takes_too_long_ends_with_the_newest_folders_looked_at(
     assert [folder.name for folder in looked[2:]] == ["dt=2026-01-03", "dt=2026-01-02", "dt=2026-01-01"]
 
 
-def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are written; leftovers stay, since nothing can be proved."""
+def test_a_file_system_without_locks_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written, and leftovers stay, because their writers may live."""
 
     def refused(descriptor: int, operation: int) -> None:
         raise OSError(37, "No locks available")
@@ -168,7 +168,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch:
     assert path.exists()
 
 
-def test_dead_letters_under_their_old_name_count_as_written(tmp_path: Path) -> None:
+def test_dead_letters_with_their_old_name_count_as_written(tmp_path: Path) -> None:
     """An upgrade between the file and the checkpoint repeats none."""
     old = tmp_path / FOLDER / "shard-1-2.dead-letters.jsonl"
     old.parent.mkdir(parents=True)
@@ -180,7 +180,7 @@ def test_dead_letters_under_their_old_name_count_as_written(tmp_path: Path) -> N
 
 
 def test_the_lock_is_held_until_the_file_has_its_name(tmp_path: Path) -> None:
-    """Between the last byte and the link nobody may take the file for left behind."""
+    """Otherwise another worker could remove the file between its last byte and the link."""
     path = tmp_path / ".x.tmp"
     with created(path, 0o600):
         age(path)

@@ -1,4 +1,4 @@
-"""A file or folder that is deleted or replaced while in use: nothing is written into it, and the operator is told."""
+"""Notice a file or folder that is deleted or replaced while in use, write nothing into it, and report it."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sink(file: Path) -> Sink:
-    """A sink that has written the rows 1 and 2."""
+    """Provide a sink that has written the rows 1 and 2."""
     sink = connect(sqlite, f"sqlite:{file}")
     sink.check()
     sink.write(chunk([1, 2]))
@@ -47,7 +47,7 @@ def sink(file: Path) -> Sink:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
-    """A lease table with one row, which has read and written."""
+    """Provide a lease table with one row that was read and written."""
     table = SqliteLeaseTable(tmp_path / "leases.db", Scope("calls", "twilio-events", 1.0))
     table.check()
     table.create(ROW)
@@ -62,13 +62,13 @@ def rows(file: Path) -> list[int]:
 
 
 def move(file: Path, to: Path) -> None:
-    """Move a database with what is beside it, as an operator would."""
+    """Move a database and its other files, as an operator would."""
     for suffix in ("", "-wal", "-shm"):
         os.rename(f"{file}{suffix}", f"{to}{suffix}")
 
 
 def test_rows_are_never_written_into_a_deleted_file(sink: Sink, file: Path) -> None:
-    """However often it is tried; the error names the file and says what to do."""
+    """Each retry fails. The error names the file and what to do."""
     for path in file.parent.iterdir():
         path.unlink()
     for _ in range(3):
@@ -77,8 +77,8 @@ def test_rows_are_never_written_into_a_deleted_file(sink: Sink, file: Path) -> N
     assert not file.exists(), "a new file would hide that the rows before are gone"
 
 
-def test_a_file_that_is_put_back_is_written_again(sink: Sink, file: Path, tmp_path: Path) -> None:
-    """Without a restart, and with what it held before."""
+def test_a_file_that_is_put_back_is_used_again(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """No restart is needed, and its rows are still there."""
     move(file, tmp_path / "away.db")
     with pytest.raises(SinkUnavailable, match="deleted or moved"):
         sink.write(chunk([3]))
@@ -88,8 +88,8 @@ def test_a_file_that_is_put_back_is_written_again(sink: Sink, file: Path, tmp_pa
     assert rows(file) == [1, 2, 3]
 
 
-def test_a_replaced_file_is_said_and_then_written(sink: Sink, file: Path, tmp_path: Path) -> None:
-    """Rotated by hand: one error that says where the rows before are; then the new file, which may be empty."""
+def test_a_replaced_file_is_reported_once_and_then_used(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """An operator may rotate files. The error says where the earlier rows are, and the new file may be empty."""
     move(file, tmp_path / "old.db")
     file.touch()
     with pytest.raises(SinkUnavailable, match=r"rows\.db: replaced by another file"):
@@ -102,10 +102,10 @@ def test_a_replaced_file_is_said_and_then_written(sink: Sink, file: Path, tmp_pa
 @pytest.mark.parametrize(
     ("content", "says"), [(b"no database " * 100, "not a database"), (None, "table things has other columns")]
 )
-def test_a_file_of_somebody_elses_in_the_place_of_ours_is_left_alone(
+def test_a_file_of_another_program_in_place_of_ours_is_not_written(
     sink: Sink, file: Path, tmp_path: Path, content: bytes | None, says: str
 ) -> None:
-    """While running it is no reason to end: the file may be put back."""
+    """A running worker does not end, because the file may be put back."""
     move(file, tmp_path / "old.db")
     if content is not None:
         file.write_bytes(content)
@@ -124,8 +124,8 @@ def test_a_file_of_somebody_elses_in_the_place_of_ours_is_left_alone(
     assert rows(file) == [1, 2, 3]
 
 
-def test_a_deleted_write_ahead_log_counts_and_its_rows_are_saved(sink: Sink, file: Path) -> None:
-    """They are still in the file that SQLite has open: closing copies them into the database."""
+def test_rows_of_a_deleted_write_ahead_log_are_saved(sink: Sink, file: Path) -> None:
+    """SQLite still has the file open, and closing copies its rows into the database."""
     Path(f"{file}-wal").unlink()
     with pytest.raises(SinkUnavailable, match=r"rows\.db-wal: deleted"):
         sink.write(chunk([3]))
@@ -134,7 +134,7 @@ def test_a_deleted_write_ahead_log_counts_and_its_rows_are_saved(sink: Sink, fil
 
 
 def test_a_file_deleted_during_a_write_has_not_been_written(sink: Sink, file: Path, tmp_path: Path) -> None:
-    """The comparison before the write came too early, so there is one after it."""
+    """The comparison is repeated after the write."""
     batch = chunk([3])
 
     class Deleting:
@@ -154,7 +154,7 @@ def test_a_file_deleted_during_a_write_has_not_been_written(sink: Sink, file: Pa
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_no_call_uses_a_deleted_lease_table(table: SqliteLeaseTable, tmp_path: Path, call: str, suffix: str) -> None:
-    """Reads too: a lease that was read from a deleted file is nobody's."""
+    """Reads fail, too, because a lease in a deleted file is invalid."""
     (tmp_path / f"leases.db{suffix}").unlink()
     with pytest.raises(LeaseTableUnavailable, match=rf"--leases .*leases\.db{suffix}: deleted "):
         CALLS[call](table)
@@ -164,8 +164,8 @@ def test_no_call_uses_a_deleted_lease_table(table: SqliteLeaseTable, tmp_path: P
         assert not (tmp_path / "leases.db").exists()
 
 
-def test_a_lease_table_whose_log_was_deleted_goes_on_with_its_rows(table: SqliteLeaseTable, tmp_path: Path) -> None:
-    """Both connections are closed, so that SQLite saves what only the log held."""
+def test_a_lease_table_with_a_deleted_log_keeps_its_rows(table: SqliteLeaseTable, tmp_path: Path) -> None:
+    """Both connections are closed, so that SQLite saves the rows that only the log had."""
     (tmp_path / "leases.db-wal").unlink()
     with pytest.raises(LeaseTableUnavailable):
         table.scan()
@@ -173,7 +173,7 @@ def test_a_lease_table_whose_log_was_deleted_goes_on_with_its_rows(table: Sqlite
 
 
 def test_a_lease_table_that_is_put_back_is_used_again(table: SqliteLeaseTable, tmp_path: Path) -> None:
-    """From a backup: it has our rows."""
+    """It comes from a backup and has our rows."""
     with closing(sqlite3.connect(tmp_path / "leases.db")) as original:
         original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
     for suffix in ("", "-wal", "-shm"):
@@ -186,10 +186,10 @@ def test_a_lease_table_that_is_put_back_is_used_again(table: SqliteLeaseTable, t
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_empty_lease_table_in_the_place_of_ours_is_not_taken_for_a_first_start(
+def test_an_empty_lease_table_in_place_of_ours_is_not_a_first_start(
     table: SqliteLeaseTable, tmp_path: Path, call: str
 ) -> None:
-    """The worker would make new rows and begin the stream anew, from `--from latest` even with a loss."""
+    """Otherwise the worker would create new rows and start again at `--from`, with a loss for latest."""
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / f"leases.db{suffix}").unlink()
     other = SqliteLeaseTable(tmp_path / "leases.db", Scope("calls", "another-stream", 1.0))
@@ -207,8 +207,8 @@ def files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.rglob("*") if path.is_file())
 
 
-def test_a_deleted_directory_is_not_made_again(tmp_path: Path) -> None:
-    """Under a disk that was unmounted the rows would be where nobody looks; made anew by hand it is used again."""
+def test_a_deleted_directory_is_not_created_again(tmp_path: Path) -> None:
+    """After an unmount, rows would go to a hidden place. If an operator creates it, it is used again."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     sink.write(chunk([1]))
@@ -217,7 +217,7 @@ def test_a_deleted_directory_is_not_made_again(tmp_path: Path) -> None:
         with pytest.raises(SinkUnavailable, match=r"--sink .*/rows: deleted or moved .* put it back"):
             sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert not (tmp_path / "rows").exists()
-    (tmp_path / "other").touch()  # takes the inode, which could otherwise be the same again
+    (tmp_path / "other").touch()  # takes the inode, which could otherwise be reused
     (tmp_path / "rows").mkdir()
     with pytest.raises(SinkUnavailable, match="replaced by another directory"):
         sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
@@ -225,10 +225,8 @@ def test_a_deleted_directory_is_not_made_again(tmp_path: Path) -> None:
     assert files(tmp_path / "rows") == ["shard-2-2.jsonl"]
 
 
-def test_another_disk_in_the_place_of_a_directory_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is there once a disk is unmounted; with the last file in it, it is the same one, mounted again."""
+def test_another_disk_in_place_of_a_directory_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unmounted disk leaves an empty directory. If the last file is in it, the disk was mounted again."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     sink.write(chunk([1]))
@@ -247,8 +245,8 @@ def test_another_disk_in_the_place_of_a_directory_is_not_written(
     assert files(tmp_path / "rows") == ["shard-1-2.jsonl", "shard-2-2.jsonl"]
 
 
-def test_a_folder_that_was_tidied_away_is_made_again(tmp_path: Path) -> None:
-    """Old hours are deleted by whoever has read them."""
+def test_a_deleted_hour_folder_is_created_again(tmp_path: Path) -> None:
+    """Readers delete old hours."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     sink.write(chunk([1]))

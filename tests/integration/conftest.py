@@ -1,4 +1,4 @@
-"""A kinesis-local for all tests of this folder, and a new stream for each."""
+"""Provide a kinesis-local for all tests of this folder, and a new stream for each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def shards() -> int:
-    """The number of shards of the stream; a module may override it, and `endpoint` too."""
+    """Return the number of shards of the stream. A module may override this, and `endpoint`."""
     return 4
 
 

@@ -1,4 +1,4 @@
-"""Amazon's MultiLangDaemon with its children, in a process group that only we start and stop, and its lease table."""
+"""Run Amazon's MultiLangDaemon with its children in a separate process group, and create its lease table."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ from tests.integration.workers import environment
 from tests.needs import INSTALLERS, ROOT, need
 
 JARS = ROOT / ".emulators" / "multilang" / "lib"
-# What makes KCL 3 start, fail over and find children within seconds instead of minutes: as KCL 2 does it, without the
-# election of a leader, whose lock outlives a killed process by two minutes.
+# Settings with which KCL 3 starts, fails over and finds children within seconds, as KCL 2 does. They avoid the election
+# of a leader, whose lock stays for two minutes after a kill.
 HURRY = {
     "clientVersionConfig": "CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X",
     "leaseAssignmentIntervalMillis": "1000",
@@ -33,20 +33,20 @@ FRUGAL = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 
 def install() -> None:
-    """Fetch the daemon's jars, once."""
+    """Install the daemon's jars if they are missing."""
     need(all(shutil.which(program) for program in ("java", "mvn")), "Java with Maven")
     needs.install(INSTALLERS / "multilang" / "install.sh")
 
 
 def service(name: Any, url: str) -> Any:
-    """A client of an AWS service that is ours."""
+    """Return a client of an emulated AWS service."""
     return boto3.client(
         name, endpoint_url=url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
     )
 
 
 def make_lease_table(dynamodb_url: str, name: str, shards: Sequence[str]) -> None:
-    """A lease table with a row for each shard, as KCL makes it, but for the up to 30 s that it waits before it does."""
+    """Create a lease table with a row per shard, as KCL does after a wait of up to 30 s."""
     client = service("dynamodb", dynamodb_url)
     key = [{"AttributeName": "leaseKey", "KeyType": "HASH"}]
     types = [{"AttributeName": "leaseKey", "AttributeType": "S"}]
@@ -59,7 +59,7 @@ def make_lease_table(dynamodb_url: str, name: str, shards: Sequence[str]) -> Non
 
 
 class Daemon:
-    """One daemon with its children, in a process group of its own."""
+    """One daemon with its children, in a separate process group."""
 
     def __init__(self, directory: Path, arguments: Sequence[str], dynamodb_url: str) -> None:
         command = [sys.executable, "-m", "consumer", "kcl-daemon", "--region", REGION, *arguments]
@@ -82,20 +82,20 @@ class Daemon:
             )
 
     def said(self, text: str) -> int:
-        """How many lines of its log, its children's included, hold this text."""
+        """Return how many lines of its log, with those of its children, contain this text."""
         return sum(text in line for line in self.log.read_text(errors="replace").splitlines())
 
     def kill(self) -> None:
-        """Kill it and its children in the middle of whatever they do."""
+        """Kill it and its children."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to end, as a service manager would."""
+        """Send SIGTERM, as a service manager does. Return the exit code."""
         self.process.terminate()
         return self.process.wait(45)
 
     def over(self) -> bool:
-        """It has ended."""
+        """Return whether it has ended."""
         return self.process.poll() is not None

@@ -1,4 +1,4 @@
-"""The worker on a lease table in DynamoDB, in processes of its own."""
+"""Run worker processes with a lease table in DynamoDB."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.servers.moto import moto
 
 @dataclass
 class Setting:
-    """A stream with two shards, a DynamoDB, and where rows go."""
+    """A stream with two shards, a DynamoDB, and a place for rows."""
 
     kinesis: Any
     dynamodb: Any
@@ -71,8 +71,8 @@ def place(servers: tuple[str, str], tmp_path: Path) -> Iterator[Setting]:
         client.close()
 
 
-def test_a_run_goes_on_where_the_last_one_ended(place: Setting) -> None:
-    """The table is made, named for the application; a second run delivers only what is new."""
+def test_a_run_continues_where_the_last_one_ended(place: Setting) -> None:
+    """The table is created with the name of the application, and the second run delivers only new records."""
     leases = f"dynamodb:?endpoint_url={place.dynamodb_url}"
     place.publish(range(20))
     first = place.run("--leases", leases, "--application", "resumed")
@@ -85,7 +85,7 @@ def test_a_run_goes_on_where_the_last_one_ended(place: Setting) -> None:
 
 
 def test_kcl_can_read_the_table_of_a_run(place: Setting) -> None:
-    """Every item is a lease, is read by KCL's rules, and has no owner once the worker has left."""
+    """Every item is a valid lease for KCL, without an owner after the worker ended."""
     place.publish(range(10))
     ended = place.run("--leases", f"dynamodb:kcl-reads?endpoint_url={place.dynamodb_url}")
     assert ended.returncode == 0, ended.stderr
@@ -96,8 +96,8 @@ def test_kcl_can_read_the_table_of_a_run(place: Setting) -> None:
     assert all(kcl_parser.parse(item).counter > 0 for item in items)
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(place: Setting) -> None:
-    """Such as a table that is somebody else's."""
+def test_an_invalid_lease_table_is_one_line_and_exit_code_2(place: Setting) -> None:
+    """One example is a table of another program."""
     place.dynamodb.create_table(
         TableName="orders",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],

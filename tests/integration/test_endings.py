@@ -1,4 +1,4 @@
-"""How a run ends: signals, a closed pipe, all read. Real processes on kinesis-local."""
+"""End a run by signals, a closed pipe, or the end of the stream, with real processes on kinesis-local."""
 
 import json
 import os
@@ -36,17 +36,17 @@ def event_ids(file: Path) -> list[str]:
 
 
 def delivered(directory: Path, sink: str) -> list[str]:
-    """What a sink holds."""
+    """Return the rows of a sink."""
     if sink == "stdout:":
         return event_ids(directory / "out")
     return ids(directory / "rows") if sink.startswith("jsonl") else in_sqlite(directory)
 
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "non-blocking"])
-def test_a_standard_output_that_nobody_reads_holds_up_the_end_until_the_deadline(
+def test_an_unread_standard_output_delays_the_end_only_until_the_deadline(
     kinesis: Any, endpoint: str, tmp_path: Path, blocking: bool
 ) -> None:
-    """The write may hang for ever; the deadline ends the process, and says that something is left."""
+    """The write may hang forever. The deadline ends the process, which reports what is left."""
     put(kinesis, range(2000), per_record=10)
     reading, writing = os.pipe()
     os.set_blocking(writing, blocking)
@@ -68,7 +68,7 @@ def test_a_standard_output_that_nobody_reads_holds_up_the_end_until_the_deadline
 def test_sigterm_under_load_is_quick_and_the_next_start_repeats_nothing(
     kinesis: Any, endpoint: str, tmp_path: Path, sink: str
 ) -> None:
-    """Exit 0 in under five seconds, in the middle of the work."""
+    """It exits with 0 in under five seconds."""
     put(kinesis, range(3000), per_record=10)
     with (tmp_path / "out").open("ab") as out:
         first = start(tmp_path, endpoint, "--sink", sink, "--batch-rows", "20", stdout=out)
@@ -87,10 +87,10 @@ def test_sigterm_under_load_is_quick_and_the_next_start_repeats_nothing(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_ends_it_at_once(
+def test_a_second_signal_ends_the_process_at_once(
     kinesis: Any, endpoint: str, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """Though the sink hangs: nobody reads the pipe."""
+    """The sink hangs, because no process reads the pipe."""
     put(kinesis, range(2000), per_record=50)
     reading, writing = os.pipe()
     process = start(tmp_path, endpoint, "--sink", "stdout:", stdout=writing)
@@ -108,10 +108,10 @@ def test_a_second_signal_ends_it_at_once(
     os.close(writing)
 
 
-def test_a_closed_pipe_ends_the_run_with_0_and_no_checkpoint_past_what_was_written(
+def test_a_closed_pipe_exits_with_0_and_checkpoints_only_written_rows(
     kinesis: Any, endpoint: str, tmp_path: Path
 ) -> None:
-    """`| head -1`: what came through the pipe is a prefix; the next run writes the rest."""
+    """With `| head -1`, the next run writes the rest."""
     put(kinesis, range(2000), per_record=10)
     arguments = worker(tmp_path, endpoint, "--sink", "stdout:", "--batch-rows", "50")
     with subprocess.Popen(
@@ -129,14 +129,12 @@ def test_a_closed_pipe_ends_the_run_with_0_and_no_checkpoint_past_what_was_writt
     rest = [json.loads(line)["event_id"] for line in again.stdout.splitlines()]
     assert max(Counter(rest).values()) == 1
     assert len(rest) < 2000
-    # A batch that the pipe took and nobody read is written; everything behind it comes again.
+    # A batch that the pipe accepted but no process read counts as written; all later rows are delivered again.
     assert len(set(rest)) >= 2000 - 4 * 50
     assert set(rest) | set(read) <= set(expected(2000))
 
 
-def test_caught_up_means_every_shard_ended_ones_through_their_children(
-    kinesis: Any, endpoint: str, tmp_path: Path
-) -> None:
+def test_a_finite_run_reads_ended_shards_and_their_children(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
     """Parents come before children."""
     put(kinesis, range(100))
     split(kinesis)
@@ -156,10 +154,10 @@ def test_caught_up_means_every_shard_ended_ones_through_their_children(
                 assert max(where[parent]) < min(where[shard["ShardId"]])
 
 
-def test_caught_up_takes_a_dead_owners_leases_and_believes_a_live_one(
+def test_a_finite_run_takes_the_leases_of_a_dead_worker_and_waits_for_a_live_one(
     kinesis: Any, endpoint: str, tmp_path: Path
 ) -> None:
-    """One worker dead, one alive with its half: all is read, by whomever."""
+    """Together they read all records."""
     arguments = ["--sink", "sqlite:rows.db", *QUICK]
     dead = start(tmp_path, endpoint, *arguments, "--worker-id", "dead")
     alive = start(tmp_path, endpoint, *arguments, "--worker-id", "alive")
@@ -176,8 +174,8 @@ def test_caught_up_takes_a_dead_owners_leases_and_believes_a_live_one(
         assert alive.wait(10) == 0
 
 
-def test_an_empty_stream_is_caught_up_and_so_is_a_start_at_latest(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """LATEST is the instant of the first start, and a later --from does not move it."""
+def test_a_finite_run_ends_on_an_empty_stream_and_at_latest(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """LATEST is the instant of the first start, and a later --from does not change it."""
     first = run(tmp_path, endpoint, "--until-caught-up", "--from", "latest")
     assert first.returncode == 0, first.stderr
     assert "fetched 0" in first.stderr
@@ -187,10 +185,10 @@ def test_an_empty_stream_is_caught_up_and_so_is_a_start_at_latest(kinesis: Any, 
     assert "win over --from" in second.stderr
 
 
-def test_dead_letters_fail_the_run_when_told_so_and_no_log_shows_what_is_in_them(
+def test_dead_letters_fail_the_run_with_the_flag_and_never_appear_in_the_log(
     kinesis: Any, endpoint: str, tmp_path: Path
 ) -> None:
-    """Not at any level, botocore's own included."""
+    """This holds at every level, also for botocore's log."""
     put(kinesis, range(5))
     kinesis.put_record(StreamName=STREAM, PartitionKey="+15550100001", Data=b"secret +15550100002")
     done = run(tmp_path, endpoint, "--until-caught-up", "--fail-on-dead-letters", "--log-level", "debug")
@@ -202,8 +200,8 @@ def test_dead_letters_fail_the_run_when_told_so_and_no_log_shows_what_is_in_them
         assert personal not in done.stderr
 
 
-def test_where_to_start_by_a_time_and_by_an_age(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """What arrived before is left out; two hours ago it had not begun."""
+def test_a_run_starts_at_a_given_time_or_age(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """Earlier records are left out."""
     put(kinesis, range(5))
     time.sleep(2.1)
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,4 +1,4 @@
-"""Whatever a command does and however it ends: what it leaves on standard error is JSON, line by line."""
+"""Check that every line on stderr is JSON, whatever a command does and however it ends."""
 
 import json
 import os
@@ -33,7 +33,7 @@ main()
 
 
 def lines(stderr: bytes) -> list[dict[str, Any]]:
-    """Each line as what JSON is to everybody: jq knows no NaN either."""
+    """Parse each line with strict JSON, which has no NaN."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -42,7 +42,7 @@ def lines(stderr: bytes) -> list[dict[str, Any]]:
 
 
 def ended(directory: Path, command: Sequence[str], redirect: str = "") -> tuple[int, list[dict[str, Any]]]:
-    """The exit code of a command in a shell with these redirections, and what it said."""
+    """Return the exit code and the output of a command in a shell with these redirections."""
     done = subprocess.run(
         ["bash", "-c", f'"$@" {redirect}; exit "${{PIPESTATUS[0]}}"', "bash", *command],
         cwd=directory,
@@ -57,7 +57,7 @@ def ended(directory: Path, command: Sequence[str], redirect: str = "") -> tuple[
 
 @contextmanager
 def begun(directory: Path, command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that waits for input, and is gone afterwards."""
+    """Start a process that waits for input, and end it afterwards."""
     with (
         (directory / "stderr").open("wb") as stderr,
         subprocess.Popen(
@@ -77,7 +77,7 @@ def begun(directory: Path, command: Sequence[str]) -> Iterator["subprocess.Popen
 
 @contextmanager
 def stuck(kinesis: Any, directory: Path, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker that has fetched records for a sink which is locked."""
+    """Start a worker that has fetched records for a locked sink."""
     with begun(directory, command) as process:
         has_said(directory, "lease.taken")
         with closing(sqlite3.connect(directory / "rows.db", isolation_level=None)) as database:
@@ -115,29 +115,29 @@ def has_said(directory: Path, event: str) -> None:
         ([*DAEMON, "--properties"], ">/dev/full", 2),
     ],
 )
-def test_what_a_command_is_given_or_refused_leaves_json(
+def test_a_command_with_bad_input_or_output_writes_json(
     tmp_path: Path, arguments: list[str], redirect: str, code: int
 ) -> None:
-    """Input that is missing or wrong, output that is closed or full."""
+    """Input is missing or invalid, or output is closed or full."""
     found, told = ended(tmp_path, [*COMMAND, *arguments], redirect)
-    if "| true" not in redirect:  # else it may or may not be done before its reader is gone
+    if "| true" not in redirect:  # otherwise it may end before its reader closes the pipe
         assert found == code, told
     assert not any("unexpected" in line["event"] for line in told), told
     if arguments[:1] == ["doctor"] and not redirect:
-        assert told == []  # what it finds is on standard output
+        assert told == []  # the findings are on stdout
     elif code == 2:
         assert told[-1]["exit_code"] == 2, told
 
 
 @pytest.mark.parametrize("url", [[], ["nonsense"], ["http://127.0.0.1:9/livez"], ["http://127.0.0.1:x/"], ["a", "b"]])
-def test_the_probe_says_what_is_wrong_in_one_json_line(tmp_path: Path, url: list[str]) -> None:
-    """As the worker beside it does."""
+def test_the_probe_writes_its_error_as_one_json_line(tmp_path: Path, url: list[str]) -> None:
+    """The worker beside it does the same."""
     code, told = ended(tmp_path, [*PROBE, *url])
     assert (code, [line["level"] for line in told]) == (1, ["error"])
 
 
-def test_the_demo_is_json_on_stderr_when_it_succeeds_and_when_it_cannot(tmp_path: Path) -> None:
-    """Its worker's lines included; a second one in the same place meets another stream."""
+def test_the_demo_writes_json_when_it_succeeds_and_when_it_fails(tmp_path: Path) -> None:
+    """This includes the lines of its worker. A second demo in the same place finds another stream."""
     command = [*COMMAND, "demo", "--directory", "demo"]
     code, told = ended(tmp_path, command)
     assert code == 0, told
@@ -148,8 +148,8 @@ def test_the_demo_is_json_on_stderr_when_it_succeeds_and_when_it_cannot(tmp_path
     assert (code, told[-1]["event"]) == (2, "call-consumer: standard output: No space left on device")
 
 
-def test_publish_and_doctor_are_json_on_a_stream_that_works(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """What they show is on stdout."""
+def test_publish_and_doctor_write_json_on_a_working_stream(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """Their results are on stdout."""
     there = [STREAM, "--endpoint-url", endpoint]
     code, told = ended(tmp_path, [*COMMAND, "publish", *there, "--count", "3"])
     assert (code, told) == (0, [])
@@ -160,8 +160,8 @@ def test_publish_and_doctor_are_json_on_a_stream_that_works(kinesis: Any, endpoi
 
 
 @pytest.mark.parametrize("place", [WHILE_IT_RUNS, "consumer.cli.run.load"])
-def test_a_defect_ends_it_with_1_and_json(kinesis: Any, endpoint: str, tmp_path: Path, place: str) -> None:
-    """While it runs, and before; type and place, and no text, which may hold a value."""
+def test_a_defect_exits_with_1_and_writes_json(kinesis: Any, endpoint: str, tmp_path: Path, place: str) -> None:
+    """It happens before or during the run. The line has type and location, but no text."""
     code = DEFECT.format(place=place)
     found, told = ended(tmp_path, [sys.executable, "-c", code, *worker(tmp_path, endpoint, *SINKS)[3:]])
     assert found == 1, told
@@ -169,8 +169,8 @@ def test_a_defect_ends_it_with_1_and_json(kinesis: Any, endpoint: str, tmp_path:
     assert "secret" not in str(told)
 
 
-def test_dead_letters_that_fail_a_run_leave_json(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """Exit code 1, with the summary last."""
+def test_dead_letters_that_fail_a_run_write_json(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """The exit code is 1, and the summary is the last line."""
     kinesis.put_record(StreamName=STREAM, PartitionKey="k", Data=b"no event")
     command = worker(tmp_path, endpoint, *SINKS, "--until-caught-up", "--fail-on-dead-letters")
     code, told = ended(tmp_path, command)
@@ -178,10 +178,10 @@ def test_dead_letters_that_fail_a_run_leave_json(kinesis: Any, endpoint: str, tm
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_second_signal_leaves_json(
+def test_a_second_signal_writes_json(
     kinesis: Any, endpoint: str, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """The first one waits for a sink that is locked."""
+    """The first one waits for a locked sink."""
     with stuck(kinesis, tmp_path, *worker(tmp_path, endpoint, *SINKS, "--batch-age", "0.2")) as process:
         process.send_signal(number)
         has_said(tmp_path, "worker.draining")
@@ -191,10 +191,10 @@ def test_a_second_signal_leaves_json(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_leaves_something_behind_is_3_in_json(
+def test_a_signal_with_undelivered_records_exits_with_3_and_writes_json(
     kinesis: Any, endpoint: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """What was fetched is not delivered."""
+    """Fetched records are not delivered."""
     command = worker(tmp_path, endpoint, *SINKS, "--batch-age", "0.2", "--shutdown-timeout", "2")
     with stuck(kinesis, tmp_path, *command) as process:
         process.send_signal(number)
@@ -202,8 +202,8 @@ def test_a_signal_that_leaves_something_behind_is_3_in_json(
     assert said(tmp_path)[-1]["exit_code"] == 3
 
 
-def test_a_command_that_waits_for_input_ends_quietly_by_a_signal(tmp_path: Path) -> None:
-    """Ctrl-C in `decode`: 130, and nothing that is no JSON."""
+def test_a_signal_ends_a_command_that_waits_for_input_without_output(tmp_path: Path) -> None:
+    """Ctrl-C in `decode` exits with 130."""
     with begun(tmp_path, [*COMMAND, "decode", "-"]) as process:
         time.sleep(1.5)  # a real process: until it reads
         process.send_signal(signal.SIGINT)
@@ -211,10 +211,8 @@ def test_a_command_that_waits_for_input_ends_quietly_by_a_signal(tmp_path: Path)
     said(tmp_path)
 
 
-def test_rows_that_nobody_reads_any_more_end_the_run_with_0_in_json(
-    kinesis: Any, endpoint: str, tmp_path: Path
-) -> None:
-    """As with `| head`."""
+def test_a_closed_reader_of_rows_exits_with_0_and_writes_json(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """`| head` closes the pipe."""
     put(kinesis, range(20))
     reading, writing = os.pipe()
     os.close(reading)

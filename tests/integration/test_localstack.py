@@ -1,4 +1,4 @@
-"""The whole job on LocalStack, run without docker: its ready hook makes the stream, the worker reads it."""
+"""Read a stream of LocalStack, which runs without docker and creates the stream in its ready hook."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from tests.integration.workers import STREAM, kinesis_client, put, run
 from tests.servers.localstack import localstack
 
 
-def test_the_whole_job_on_localstack(tmp_path: Path) -> None:
-    """Each event is a row; a second run has nothing to do."""
+def test_every_event_on_localstack_becomes_a_row(tmp_path: Path) -> None:
+    """A second run has nothing to do."""
     with localstack() as endpoint:
         client = kinesis_client(endpoint)
         assert len(client.list_shards(StreamName=STREAM)["Shards"]) == 2

@@ -1,4 +1,4 @@
-"""What an operator gets wrong, and what is not there at the start: one line that says what to do, and exit code 2."""
+"""Report configuration errors and missing services in one line that says what to do, with exit code 2."""
 
 import json
 import os
@@ -20,14 +20,14 @@ BARE |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
 
 
 def started(directory: Path, endpoint: str, *arguments: str, given: dict[str, str] | None = None) -> Any:
-    """A run that is expected to give up."""
+    """Start a run that is expected to fail."""
     command = worker(directory, endpoint, *arguments)
     directory.mkdir(exist_ok=True)
     return subprocess.Popen(command, cwd=directory, env=given or environment(), stderr=subprocess.PIPE, text=True)
 
 
 def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
-    """One line, exit code 2, no traceback."""
+    """Check for one line, exit code 2, and no traceback."""
     try:
         lines = process.communicate(timeout=within)[1].strip().splitlines()
     finally:
@@ -64,15 +64,17 @@ def assert_refused(process: Any, says: str, within: float = 30.0) -> None:
         (["--config", "typo.toml"], "there is no setting 'sinc'; did you mean sink?"),
     ],
 )
-def test_a_mistake_is_one_line(kinesis: Any, endpoint: str, tmp_path: Path, arguments: list[str], says: str) -> None:
-    """It says what and where."""
+def test_a_configuration_error_is_one_line(
+    kinesis: Any, endpoint: str, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    """It says what is wrong and where."""
     (tmp_path / "typo.toml").write_text('sinc = "stdout:"')
     (tmp_path / "no-database").write_bytes(b"no database " * 100)
     assert_refused(started(tmp_path, endpoint, *arguments), says)
 
 
-def test_a_stream_that_cannot_be_or_is_not_there_is_one_line(endpoint: str, tmp_path: Path) -> None:
-    """Name, region and endpoint are in it, or what a name looks like."""
+def test_an_invalid_or_missing_stream_is_one_line(endpoint: str, tmp_path: Path) -> None:
+    """It has the name, the region and the endpoint, or says what a name looks like."""
     runs = {
         "no-such-stream": f"there is no stream 'no-such-stream' in us-east-1 at {endpoint}",
         "arn:aws:s3:::bucket": "give its name",
@@ -85,8 +87,8 @@ def test_a_stream_that_cannot_be_or_is_not_there_is_one_line(endpoint: str, tmp_
         assert_refused(process, says)
 
 
-def test_missing_credentials_region_and_standard_output_are_one_line(endpoint: str, tmp_path: Path) -> None:
-    """With what to set."""
+def test_missing_credentials_region_or_standard_output_are_one_line(endpoint: str, tmp_path: Path) -> None:
+    """The line says what to set."""
     access = {name: value for name, value in CREDENTIALS.items() if name.endswith(("KEY_ID", "ACCESS_KEY"))}
     region = {"AWS_DEFAULT_REGION": "us-east-1"}
     assert_refused(started(tmp_path, endpoint, given={**BARE, **region}), "no AWS credentials: set AWS_PROFILE")
@@ -96,8 +98,10 @@ def test_missing_credentials_region_and_standard_output_are_one_line(endpoint: s
     assert_refused(closed, "standard output is closed")
 
 
-def test_what_does_not_answer_is_tried_for_ten_seconds(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """An endpoint nobody listens at, one that is silent, a locked lease table, a locked sink: all at once here."""
+def test_a_dependency_that_does_not_respond_is_retried_for_ten_seconds(
+    kinesis: Any, endpoint: str, tmp_path: Path
+) -> None:
+    """The endpoint refuses or is silent, or a lease table or sink is locked."""
     for name in ("leases", "sink"):
         (tmp_path / name).mkdir()
     silent = socket.socket()
@@ -123,8 +127,8 @@ def test_what_does_not_answer_is_tried_for_ten_seconds(kinesis: Any, endpoint: s
     assert not (tmp_path / "a" / "call-consumer.db").exists()
 
 
-def test_a_disk_that_is_full_holds_the_shard_up_and_loses_nothing(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """Loudly, for as long as it lasts; the next run delivers each row once."""
+def test_a_full_disk_delays_the_shard_and_loses_nothing(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """It is logged while it lasts, and the next run delivers each row once."""
     data = b'{"type": "com.twilio.voice.api-request.call.created", "source": "s", "id": "%d", "data": {"sid": "CA1"}}'
     for number in range(20):
         kinesis.put_record(StreamName=STREAM, PartitionKey="one shard", Data=data % number)

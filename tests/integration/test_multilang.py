@@ -1,4 +1,4 @@
-"""`call-consumer kcl-daemon` under Amazon's own MultiLangDaemon, on kinesis-local and DynamoDB Local."""
+"""Run `call-consumer kcl-daemon` under Amazon's MultiLangDaemon, on kinesis-local and DynamoDB Local."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ def kinesis() -> Iterator[Any]:
 
 
 def put(client: Any, numbers: range, per_record: int = 1) -> None:
-    """Put events; those of an aggregate share its partition key, or KCL would drop all of it."""
+    """Put events. Those of an aggregate share its partition key, because KCL would drop the aggregate otherwise."""
     for start in range(0, len(numbers), per_record):
         some = numbers[start : start + per_record]
         key = hashlib.md5(f"{some[0]}".encode()).hexdigest()
@@ -54,7 +54,7 @@ def put(client: Any, numbers: range, per_record: int = 1) -> None:
 
 
 def rows(directory: Path) -> int:
-    """How many rows there are; none while there is no table."""
+    """Return the number of rows, 0 before the table exists."""
     try:
         return len(in_sqlite(directory))
     except sqlite3.OperationalError:
@@ -62,7 +62,7 @@ def rows(directory: Path) -> int:
 
 
 def checkpoints(dynamodb_url: str) -> dict[str, str]:
-    """The lease table: each shard's checkpoint, with its sub-sequence number."""
+    """Return the checkpoint of each shard, with its sub-sequence number, from the lease table."""
     client = service("dynamodb", dynamodb_url)
     items = client.scan(TableName=STREAM)["Items"]
     client.close()
@@ -76,7 +76,7 @@ def checkpoints(dynamodb_url: str) -> dict[str, str]:
 def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
     kinesis: Any, lease_store: str, tmp_path: Path
 ) -> None:
-    """Plain and aggregated events, two generations of shards, a killed daemon and an orderly stop."""
+    """There are plain and aggregated events, two generations of shards, a kill and an orderly stop."""
     endpoint = kinesis.meta.endpoint_url
     settings = ["--sink", "sqlite:rows.db", "--endpoint-url", endpoint, "--lease-duration", "3", "--batch-age", "0.5"]
     make_lease_table(lease_store, STREAM, ["shardId-000000000000", "shardId-000000000001"])
@@ -101,13 +101,13 @@ def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
     letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
     done = checkpoints(lease_store)
-    assert done.pop("shardId-000000000000", "SHARD_END.0").startswith("SHARD_END")  # KCL deletes such rows in the end
+    assert done.pop("shardId-000000000000", "SHARD_END.0").startswith("SHARD_END")  # KCL deletes such rows eventually
     assert len(done) == 3
-    assert all(place.endswith(".4") for place in done.values())  # behind the last of five in an aggregate
+    assert all(place.endswith(".4") for place in done.values())  # the last user record of five in an aggregate
 
 
-def test_every_property_is_one_that_the_daemon_knows() -> None:
-    """The daemon ignores an unknown key without a word, so its classes are asked for a setter."""
+def test_the_daemon_knows_every_property() -> None:
+    """It silently ignores unknown keys, so the test looks for setters in its classes."""
     need(shutil.which("javap") is not None, "a JDK")
     config = "software.amazon.kinesis.multilang.config.MultiLangDaemonConfiguration"
     shown = subprocess.run(["javap", "-p", "-cp", f"{JARS}/*", config], capture_output=True, text=True, check=True)

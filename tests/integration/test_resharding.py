@@ -1,4 +1,4 @@
-"""The worker on real shard semantics: kinesis-local, real processes, real signals."""
+"""Read real shards of kinesis-local with real processes and signals."""
 
 import os
 import random
@@ -14,8 +14,8 @@ from tests.integration.workers import expected, ids, in_sqlite, merge, owners, p
 
 
 @pytest.mark.parametrize("sink", ["jsonl:rows", "sqlite:rows.db"])
-def test_a_split_and_a_merge_in_the_middle_lose_nothing(kinesis: Any, endpoint: str, tmp_path: Path, sink: str) -> None:
-    """Plain and aggregated events, each once, over three generations of shards."""
+def test_a_split_and_a_merge_during_a_run_lose_nothing(kinesis: Any, endpoint: str, tmp_path: Path, sink: str) -> None:
+    """Plain and aggregated events arrive once each, over three generations of shards."""
     put(kinesis, range(300))
     put(kinesis, range(300, 1500), per_record=20)
     split(kinesis)
@@ -32,7 +32,7 @@ def test_a_split_and_a_merge_in_the_middle_lose_nothing(kinesis: Any, endpoint: 
 def test_kill_9_at_random_moments_loses_and_repeats_nothing(
     kinesis: Any, endpoint: str, tmp_path: Path, worker_id: str
 ) -> None:
-    """A crash at any instant: the files hold each event once all the same."""
+    """The files contain each event once."""
     put(kinesis, range(400))
     made = 400
     for attempt in range(4):
@@ -61,10 +61,8 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing(
     assert max(counts.values()) == 1
 
 
-def test_two_processes_share_the_shards_and_one_reads_on_when_the_other_is_killed(
-    kinesis: Any, endpoint: str, tmp_path: Path
-) -> None:
-    """One SQLite lease table; failover within the lease and five seconds."""
+def test_a_worker_takes_over_the_shards_of_a_killed_one(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """They share one SQLite lease table, and failover takes at most the lease and five seconds."""
     arguments = ["--sink", "sqlite:rows.db", "--lease-duration", "3"]
     one = start(tmp_path, endpoint, *arguments, "--worker-id", "one")
     two = start(tmp_path, endpoint, *arguments, "--worker-id", "two")
@@ -83,7 +81,7 @@ def test_two_processes_share_the_shards_and_one_reads_on_when_the_other_is_kille
 
 
 def test_a_frozen_worker_that_wakes_repeats_nothing(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """SIGSTOP for three leases in the middle of the work, while another takes over, then SIGCONT."""
+    """It is stopped for three leases while another one takes over, then continued."""
     arguments = ["--sink", "jsonl:rows", "--lease-duration", "1.5", "--batch-rows", "50"]
     frozen = start(tmp_path, endpoint, *arguments, "--worker-id", "frozen")
     other = None
@@ -105,8 +103,8 @@ def test_a_frozen_worker_that_wakes_repeats_nothing(kinesis: Any, endpoint: str,
     assert max(Counter(ids(tmp_path / "rows")).values()) == 1
 
 
-def test_two_live_workers_of_one_id_are_refused(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """The second one ends with 2 and one line; the first goes on."""
+def test_the_second_of_two_live_workers_with_one_id_ends(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """It exits with 2 and one line, and the first continues."""
     arguments = ["--sink", "jsonl:rows", "--lease-duration", "3", "--worker-id", "twin"]
     first = start(tmp_path, endpoint, *arguments)
     try:

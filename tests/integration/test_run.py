@@ -1,4 +1,4 @@
-"""The whole job in a process of its own, against an embedded Kinesis."""
+"""Run a worker process with an embedded Kinesis."""
 
 import json
 import sqlite3
@@ -24,8 +24,10 @@ def shards() -> int:
     return 2
 
 
-def test_every_event_ends_as_a_row_a_skip_or_a_dead_letter(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """Plain and aggregated events come once each; the rest leaves its trace; a second run repeats nothing."""
+def test_every_event_becomes_a_row_a_skipped_event_or_a_dead_letter(
+    kinesis: Any, endpoint: str, tmp_path: Path
+) -> None:
+    """Plain and aggregated events arrive once each, and a second run repeats nothing."""
     for number in range(20):
         kinesis.put_record(StreamName=STREAM, PartitionKey=str(number), Data=event(number))
     kinesis.put_record(StreamName=STREAM, PartitionKey="a", Data=aggregate([(str(n), event(n)) for n in range(20, 50)]))
@@ -46,8 +48,8 @@ def test_every_event_ends_as_a_row_a_skip_or_a_dead_letter(kinesis: Any, endpoin
     assert len(ids(tmp_path / "rows")) == 50
 
 
-def test_sqlite_holds_each_event_once_however_often_it_is_sent(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """Twilio's own repeats are absorbed by the event's identity."""
+def test_sqlite_stores_each_event_once_however_often_it_is_sent(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """Duplicates from Twilio have the same event identity."""
     for _ in range(3):
         kinesis.put_record(StreamName=STREAM, PartitionKey="a", Data=event(1))
     done = run(tmp_path, endpoint, "--sink", "sqlite:rows.db", "--until-caught-up")

@@ -1,4 +1,4 @@
-"""How a process ends when it is told to, in whatever state it is: real processes and signals, an embedded Kinesis."""
+"""Signal real processes in different states, with an embedded Kinesis."""
 
 import os
 import random
@@ -47,7 +47,7 @@ def put(kinesis: Any, numbers: range) -> None:
 
 @contextmanager
 def locked(file: Path) -> Iterator[sqlite3.Connection]:
-    """A database that somebody else writes to all the time."""
+    """Lock a database with a writing transaction."""
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield database
@@ -58,10 +58,10 @@ def owners(directory: Path) -> list[str | None]:
         return [row[0] for row in database.execute("SELECT owner FROM leases")]
 
 
-def test_a_sink_that_is_down_at_sigterm_and_comes_back_in_time_costs_nothing(
+def test_a_sink_that_recovers_during_the_drain_gets_all_fetched_records(
     kinesis: Any, endpoint: str, tmp_path: Path
 ) -> None:
-    """All that was fetched is delivered, and the exit code says so."""
+    """The exit code is 0."""
     put(kinesis, range(10))
     worker = start(tmp_path, endpoint, *SQLITE)
     wait_until(lambda: logged(tmp_path).count("lease.taken") == 2)
@@ -71,7 +71,7 @@ def test_a_sink_that_is_down_at_sigterm_and_comes_back_in_time_costs_nothing(
         wait_until(lambda: "shard.waiting" in logged(tmp_path))
         worker.terminate()
         wait_until(lambda: "worker.draining" in logged(tmp_path))
-        time.sleep(1.0)  # a real process against a real clock: it tries, and fails
+        time.sleep(1.0)  # a real process against a real clock: let it fail
         assert worker.poll() is None
     assert worker.wait(15) == 0, logged(tmp_path)
     assert len(in_sqlite(tmp_path)) == 20
@@ -79,14 +79,14 @@ def test_a_sink_that_is_down_at_sigterm_and_comes_back_in_time_costs_nothing(
     assert owners(tmp_path) == [None, None]
 
 
-def test_a_sink_that_stays_down_makes_it_3_before_the_deadline_and_the_leases_are_released(
+def test_a_sink_that_stays_down_exits_with_3_and_the_leases_are_released(
     kinesis: Any, endpoint: str, tmp_path: Path
 ) -> None:
-    """Somebody else can go on at once."""
+    """Another worker can continue at once."""
     worker = start(tmp_path, endpoint, "--sink", "jsonl:rows", "--shutdown-timeout", "4")
     wait_until(lambda: logged(tmp_path).count("lease.taken") == 2)
     (tmp_path / "rows").rename(tmp_path / "away")
-    (tmp_path / "rows").touch()  # no directory: every write fails
+    (tmp_path / "rows").touch()  # not a directory: every write fails
     put(kinesis, range(10))
     wait_until(lambda: "shard.waiting" in logged(tmp_path))
     began = time.monotonic()
@@ -97,10 +97,8 @@ def test_a_sink_that_stays_down_makes_it_3_before_the_deadline_and_the_leases_ar
     assert owners(tmp_path) == [None, None]
 
 
-def test_a_lease_table_that_is_away_at_sigterm_does_not_hold_up_the_deadline(
-    kinesis: Any, endpoint: str, tmp_path: Path
-) -> None:
-    """The leases run out by themselves."""
+def test_an_unavailable_lease_table_does_not_delay_the_deadline(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """The leases expire."""
     worker = start(tmp_path, endpoint, *SQLITE, "--shutdown-timeout", "2")
     wait_until(lambda: "lease.taken" in logged(tmp_path))
     with locked(tmp_path / "call-consumer.db"):
@@ -110,7 +108,7 @@ def test_a_lease_table_that_is_away_at_sigterm_does_not_hold_up_the_deadline(
         assert time.monotonic() - began < 5
 
 
-def test_a_pipe_that_nobody_reads_does_not_hold_up_the_deadline(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+def test_an_unread_pipe_does_not_delay_the_deadline(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
     """Every thread hangs in a write."""
     for first in range(0, 2000, 500):
         entries = [{"PartitionKey": "key", "Data": event(number)} for number in range(first, first + 500)]
@@ -128,10 +126,10 @@ def test_a_pipe_that_nobody_reads_does_not_hold_up_the_deadline(kinesis: Any, en
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(("--until-caught-up", "--max-leases", "1"), 3), ((), 0)])
-def test_a_signal_that_stops_a_run_until_caught_up_makes_it_3(
+def test_a_signal_that_stops_a_finite_run_exits_with_3(
     kinesis: Any, endpoint: str, tmp_path: Path, arguments: tuple[str, ...], code: int
 ) -> None:
-    """Not all is read, though all that was fetched is delivered; a worker that has no end of its own is done."""
+    """Not all records are read, although all fetched ones are delivered. An endless run exits with 0."""
     worker = start(tmp_path, endpoint, *SQLITE, *arguments)
     wait_until(lambda: "lease.taken" in logged(tmp_path))
     worker.send_signal(signal.SIGINT)
@@ -139,10 +137,10 @@ def test_a_signal_that_stops_a_run_until_caught_up_makes_it_3(
 
 
 @pytest.mark.parametrize("command", [["-m", "consumer"], ["-c", "from consumer.__main__ import main; main()"]])
-def test_a_signal_at_any_instant_ends_it_quietly_and_soon(
+def test_a_signal_at_any_time_ends_the_process_quietly_and_soon(
     kinesis: Any, endpoint: str, tmp_path: Path, command: list[str]
 ) -> None:
-    """While modules load at once, later in order: never a traceback, never a hang."""
+    """It ends at once while modules load, and in order later, without a traceback or a hang."""
     rng = random.Random(1)
     for attempt in range(5):
         number, code = rng.choice(SIGNALS)
@@ -155,7 +153,7 @@ def test_a_signal_at_any_instant_ends_it_quietly_and_soon(
             stderr=subprocess.PIPE,
         )
         assert process.stderr is not None
-        for line in process.stderr:  # until the entry point has taken over, and loads what comes next
+        for line in process.stderr:  # until the entry point has installed its handler and loads the next module
             if b"typer" in line:
                 break
         time.sleep(rng.uniform(0.0, 1.5) if attempt else 0.0)
@@ -166,7 +164,7 @@ def test_a_signal_at_any_instant_ends_it_quietly_and_soon(
 
 
 def in_session(leader: int) -> list[int]:
-    """The processes of a session that still run."""
+    """Return the running processes of a session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -183,8 +181,8 @@ def in_session(leader: int) -> list[int]:
     ("number", "code", "stage"),
     [(*SIGNALS[0], b"call-consumer run"), (*SIGNALS[1], b"call-consumer run"), (*SIGNALS[1], b"1.")],
 )
-def test_the_demo_takes_its_worker_along(tmp_path: Path, number: signal.Signals, code: int, stage: bytes) -> None:
-    """No orphan that asks a server which is gone, and no traceback."""
+def test_the_demo_ends_its_worker(tmp_path: Path, number: signal.Signals, code: int, stage: bytes) -> None:
+    """No orphan stays, and there is no traceback."""
     command = [sys.executable, "-u", "-m", "consumer", "demo", "--directory", str(tmp_path / "demo")]
     with subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
@@ -192,7 +190,7 @@ def test_the_demo_takes_its_worker_along(tmp_path: Path, number: signal.Signals,
         assert demo.stdout is not None
         while stage not in (line := demo.stdout.readline()):
             assert line, "it ended before"
-        time.sleep(0.3)  # a real process: let the worker begin
+        time.sleep(0.3)  # a real process: let the worker start
         demo.send_signal(number)
         said = demo.communicate(timeout=20)[1]
     assert (demo.returncode, b"Traceback" in said) == (code, False), said

@@ -1,4 +1,4 @@
-"""Real worker processes, what they are given and what they leave."""
+"""Start real worker processes, and read what they write."""
 
 import json
 import os
@@ -28,7 +28,7 @@ CREDENTIALS = {
 
 
 def client(service: Literal["kinesis", "dynamodb"], endpoint: str, config: Config | None = None) -> Any:
-    """A client of an emulator, with no fault in between."""
+    """Return a client of an emulator without a proxy."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
@@ -40,13 +40,13 @@ def client(service: Literal["kinesis", "dynamodb"], endpoint: str, config: Confi
 
 
 def kinesis_client(endpoint: str) -> Any:
-    """A client of a stream. It tries again: kinesis-local cuts connections that were idle for 5 s."""
+    """Return a stream client with retries, because kinesis-local closes connections after 5 s."""
     return client("kinesis", endpoint, Config(retries={"total_max_attempts": 3}))
 
 
 @contextmanager
 def new_stream(endpoint: str, shards: int) -> Iterator[Any]:
-    """A stream, for as long as the block runs; yields a client."""
+    """Create a stream for the duration of the block. Yield a client."""
     client = kinesis_client(endpoint)
     client.create_stream(StreamName=STREAM, ShardCount=shards)
     active(client)
@@ -88,7 +88,7 @@ def ids(directory: Path) -> list[str]:
 
 
 def put(client: Any, numbers: range, per_record: int = 1) -> None:
-    """Put events with these numbers, plain or aggregated, spread over the shards."""
+    """Put events with these numbers, plain or aggregated, on all shards."""
     data = [
         aggregate([(str(n), event(n)) for n in numbers[start : start + per_record]])
         if per_record > 1
@@ -137,7 +137,7 @@ def in_sqlite(directory: Path) -> list[str]:
 def start(
     directory: Path, endpoint: str, *arguments: str, stdout: IO[bytes] | int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """A worker that runs on; its log goes to a file of its own."""
+    """Start a worker that keeps running. Its log goes to a separate file."""
     with (directory / f"log-{time.monotonic_ns()}").open("wb") as log:
         return subprocess.Popen(
             worker(directory, endpoint, *arguments), cwd=directory, env=environment(), stdout=stdout, stderr=log
@@ -145,12 +145,12 @@ def start(
 
 
 def logged(directory: Path) -> str:
-    """What all workers of a directory have logged."""
+    """Return the log lines of all workers of a directory."""
     return "".join(file.read_text() for file in sorted(directory.glob("log-*")))
 
 
 def wait_until(true: Callable[[], object], seconds: float = 30.0) -> float:
-    """Wait for a condition on real processes; returns how long it took."""
+    """Wait for a condition on real processes. Return how long it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds, "it did not happen in time"
@@ -159,7 +159,7 @@ def wait_until(true: Callable[[], object], seconds: float = 30.0) -> float:
 
 
 def owners(directory: Path) -> Counter[str]:
-    """How many shards each worker holds, by the lease table."""
+    """Return how many shards each worker holds, from the lease table."""
     if not (directory / "call-consumer.db").exists():
         return Counter()
     database = sqlite3.connect(directory / "call-consumer.db")

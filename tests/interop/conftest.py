@@ -1,4 +1,4 @@
-"""A stream, a lease table, and who reads them: workers of this program and of Amazon's KCL."""
+"""Provide a stream, a lease table, and workers of this program and of Amazon's KCL."""
 
 import itertools
 import random
@@ -33,7 +33,7 @@ NUMBERS = itertools.count(1)
 
 @dataclass
 class Scene:
-    """One stream and one lease table of the same name."""
+    """One stream and one lease table with the same name."""
 
     name: str
     kinesis_url: str
@@ -49,10 +49,10 @@ class Scene:
         self.publisher = Publisher(self.kinesis, rng, stream=self.name)
         self.resharder = Resharder(self.kinesis, rng, stream=self.name)
 
-    # Who reads -------------------------------------------------------------------------------------------------------
+    # Workers ---------------------------------------------------------------------------------------------------------
 
     def kcl(self, name: str, **options: object) -> KclWorker:
-        """A worker of the KCL, with timers as short as it bears."""
+        """Start a KCL worker with the shortest timers that it supports."""
         urls = {"kinesis": self.kinesis_url, "dynamodb": self.dynamodb_url}
         more = {"failover": int(1000 * FAILOVER), "quick": True, "idle": 300}
         worker = kcl.start(
@@ -62,7 +62,7 @@ class Scene:
         return worker
 
     def ours(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        """A worker of ours; all write to one directory of files."""
+        """Start a worker of ours. All of them write to one directory of files."""
         command = [sys.executable, "-m", "consumer", "run", self.name, "--endpoint-url", self.kinesis_url]
         command += ["--leases", f"dynamodb:{self.name}?endpoint_url={self.dynamodb_url}&region=us-east-1"]
         command += ["--sink", self.sink.url, "--batch-age", "0.3", "--poll-interval", "0.3", "--worker-id", name]
@@ -73,7 +73,7 @@ class Scene:
         return process
 
     def catch_up(self, name: str) -> None:
-        """Ours reads all there is, and ends."""
+        """Run a worker of ours until it has caught up."""
         assert self.ours(name, "--until-caught-up").wait(90) == 0, (self.directory / f"{name}.log").read_text()
 
     @property
@@ -81,13 +81,13 @@ class Scene:
         return JsonlRows(self.directory)
 
     def rows(self) -> list[EventLocation]:
-        """The places of what ours has delivered."""
+        """Return the locations of the rows that our workers delivered."""
         return [(row.shard, row.sequence, row.sub_sequence) for row in self.sink.rows()]
 
-    # What is there ---------------------------------------------------------------------------------------------------
+    # State -----------------------------------------------------------------------------------------------------------
 
     def items(self) -> list[dict[str, Any]]:
-        """The lease table, without what a KCL keeps beside the leases."""
+        """Return the leases of the table, without other items of a KCL."""
         items = self.dynamodb.scan(TableName=self.name, ConsistentRead=True)["Items"]
         return [item for item in items if is_lease(item)]
 
@@ -95,7 +95,7 @@ class Scene:
         return {item["leaseKey"]["S"]: lease_of(item) for item in self.items()}
 
     def published(self) -> set[EventLocation]:
-        """Every user record on the stream."""
+        """Return every user record on the stream."""
         shards = self.kinesis.list_shards(StreamName=self.name)["Shards"]
         return {place for shard in shards for place in self._published(shard["ShardId"])}
 
@@ -112,7 +112,7 @@ class Scene:
 
 
 def after(places: set[EventLocation], checkpoints: Mapping[str, Position]) -> set[EventLocation]:
-    """Those that lie behind the checkpoint of their shard, or in a shard that has none."""
+    """Return the records after the checkpoint of their shard, or of a shard without one."""
     return {place for place in places if place[0] not in checkpoints or checkpoints[place[0]] < Position.of(*place[1:])}
 
 
@@ -121,7 +121,7 @@ def checkpoints(leases: Mapping[str, Lease]) -> dict[str, Position]:
 
 
 def wait_until(true: Callable[[], Any], what: str, seconds: float = 90.0) -> float:
-    """Wait for real processes; returns how long it took."""
+    """Wait for a condition on real processes. Return how long it took."""
     began = time.monotonic()
     while not true():
         assert time.monotonic() - began < seconds, f"not within {seconds:.0f} s: {what}"

@@ -1,4 +1,4 @@
-"""A worker of Amazon's real KCL as a process, and what it leaves: rows, events, exceptions."""
+"""Run a worker of Amazon's real KCL as a process, and read its rows, events and exceptions."""
 
 import os
 import re
@@ -29,7 +29,7 @@ class KclRow(NamedTuple):
 
 
 def install(version: str = VERSION) -> Path:
-    """The folder with KCL's jars and the worker on it."""
+    """Return the folder with KCL's jars and the worker, after installing them."""
     need(all(shutil.which(program) for program in ("java", "javac", "mvn")), "a JDK with Maven")
     needs.install(INSTALLERS / "kcl" / "install.sh", version, timeout=600)
     return ROOT / ".emulators" / f"kcl-{version}"
@@ -37,7 +37,7 @@ def install(version: str = VERSION) -> Path:
 
 @dataclass
 class KclWorker:
-    """One process; its rows and log outlive it."""
+    """One process. Its rows and log stay after its end."""
 
     name: str
     process: "subprocess.Popen[bytes]"
@@ -49,17 +49,17 @@ class KclWorker:
         return self.process.poll() is None
 
     def rows(self) -> list[KclRow]:
-        """What it has been given, in that order."""
+        """Return the user records that it got, in order."""
         lines = self.rows_file.read_text().splitlines() if self.rows_file.exists() else []
         return [KclRow(shard, int(sequence), int(sub), event) for shard, sequence, sub, event in map(_parts, lines)]
 
     def events(self) -> list[str]:
-        """What its application has said: started, initialized SHARD, half SHARD, ended SHARD, lost SHARD, …"""
+        """Return what its application logged: started, initialized SHARD, half SHARD, ended SHARD, lost SHARD, …"""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line.split(" ", 2)[2] for line in lines if line.startswith("EVENT ")]
 
     def exceptions(self) -> Iterator[str]:
-        """The classes of the exceptions in its log, by their short names."""
+        """Return the short class names of the exceptions in its log."""
         yield from EXCEPTION.findall(self.log.read_text(errors="replace"))
 
     def end(self, number: signal.Signals, patience: float = 40.0) -> None:
@@ -78,13 +78,13 @@ def _parts(line: str) -> Sequence[str]:
 
 
 def command(installed: Path, **options: object) -> list[str]:
-    """The command line; options are those of KclWorker.java."""
+    """Return the command line. Options are those of KclWorker.java."""
     given = [f"-D{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in options.items()]
     return ["java", *FRUGAL, *QUIETER, *given, "-cp", f"{installed / 'classes'}:{installed / 'lib'}/*", "KclWorker"]
 
 
 def start(installed: Path, directory: Path, name: str, **options: object) -> KclWorker:
-    """Start one: `stream`, `application`, `kinesis` and `dynamodb` have to be given."""
+    """Start a worker. The options `stream`, `application`, `kinesis` and `dynamodb` are required."""
     rows, log = directory / f"{name}.tsv", directory / f"{name}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(

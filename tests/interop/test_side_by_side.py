@@ -1,4 +1,4 @@
-"""This program and Amazon's KCL on one lease table at the same time, as in a migration that is under way."""
+"""Run this program and Amazon's KCL on one lease table at the same time, as during a migration."""
 
 import os
 import signal
@@ -13,15 +13,15 @@ import pytest
 from tests.interop.conftest import EventLocation, Scene, end, wait_until
 from tests.interop.kcl import VERSION, KclWorker
 
-# What a KCL logs among its own when workers join, freeze and die and a shard is split:
-# `make interop LONG=1`, 24 November 2026, 3.5.1 and 2.7.2.
+# Exceptions that KCL workers log without us when workers join, freeze and die and a shard is split: `make interop
+# LONG=1`, 24 November 2026, 3.5.1 and 2.7.2.
 AMONG_ITS_OWN: Collection[str] = ("InterruptedException", "ShutdownException", "TimeoutException")
-MOST_MOVES = 6  # of one lease: at most one for each join and death below, and one to even out
+MOST_MOVES = 6  # of one lease: at most one for each join and death below, and one for balance
 
 
 @contextmanager
 def watched(scene: Scene) -> Iterator[Counter[str]]:
-    """Counts how often each lease changes its owner."""
+    """Count how often each lease changes its owner."""
     moves: Counter[str] = Counter()
     owners: dict[str, str] = {}
     stopped = threading.Event()
@@ -41,7 +41,7 @@ def watched(scene: Scene) -> Iterator[Counter[str]]:
 
 
 def held_by(scene: Scene, *names: str) -> Callable[[], bool]:
-    """Do these hold every lease that can be read?"""
+    """Return whether these workers hold every lease that can be read."""
     return lambda: {lease.owner for lease in scene.leases().values() if not lease.ended} <= set(names)
 
 
@@ -54,13 +54,13 @@ def read_by(workers: Collection[KclWorker]) -> set[EventLocation]:
 
 
 def strange(workers: Collection[KclWorker]) -> set[str]:
-    """Exceptions that these KCL workers would not have logged among their own."""
+    """Return exceptions that these KCL workers would not have logged without us."""
     return {name for worker in workers for name in worker.exceptions()} - set(AMONG_ITS_OWN)
 
 
-def test_a_mixed_fleet_loses_nothing_and_comes_to_rest(scene: Scene) -> None:
-    """Through joins, deaths on either side and a split: all is read, no lease is fought over, KCL is not upset."""
-    scene.catch_up("ours-0")  # makes the rows: on an empty table a KCL waits for up to half a minute
+def test_a_mixed_fleet_loses_nothing_and_settles(scene: Scene) -> None:
+    """With joins, deaths and a split, all records are read, leases settle, and KCL logs no new exceptions."""
+    scene.catch_up("ours-0")  # creates the rows: on an empty table a KCL waits for up to half a minute
     first = scene.kcl("kcl-1")
     with watched(scene) as moves:
         wait_until(held_by(scene, "kcl-1"), "KCL takes all")
@@ -86,8 +86,8 @@ def test_a_mixed_fleet_loses_nothing_and_comes_to_rest(scene: Scene) -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("LONG"), reason="a measurement: make interop LONG=1")
-def test_what_a_kcl_logs_among_its_own(scene: Scene) -> None:
-    """The exceptions of a fleet of KCL alone, through the same and a freeze; AMONG_ITS_OWN is what it found."""
+def test_a_fleet_of_kcl_workers_logs_only_known_exceptions(scene: Scene) -> None:
+    """It has the same joins, deaths and split, and a freeze. AMONG_ITS_OWN is the result."""
     scene.catch_up("ours-0")
     workers = [scene.kcl("kcl-1"), scene.kcl("kcl-2")]
     wait_until(held_by(scene, "kcl-1", "kcl-2"), "KCL takes all")
@@ -97,7 +97,7 @@ def test_what_a_kcl_logs_among_its_own(scene: Scene) -> None:
     time.sleep(5)
     for worker in workers:
         os.kill(worker.process.pid, signal.SIGSTOP)
-        time.sleep(25)  # long enough for another to become the leader, and to find it dead
+        time.sleep(25)  # long enough for another worker to become the leader and to notice the death
         os.kill(worker.process.pid, signal.SIGCONT)
         time.sleep(5)
     workers[1].end(signal.SIGKILL)

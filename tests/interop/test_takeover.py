@@ -1,4 +1,4 @@
-"""From Amazon's KCL to this program on the same table, and back: each goes on right behind the other's checkpoints."""
+"""Move from Amazon's KCL to this program on the same table, and back. Each continues at the other's checkpoints."""
 
 import hashlib
 import itertools
@@ -13,7 +13,7 @@ from tests.integration.workers import event
 from tests.interop.conftest import EventLocation, Scene, after, checkpoints, end, wait_until
 from tests.interop.kcl import KclRow, KclWorker
 
-# Who makes the table, and how each ends. On an empty one a KCL waits for up to half a minute.
+# Which worker creates the table, and how each ends. On an empty table a KCL waits for up to half a minute.
 CASES = [("KCL", signal.SIGKILL, signal.SIGTERM), ("ours", signal.SIGTERM, signal.SIGKILL)]
 
 KCL_ATTRIBUTES = {
@@ -29,7 +29,7 @@ def places(rows: list[KclRow]) -> list[EventLocation]:
 
 
 def put_aggregate(scene: Scene, shard: str) -> str:
-    """One aggregate of eight events on this shard; returns the id of its fourth."""
+    """Put one aggregate of eight events on this shard. Return the id of the fourth."""
     first = scene.publisher.published
     scene.publisher.published += 8
     [hashes] = [item["HashKeyRange"] for item in scene.resharder.open_shards() if item["ShardId"] == shard]
@@ -45,8 +45,10 @@ def _inside(key: str, hashes: Mapping[str, str]) -> bool:
 
 
 @pytest.mark.parametrize(("made_by", "kcl_ends", "ours_ends"), CASES, ids=["made-by-kcl", "made-by-ours"])
-def test_there_and_back(scene: Scene, made_by: str, kcl_ends: signal.Signals, ours_ends: signal.Signals) -> None:
-    """KCL ends in the middle of an aggregate and of a split; ours goes on from there; KCL goes on from ours."""
+def test_a_migration_there_and_back_loses_nothing(
+    scene: Scene, made_by: str, kcl_ends: signal.Signals, ours_ends: signal.Signals
+) -> None:
+    """KCL ends inside an aggregate and a split, our worker continues, and KCL continues after ours."""
     if made_by == "ours":
         scene.catch_up("ours-0")
     first = kcl_reads_in_part(scene, kcl_ends)
@@ -59,7 +61,7 @@ def test_there_and_back(scene: Scene, made_by: str, kcl_ends: signal.Signals, ou
 
 
 def kcl_reads_in_part(scene: Scene, ends: signal.Signals) -> KclWorker:
-    """It checkpoints half of an aggregate on the one shard, and finishes the other, which was split."""
+    """Let KCL checkpoint half of an aggregate on one shard, and finish the other, which was split."""
     scene.publisher.put(12)
     left, right = (shard["ShardId"] for shard in scene.resharder.open_shards())
     half = put_aggregate(scene, right)
@@ -75,7 +77,7 @@ def kcl_reads_in_part(scene: Scene, ends: signal.Signals) -> KclWorker:
 
 
 def ours_goes_on(scene: Scene, first: KclWorker) -> None:
-    """Right behind the checkpoints, be it in the middle of an aggregate; what KCL processed beyond comes again."""
+    """Check that our worker continues right after the checkpoints, also inside an aggregate."""
     left_behind = checkpoints(scene.leases())
     scene.publisher.put(8)
     expected = after(scene.published(), left_behind)
@@ -85,7 +87,7 @@ def ours_goes_on(scene: Scene, first: KclWorker) -> None:
 
 
 def ours_reads_in_part(scene: Scene, ends: signal.Signals) -> None:
-    """It ends in the middle of a split, or just behind it."""
+    """Let our worker end inside a split, or right after it."""
     before = len(scene.rows())
     ours = scene.ours("ours-2")
     scene.publisher.put(20)
@@ -95,7 +97,7 @@ def ours_reads_in_part(scene: Scene, ends: signal.Signals) -> None:
 
 
 def kcl_goes_on(scene: Scene) -> KclWorker:
-    """Right behind our checkpoints: nothing is lost, and nothing that we have checkpointed comes again."""
+    """Check that KCL continues right after our checkpoints, without a loss or a repeat."""
     left_behind = checkpoints(scene.leases())
     scene.publisher.put(8)
     expected = after(scene.published(), left_behind)

@@ -1,1 +1,1 @@
-"""The servers that tests start: each listens on loopback, yields its URL, and ends with its test."""
+"""Start servers for tests. Each listens on loopback, yields its URL, and ends with its test."""

@@ -1,7 +1,7 @@
-"""DynamoDB Local and dynalite, two of the stores that the lease table has to work with; the third is moto.
+"""Start DynamoDB Local and dynalite, on which the lease table must work, as on moto.
 
-DynamoDB Local is Amazon's own engine. dynalite leaves the item out of the response to a failed condition, as older
-stores did.
+DynamoDB Local is Amazon's own engine. dynalite omits the item in the response to a failed condition, as older stores
+did.
 """
 
 import shutil

@@ -1,6 +1,6 @@
-"""A proxy between a worker and an AWS service that can go wrong in the ways that networks and services do.
+"""Proxy requests between a worker and an AWS service, and inject faults of networks and services.
 
-One proxy a worker and service: a fault can hit one worker alone (a partition) or all of them (an outage).
+Use one proxy per worker and service. A fault can hit one worker (a partition) or all of them (an outage).
 """
 
 import http.client
@@ -23,18 +23,18 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 
 class Fault(StrEnum):
-    """What goes wrong with a request."""
+    """What happens to a request."""
 
-    REFUSE = "refuse"  # nobody listens, and open connections are cut
-    HANG = "hang"  # taken in, never forwarded, not answered before the fault ends
-    LATE = "late"  # the same, but forwarded when the fault ends: long after the client has given up
-    SLOW = "slow"  # forwarded after a pause that sometimes is longer than the client waits
-    LOST = "lost"  # carried out, and the answer is lost
-    THROTTLE = "throttle"  # refused with an answer that asks for less
+    REFUSE = "refuse"  # the port is closed, and open connections are cut
+    HANG = "hang"  # accepted, but neither forwarded nor answered until the fault ends
+    LATE = "late"  # the same, but forwarded when the fault ends, long after the client has given up
+    SLOW = "slow"  # forwarded after a pause that may be longer than the client waits
+    LOST = "lost"  # carried out, and the response is lost
+    THROTTLE = "throttle"  # rejected with a response that requests a lower rate
 
 
 class FaultyProxy:
-    """Forwards HTTP requests to `upstream`; `suffer` begins a fault, `heal` ends it. Listens on loopback."""
+    """Forward HTTP requests to `upstream`. `suffer` starts a fault and `heal` ends it. Listen on loopback."""
 
     def __init__(self, upstream: str, rng: random.Random) -> None:
         self.upstream = urllib.parse.urlsplit(upstream).netloc
@@ -56,7 +56,7 @@ class FaultyProxy:
         threading.Thread(target=self._door.serve_forever, args=(0.05,), daemon=True).start()
 
     def suffer(self, fault: Fault, share: float = 1.0) -> None:
-        """From now on this happens to `share` of the requests (REFUSE: to all)."""
+        """Apply a fault to a `share` of the requests (REFUSE: to all)."""
         self.heal()
         self.healed.clear()
         self.fault, self.share = fault, share
@@ -64,14 +64,14 @@ class FaultyProxy:
             self._close()
 
     def heal(self) -> None:
-        """Forward everything again."""
+        """Forward all requests again."""
         refused, self.fault = self.fault is Fault.REFUSE, None
         self.healed.set()
         if refused:
             self._open(self.port)
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop the proxy."""
         self.heal()
         self._close()
 
@@ -82,7 +82,7 @@ class FaultyProxy:
             cut(connection)
 
     def drawn(self) -> Fault | None:
-        """What happens to the next request."""
+        """Return the fault for the next request, if any."""
         fault = self.fault
         if fault is None or self.rng.random() >= self.share:
             return None
@@ -106,7 +106,7 @@ class _Door(http.server.ThreadingHTTPServer):
         super().__init__(address, _Visit)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone away, such as a killed one, is no news."""
+        """Ignore a client that closed its connection, such as a killed one."""
 
 
 class _Visit(http.server.BaseHTTPRequestHandler):
@@ -163,11 +163,11 @@ class _Visit(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the log of the run is the storm's."""
+        """Log nothing, because the storm keeps its own log."""
 
 
 def cut(connection: socket.socket) -> None:
-    """End a connection as a crash does: with a reset, whatever is on its way."""
+    """End a connection with a reset, as a crash does."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RDWR)

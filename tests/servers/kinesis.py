@@ -1,4 +1,4 @@
-"""kinesis-local, the engine inside LocalStack: real shard ends, 56-digit sequence numbers."""
+"""Start kinesis-local, the engine of LocalStack, with real shard ends and 56-digit sequence numbers."""
 
 import shutil
 from collections.abc import Iterator

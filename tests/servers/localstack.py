@@ -1,4 +1,4 @@
-"""LocalStack without docker, with the ready hook of deploy/localstack."""
+"""Start LocalStack without docker, with the ready hook of deploy/localstack."""
 
 import json
 from collections.abc import Iterator

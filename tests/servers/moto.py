@@ -1,4 +1,4 @@
-"""moto, which imitates Kinesis and DynamoDB: as a process, or inside the test's process as the demo has it."""
+"""Start moto, which imitates Kinesis and DynamoDB, as a process or inside the test's process."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.servers.process import free_port, running
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """Yield the URL of a new moto server, a process of its own."""
+    """Yield the URL of a new moto server in a separate process."""
     port = free_port()
     with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port) as url:
         yield url

@@ -1,4 +1,4 @@
-"""Start a server as a process of its own, wait until it responds, and stop it with everything that it started."""
+"""Start a server in a separate process, wait until it responds, and stop it with its children."""
 
 import os
 import random
@@ -17,9 +17,9 @@ PATIENCE = 60.0  # seconds for a server to start on a busy machine
 
 
 def free_port() -> int:
-    """Return a port on loopback that is free, and stays free until a server has started on it.
+    """Return a free port on loopback, which stays free until a server starts on it.
 
-    Clients are given ports from 32768 on, and tests that run side by side draw different ones.
+    Clients get ports from 32768 on, and parallel tests draw different ports.
     """
     while True:
         port = random.SystemRandom().randrange(12_000, 32_000)
@@ -36,7 +36,7 @@ def running(
     ready: Callable[[str], bool] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[str]:
-    """Run a server and yield its URL as soon as it is `ready`: without a test of its own, as soon as it responds."""
+    """Run a server and yield its URL when it is `ready`: by default, when it responds."""
     url, is_ready = f"http://127.0.0.1:{port}", ready or (lambda url: response_of(url) is not None)
     env, quiet = {**os.environ, **(environment or {})}, subprocess.DEVNULL
     with subprocess.Popen(command, env=env, stdout=quiet, stderr=quiet, start_new_session=True) as server:

@@ -1,8 +1,8 @@
-"""Time that tests move by hand."""
+"""A clock that tests advance."""
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -11,5 +11,5 @@ class FakeClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += seconds

@@ -1,4 +1,4 @@
-"""What the tests of the drivers share: a sink that fails when told to, and events."""
+"""Provide a failing sink and events for tests of the pipeline's drivers."""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ TYPE = "com.twilio.voice.api-request.call.created"
 
 
 def event(number: int, event_type: str = TYPE) -> bytes:
-    """A small event whose identity is its number."""
+    """Return a small event whose id contains the number."""
     data = {"sid": f"CA{number:032x}", "request": {"method": "POST"}}
     envelope = {"specversion": "1.0", "type": event_type, "source": "/calls", "id": f"EV{number}", "data": data}
     return json.dumps(envelope).encode()
 
 
 class ListSink:
-    """Keeps what is written, after raising what it was told to raise, one a write."""
+    """A sink that keeps its rows, after raising the given errors, one per write."""
 
     repeats = Deduplication.BY_ROW
 
@@ -31,7 +31,7 @@ class ListSink:
         self.writes: list[list[dict[str, Any]]] = []
 
     def check(self) -> None:
-        """It is always there."""
+        """Do nothing: the sink is always available."""
 
     def write(self, batch: Batch) -> int:
         if self.raises:
@@ -40,11 +40,11 @@ class ListSink:
         return 0
 
     def holds(self, name: str) -> bool:
-        """It keeps no names."""
+        """Return False: the sink keeps no names of batches."""
         return False
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -62,5 +62,5 @@ def outlets(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchL
 
 
 def numbered(numbers: Iterable[int]) -> list[str]:
-    """The ids of the events with these numbers."""
+    """Return the ids of the events with these numbers."""
     return [f"EV{number}" for number in numbers]

@@ -1,4 +1,4 @@
-"""Events to test with, and what the pipeline makes of them."""
+"""Provide events for tests, and decode them."""
 
 import json
 from typing import Any
@@ -16,12 +16,15 @@ SID = "CA" + "0" * 32
 
 
 def each(*values: Any) -> tuple[Any, ...]:
-    """Values of any kinds, for a table."""
+    """Return one parameter set per value, of any type."""
     return values
 
 
 def decode(data: bytes, after: Position = TRIM_HORIZON, raw: bool = False) -> list[Outcome]:
-    """What becomes of one Kinesis record, the seventh of its shard; the same the quick way and the careful one."""
+    """Return the outcome of one Kinesis record, the seventh of its shard.
+
+    Check that the fast and the full path agree.
+    """
     decoder, record = Decoder("stream", Shard("shard"), raw), Record(7, "key", 1.7e9, data)
     outcomes = list(decoder(record, after).outcomes)
     with patch.object(decoding, "decode_fast", lambda _: None):
@@ -30,29 +33,29 @@ def decode(data: bytes, after: Position = TRIM_HORIZON, raw: bool = False) -> li
 
 
 def event(**changes: Any) -> dict[str, Any]:
-    """A live-like event with other members; `...` removes one."""
+    """Return a realistic event with other members; `...` removes one."""
     base: dict[str, Any] = json.loads(examples.load("live-like-call-created"))
     return {name: value for name, value in {**base, **changes}.items() if value is not ...}
 
 
 def with_payload(**changes: Any) -> dict[str, Any]:
-    """The event with other members of `data`."""
+    """Return the event with other members of `data`."""
     data = event()["data"]
     return event(data={name: value for name, value in {**data, **changes}.items() if value is not ...})
 
 
 def with_request(**changes: Any) -> dict[str, Any]:
-    """The event with other members of `data.request`."""
+    """Return the event with other members of `data.request`."""
     return with_payload(request={**event()["data"]["request"], **changes})
 
 
 def with_response(**changes: Any) -> dict[str, Any]:
-    """The event with other members of `data.response`."""
+    """Return the event with other members of `data.response`."""
     return with_payload(response={**event()["data"]["response"], **changes})
 
 
 def row(document: Any, raw: bool = False) -> dict[str, Any]:
-    """The one row that comes of an event."""
+    """Return the single row of an event."""
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
     [outcome] = decode(data, raw=raw)
     assert isinstance(outcome, Row), outcome
@@ -61,14 +64,14 @@ def row(document: Any, raw: bool = False) -> dict[str, Any]:
 
 
 def letter(data: bytes) -> DeadLetter:
-    """The one dead letter that comes of a record."""
+    """Return the single dead letter of a record."""
     [outcome] = decode(data)
     assert isinstance(outcome, DeadLetter), outcome
     return outcome
 
 
 def spelled(document: Any, **changes: str) -> bytes:
-    """The JSON of a document in which a member's value is spelled as given."""
+    """Return the JSON of a document in which the value of a member is spelled as given."""
     text = json.dumps({**document, **dict.fromkeys(changes, "@@")})
     for value in changes.values():
         text = text.replace('"@@"', value, 1)

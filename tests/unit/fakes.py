@@ -1,4 +1,4 @@
-"""Ports that write into one journal, so that a test sees what happened in which order."""
+"""Provide ports that write to one journal, so that a test sees the order of their calls."""
 
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -36,17 +36,17 @@ SHARD = "shard"
 
 
 def row(number: int) -> Row:
-    """A row whose line is its number."""
+    """Return a row whose line is its number."""
     return Row(str(number).encode(), EventLocation("stream", SHARD, number, 0, 0, "key", 0.0), b"bytes")
 
 
 def encode_dead_letter(letter: DeadLetter) -> EncodedDeadLetter:
-    """A dead letter as this suite writes it."""
+    """Return a dead letter in the format of these tests."""
     return EncodedDeadLetter(f"{letter.reason.value}:{letter.location.sequence}".encode(), letter.location)
 
 
 class JournalTable(MemoryLeaseTable):
-    """Says what is written to the lease."""
+    """A lease table that records its writes."""
 
     def __init__(self, journal: list[str]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class JournalTable(MemoryLeaseTable):
 
 @dataclass
 class JournalSink:
-    """Says what it is given; `answers` are raised, one a write, None for none."""
+    """A sink that records its writes. It raises each item of `answers` in turn; None raises nothing."""
 
     name: str
     journal: list[str]
@@ -96,7 +96,7 @@ class JournalSink:
 
 @dataclass
 class Counted:
-    """What a delivery counts."""
+    """Counts that record what a delivery reports."""
 
     fetched: int = 0
     skipped: list[str] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Counted:
 
 
 class QuietStream:
-    """A stream with one shard and nothing on it."""
+    """A stream with one empty shard."""
 
     def summary(self) -> StreamSummary:
         return StreamSummary("stream", True, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
@@ -154,7 +154,7 @@ def surroundings(clock: FakeClock, **changes: Any) -> ShardContext:
 
 
 def held(journal: list[str], clock: FakeClock, duration: float = 10.0, **fields: Any) -> tuple[JournalTable, HeldLease]:
-    """A table with one shard, and a held_lease that holds it."""
+    """Return a table with one shard, and the held lease on it."""
     table = JournalTable(journal)
     table.create(Lease(SHARD, hash_range=Shard(SHARD).hash_range, **fields))
     [lease] = table.scan()

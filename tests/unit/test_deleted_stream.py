@@ -1,4 +1,4 @@
-"""A stream that is deleted while it is read ends the run; one that cannot be found for a moment does not."""
+"""End the run when the stream is deleted, but not when it is missing for a moment."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from tests.unit.test_shard_consumer import NOW, Bench, records
 
 
 class Lost(Bench):
-    """A shard whose stream answers as told about itself, and does not know the shard meanwhile."""
+    """A shard that the stream does not know, and a stream whose summary a test sets."""
 
     def __init__(self) -> None:
         super().__init__(stream_created_at=NOW)
@@ -29,7 +29,7 @@ class Lost(Bench):
             raise ShardGone
 
     def go_on(self, seconds: float) -> None:
-        """Step for so long, with a lease that is renewed."""
+        """Step for `seconds` while the lease is renewed."""
         until = self.clock() + seconds
         while self.clock() < until:
             delay = self.consumer.step(self.clock())
@@ -42,8 +42,8 @@ REPLACED = StreamSummary("stream", True, NOW + timedelta(days=1), NOW)
 
 
 @pytest.mark.parametrize("about", [StreamAbsent("there is no stream 'stream'"), REPLACED])
-def test_a_stream_that_stays_away_ends_the_run_and_gives_the_lease_back(about: StreamAbsent | StreamSummary) -> None:
-    """An operator has to say what is to be read instead."""
+def test_a_deleted_stream_ends_the_run_and_releases_the_lease(about: StreamAbsent | StreamSummary) -> None:
+    """An operator must choose what to read instead."""
     bench = Lost()
     bench.about = about
     began = bench.clock()
@@ -55,8 +55,8 @@ def test_a_stream_that_stays_away_ends_the_run_and_gives_the_lease_back(about: S
 
 
 @pytest.mark.parametrize("about", [StreamAbsent("there is no stream 'stream'"), REPLACED])
-def test_a_stream_that_comes_back_is_read_on(about: StreamAbsent | StreamSummary) -> None:
-    """Each time anew: two hiccups are no deletion."""
+def test_a_stream_that_returns_is_read_on(about: StreamAbsent | StreamSummary) -> None:
+    """Two short absences do not add up to a deletion."""
     bench = Lost()
     for number in (1, 2, 3):
         bench.about = about
@@ -67,15 +67,15 @@ def test_a_stream_that_comes_back_is_read_on(about: StreamAbsent | StreamSummary
     assert bench.done[-1] == "checkpoint 3.0"
 
 
-def test_a_permission_that_is_taken_away_never_ends_the_run() -> None:
-    """An operator may mend that while it goes on."""
+def test_a_revoked_permission_never_ends_the_run() -> None:
+    """An operator may grant it again."""
     bench = Lost()
     bench.about = ConfigurationError("the credentials lack a permission")
     bench.go_on(10 * CONFIRMED_AFTER)
     assert not bench.consumer.over
 
 
-def test_the_line_says_what_was_found_and_for_how_long() -> None:
+def test_the_error_says_what_was_missing_and_for_how_long() -> None:
     """It is the last line of the run."""
     absence = Absence()
     absence.confirm("there is no stream 'a'", 0.0)

@@ -1,4 +1,4 @@
-"""What an event says, as a row, and what is odd about it."""
+"""Flatten an event into a row with warnings."""
 
 import base64
 import json
@@ -45,8 +45,8 @@ INNER = ["method", "url", "parameters", "responseCode", "requestDuration", "cont
         ("conference-participant.deleted", "conference_participant", "deleted"),
     ],
 )
-def test_the_type_says_resource_and_action(name: str, resource: str, action: str) -> None:
-    """The whole family."""
+def test_the_type_gives_resource_and_action(name: str, resource: str, action: str) -> None:
+    """This covers all event types."""
     made = row(event(type=FAMILY + name))
     assert (made["resource"], made["action"], made["event_type"]) == (resource, action, FAMILY + name)
 
@@ -103,8 +103,8 @@ def test_the_type_says_resource_and_action(name: str, resource: str, action: str
         (spelled(event(), x="9" * 9999), ["outsize-number"]),
     ],
 )
-def test_an_oddity_is_a_warning_and_never_costs_the_row(document: Any, warnings: list[str]) -> None:
-    """The row is there, valid, and says what was odd."""
+def test_an_unusual_value_is_a_warning_and_keeps_the_row(document: Any, warnings: list[str]) -> None:
+    """The row is valid and names the problem."""
     made = row(document)
     assert made["warnings"] == warnings
     assert {str(code) for code in made["warnings"]} <= {warning_code.value for warning_code in WarningCode}
@@ -149,7 +149,7 @@ def test_an_oddity_is_a_warning_and_never_costs_the_row(document: Any, warnings:
 def test_digit_strings_become_integers_and_all_else_null_with_a_warning(
     name: str, column: str, value: Any, number: Any
 ) -> None:
-    """`...` here: odd. The other field keeps its value."""
+    """`...` stands for an invalid value. The other field keeps its value."""
     made = row(with_response(**{name: value}))
     odd = number is ...
     assert (made[column], made["warnings"]) == (None if odd else number, ["odd-field"] if odd else [])
@@ -175,13 +175,13 @@ def test_digit_strings_become_integers_and_all_else_null_with_a_warning(
         {"big": 2**70, "tiny": 5e-324},
     ],
 )
-def test_parameters_stay_as_they_came(parameters: Any) -> None:
-    """Whatever JSON they are."""
+def test_parameters_stay_as_they_are(parameters: Any) -> None:
+    """They may be any JSON."""
     made = row(with_request(parameters=parameters))
     assert (made["request_parameters"], made["warnings"]) == (parameters, [])
 
 
-def test_numbers_that_no_double_holds_are_kept_as_text() -> None:
+def test_numbers_outside_of_a_double_become_text() -> None:
     """A reader of the row could not read them; smaller ones stay numbers."""
     text = json.dumps(with_request(parameters="@")).replace(
         '"@"', f'{{"a": 1e400, "b": -1E999, "c": {"9" * 5000}, "d": {2**80}}}'
@@ -193,8 +193,8 @@ def test_numbers_that_no_double_holds_are_kept_as_text() -> None:
 @pytest.mark.parametrize("sign", ["", "-"])
 @pytest.mark.parametrize("x", ["", "\\ud800"])
 @pytest.mark.parametrize("digits", [308, 400, 4300, 4301])
-def test_what_becomes_of_a_long_integer_does_not_depend_on_another_oddity(sign: str, x: str, digits: int) -> None:
-    """The quick parser and the patient one agree on which integers stay numbers."""
+def test_a_long_integer_is_kept_as_text_whatever_else_is_unusual(sign: str, x: str, digits: int) -> None:
+    """The fast and the full parser agree on which integers stay numbers."""
     number = sign + "9" * digits
     text = json.dumps(with_request(parameters={"x": x, "n": "@"})).replace('"@"', number).replace("\\\\", "\\")
     made = row(text.encode())
@@ -221,8 +221,10 @@ def test_what_becomes_of_a_long_integer_does_not_depend_on_another_oddity(sign: 
         ({}, None, "https://a.example/Accounts/AC33333333/x", "AC33333333"),
     ],
 )
-def test_the_account_is_told_by_the_first_that_knows_it(parameters: Any, url: Any, source: str, account: str) -> None:
-    """Parameters, the URL's path, the source, and at last a JSON body."""
+def test_the_account_comes_from_the_first_source_that_has_it(
+    parameters: Any, url: Any, source: str, account: str
+) -> None:
+    """Sources are parameters, the path of the URL, the source, and a JSON body, in this order."""
     made = row({**with_request(parameters=parameters, url=url), "source": source})
     assert made["account_sid"] == account
 
@@ -231,15 +233,15 @@ def test_the_account_is_told_by_the_first_that_knows_it(parameters: Any, url: An
     ("parameters", "to"), [({"To": "a"}, "a"), ({"To": ""}, "b"), ({"To": ["a"]}, "b"), ({}, "b"), (["To"], "b")]
 )
 def test_addresses_come_from_the_parameters_or_a_json_body(parameters: Any, to: str) -> None:
-    """To and From, else to and from."""
+    """To and From win over to and from."""
     document = with_request(parameters=parameters)
     document["data"]["response"]["responseBody"] = base64.b64encode(b'{"to": "b", "from": "c"}').decode()
     made = row(document)
     assert (made["to_address"], made["from_address"]) == (to, "c")
 
 
-def test_secrets_do_not_reach_the_row() -> None:
-    """The URL's password and SipAuthPassword are hidden."""
+def test_secrets_do_not_appear_in_the_row() -> None:
+    """The password of a URL and SipAuthPassword are masked."""
     [outcome] = decode(examples.load("live-like-call-created-rejected"))
     assert isinstance(outcome, Row)
     assert b"never-in-a-log" not in outcome.line
@@ -250,10 +252,10 @@ def members(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @given(members(ENVELOPE), members(PAYLOAD), members(INNER), members(INNER))
-def test_odd_members_make_valid_rows_or_dead_letters(
+def test_any_optional_members_give_a_valid_row_or_a_dead_letter(
     envelope: dict[str, Any], payload: dict[str, Any], request: dict[str, Any], response: dict[str, Any]
 ) -> None:
-    """Whatever the optional members hold, a row is valid by its schema and its line is one line that parses."""
+    """A row matches its schema, and its line is one line of JSON."""
     data = {"sid": "CA1", "request": request, "response": response, **payload}
     for outcome in decode(json.dumps(event(**{"data": data, **envelope})).encode(), raw=True):
         if isinstance(outcome, Row):
@@ -267,8 +269,8 @@ def test_odd_members_make_valid_rows_or_dead_letters(
             assert outcome.reason in (Reason.INVALID_EVENT, Reason.NOT_JSON)
 
 
-def test_every_code_is_in_the_rows_json_schema() -> None:
-    """The list of warnings is closed, and each code's meaning is told."""
+def test_the_json_schema_of_a_row_lists_every_warning_code() -> None:
+    """Each code has a description."""
     schema = ROW.json_schema()
     assert schema["$defs"]["WarningCode"]["enum"] == [warning_code.value for warning_code in WarningCode]
     assert all(

@@ -1,4 +1,4 @@
-"""A worker at a lease table: what its takes, renewals and new rows say, and when it lists the stream."""
+"""Run one worker with a lease table: takes, renewals, new rows, and listings of the stream."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,17 +29,17 @@ LEFT, RIGHT = (0, HALF - 1), (HALF, LAST)
 
 
 class Ignored:
-    """A scheduler that runs nothing: the test does."""
+    """A scheduler that runs nothing, because the test steps the tasks."""
 
     def add(self, task: Task, lane: Lane) -> None:
-        """Leave it."""
+        """Do nothing."""
 
     def wake(self, task: Task) -> None:
-        """Leave it."""
+        """Do nothing."""
 
 
 class SlowTable(MemoryLeaseTable):
-    """A write takes a while."""
+    """A table whose writes take time."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class SlowTable(MemoryLeaseTable):
 
 
 class Listed(QuietStream):
-    """A stream with these shards, which counts how often it is asked for them."""
+    """A stream with these shards that counts its listings."""
 
     def __init__(self) -> None:
         self.listed: list[Shard] = []
@@ -84,7 +84,7 @@ class Bench:
         return row
 
     def left(self) -> float:
-        """Seconds for which all that is held may still be delivered."""
+        """Return the seconds for which everything that is held may be delivered."""
         passed = 0.0
         while True:
             try:
@@ -97,7 +97,7 @@ class Bench:
 
 
 def test_a_take_counts_from_before_it_was_sent() -> None:
-    """For the others it may have been made at any instant since."""
+    """For peers it may have happened at any time since."""
     bench = Bench()
     bench.rows(Lease("a"), Lease("b"))
     bench.table.takes = 5.0
@@ -107,7 +107,7 @@ def test_a_take_counts_from_before_it_was_sent() -> None:
 
 
 def test_a_renewal_counts_from_before_it_was_sent() -> None:
-    """One write renews all leases; it may take long."""
+    """One write renews all leases, and may take long."""
     bench = Bench()
     bench.rows(Lease("a"), Lease("b"))
     bench.balance.step(bench.clock())
@@ -119,8 +119,8 @@ def test_a_renewal_counts_from_before_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_moves_per_step_double(step: int) -> None:
-    """The first are few, so that others who start at the same time get their share at once."""
+def test_the_number_of_moves_per_step_doubles(step: int) -> None:
+    """It starts small, so that workers that start at the same time get their share."""
     bench = Bench()
     bench.rows(*(Lease(f"{number:03}") for number in range(100)))
     for _ in range(step):
@@ -131,7 +131,7 @@ def test_moves_per_step_double(step: int) -> None:
 
 
 def test_the_starting_instant_is_copied_to_new_rows() -> None:
-    """Whatever this worker was started with: a shard found later starts where the first ones did."""
+    """A shard that is found later starts where the first ones did, whatever `--from` says now."""
     bench = Bench(InitialPosition(LATEST, NOON + timedelta(days=1), None))
     bench.rows(
         Lease("a", Position.of(7), hash_range=LEFT, started_at=NOON),
@@ -142,7 +142,7 @@ def test_the_starting_instant_is_copied_to_new_rows() -> None:
 
 
 def test_the_children_of_a_finished_shard_start_where_the_application_did() -> None:
-    """They get their rows from whoever finished it."""
+    """The worker that finished the parent creates their rows."""
     bench = Bench(InitialPosition(TRIM_HORIZON, None, None))
     parent = Lease("parent", Position.of(7), started_at=NOON)
     bench.rows(parent)
@@ -152,7 +152,7 @@ def test_the_children_of_a_finished_shard_start_where_the_application_did() -> N
 
 
 def test_the_first_rows_start_as_this_worker_was_told() -> None:
-    """All of them at one instant."""
+    """All of them start at one instant."""
     made = NOON - timedelta(days=3)
     bench = Bench(InitialPosition(LATEST, NOON, made))
     bench.stream.listed = [Shard("a", (), LEFT), Shard("b", (), RIGHT)]
@@ -164,7 +164,7 @@ def test_the_first_rows_start_as_this_worker_was_told() -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "started", "instant"),
     [
-        (LATEST, None, "now"),  # a KCL's row: a crash before the first checkpoint must skip nothing
+        (LATEST, None, "now"),  # a row of a KCL: a crash before the first checkpoint must not skip records
         (LATEST, NOON, NOON),
         (TRIM_HORIZON, None, None),
         (Position.of(7), None, None),
@@ -173,7 +173,7 @@ def test_the_first_rows_start_as_this_worker_was_told() -> None:
 def test_a_taken_row_that_says_latest_gets_its_instant(
     checkpoint: Position, started: datetime | None, instant: object
 ) -> None:
-    """LATEST means to a KCL "from now on" each time that it opens the shard."""
+    """For a KCL, LATEST means "from now on" each time it opens the shard."""
     bench = Bench(InitialPosition(TRIM_HORIZON, None, NOON))
     bench.rows(Lease("a", checkpoint, started_at=started))
     now = bench.world.server_time()
@@ -192,7 +192,7 @@ def test_a_taken_row_that_says_latest_gets_its_instant(
     ],
 )
 def test_the_stream_is_listed_again_when_the_rows_leave_a_hole(rows: Sequence[Lease], listed: bool) -> None:
-    """And else once an hour: a shard covered by its descendants is no hole."""
+    """Otherwise it is listed once an hour. A shard covered by its descendants is not a hole."""
     bench = Bench()
     bench.stream.listed = [Shard("root", closed=True), Shard("a", ("root",), LEFT), Shard("b", ("root",), RIGHT)]
     bench.rows(Lease("all"))
@@ -205,8 +205,8 @@ def test_the_stream_is_listed_again_when_the_rows_leave_a_hole(rows: Sequence[Le
     assert bench.stream.listings - before == listed
 
 
-def test_a_tombstone_goes_only_when_the_stream_has_forgotten_it_and_its_children_have_moved_on() -> None:
-    """Its row is what holds them back."""
+def test_the_row_of_a_finished_shard_stays_until_its_children_have_moved_on() -> None:
+    """It also stays while the stream lists the shard, because its row holds the children back."""
     bench = Bench()
     bench.stream.listed = [Shard("a", ("root",), LEFT), Shard("b", ("root",), RIGHT)]
     child = Lease("a", parents=("root",), hash_range=LEFT)
@@ -225,8 +225,8 @@ def renewed_by(row: Lease, owner: WorkerIdentity) -> Lease:
     return steps.renewed(row, owner, None)
 
 
-def test_a_second_live_process_under_our_id_ends_this_one_at_the_table() -> None:
-    """It has just come, and sees a row of its id that moves."""
+def test_a_second_live_process_with_our_id_ends_this_one() -> None:
+    """This one has just started, and sees a row of its id change."""
     bench = Bench()
     first = WorkerIdentity("me", "1")
     bench.rows(steps.taken(Lease("a"), first))
@@ -241,8 +241,8 @@ def test_a_second_live_process_under_our_id_ends_this_one_at_the_table() -> None
     assert bench.row("a").held_by(first)
 
 
-def test_a_former_life_is_taken_over_after_one_and_a_half_renewals() -> None:
-    """It does not move, so it is dead, though its lease has not run out."""
+def test_rows_of_an_old_process_with_our_id_are_taken_after_one_and_a_half_renewals() -> None:
+    """They do not change, so that process is dead, although its lease has not expired."""
     bench = Bench()
     bench.rows(steps.taken(Lease("a"), WorkerIdentity("me", "1")))
     began = bench.clock()
@@ -252,7 +252,7 @@ def test_a_former_life_is_taken_over_after_one_and_a_half_renewals() -> None:
 
 
 def test_our_own_pause_makes_no_peer_look_dead() -> None:
-    """The first look after it finds rows that stand as they did; the second shows who lives."""
+    """The first scan after it finds unchanged rows, and the second one shows which peers live."""
     bench = Bench()
     row = steps.taken(Lease("a"), PEER)
     bench.rows(row)
@@ -267,8 +267,8 @@ def test_our_own_pause_makes_no_peer_look_dead() -> None:
 
 
 @pytest.mark.parametrize(("most_leases", "taken"), [(3, 3), (2, 2)])
-def test_what_a_full_peer_does_not_want_is_taken_up_to_what_is_allowed(most_leases: int, taken: int) -> None:
-    """Half a lease is left to it, for it has less than its share."""
+def test_leases_that_a_full_peer_does_not_take_are_taken_up_to_the_maximum(most_leases: int, taken: int) -> None:
+    """The peer has half a lease of time, because it is below its share."""
     bench = Bench(most_leases=most_leases)
     full = steps.taken(Lease("full"), PEER)
     bench.rows(full, Lease("a"), Lease("b"), Lease("c"))
@@ -284,8 +284,8 @@ def test_what_a_full_peer_does_not_want_is_taken_up_to_what_is_allowed(most_leas
     assert seen[-1][1] == taken
 
 
-def test_a_wish_is_written_once_and_what_it_brings_is_taken() -> None:
-    """One of a peer's three; then it is offered."""
+def test_a_request_is_written_once_and_the_offered_lease_is_taken() -> None:
+    """It requests one of a peer's three leases."""
     bench = Bench()
     held = [steps.taken(Lease(name), PEER) for name in ("a", "b", "c")]
     bench.rows(*held)

@@ -1,4 +1,4 @@
-"""Threads and what they share."""
+"""Check how threads share memory."""
 
 import subprocess
 import sys
@@ -25,12 +25,12 @@ ctypes.CDLL(None).malloc_stats()
 
 
 def heaps(*arguments: str) -> int:
-    """How many heaps glibc has after four threads have allocated at once."""
+    """Return how many heaps glibc has after four threads have allocated at once."""
     done = subprocess.run([sys.executable, "-c", THREADS, *arguments], check=True, capture_output=True, text=True)
     return done.stderr.count("Arena ")
 
 
 def test_all_threads_allocate_from_one_heap() -> None:
-    """With a heap for each thread, records that wander between threads keep several times the budget."""
+    """With a heap per thread, records that move between threads use several times the budget."""
     need(sys.platform == "linux" and heaps() > 1, "glibc")
     assert heaps("share") == 1

@@ -1,4 +1,4 @@
-"""The hold of one lease: when it ends, what each write says, and what its answer means."""
+"""Hold one lease: check its deadline, its writes and their responses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class SlowTable(MemoryLeaseTable):
-    """A write takes a while; its answer may be lost, or somebody else may be quicker."""
+    """A table whose writes take time. It may lose a response, or let another worker write first."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class SlowTable(MemoryLeaseTable):
 
 
 class Bench:
-    """A held_lease that has just begun."""
+    """A held lease that has just begun."""
 
     def __init__(self, **fields: object) -> None:
         self.clock = FakeClock()
@@ -54,7 +54,7 @@ class Bench:
         return row
 
     def left(self) -> float:
-        """Seconds for which something may still be delivered."""
+        """Return the seconds for which deliveries are still allowed."""
         passed = 0.0
         while True:
             try:
@@ -65,7 +65,7 @@ class Bench:
             passed += 0.25
 
     def renew(self, arrives: bool = True) -> bool:
-        """One renewal, as the task of renewals makes it."""
+        """Renew once, as the renewal task does."""
         change = self.held_lease.begin_renewal()
         assert change is not None
         sent = self.clock()
@@ -76,7 +76,7 @@ class Bench:
         self.table._rows["shard"] = after(self.row)
 
 
-# Every write that succeeds makes the lease last from before it was sent.
+# Every successful write extends the lease from before it was sent.
 WRITES: dict[str, Callable[[Bench], object]] = {
     "renewal": lambda bench: bench.renew(),
     "checkpoint": lambda bench: bench.held_lease.checkpoint(Position.of(5)),
@@ -84,8 +84,8 @@ WRITES: dict[str, Callable[[Bench], object]] = {
 }
 
 
-def test_it_holds_for_the_length_of_a_lease_from_before_it_was_taken() -> None:
-    """The take too was sent before it was answered."""
+def test_a_lease_lasts_from_before_its_take_was_sent() -> None:
+    """The response to the take arrives later."""
     assert Bench().left() == DURATION
     bench = Bench()
     bench.held_lease.began(bench.clock() - 4.0)
@@ -93,8 +93,8 @@ def test_it_holds_for_the_length_of_a_lease_from_before_it_was_taken() -> None:
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_deadline_counts_from_before_the_send(name: str) -> None:
-    """For the others the counter may have moved at any instant since: no later one is safe."""
+def test_a_deadline_counts_from_before_the_write_was_sent(name: str) -> None:
+    """For peers the counter may have changed at any time since, so no later deadline is safe."""
     bench = Bench()
     bench.clock.advance(5.0)
     bench.table.takes = 3.0
@@ -103,8 +103,8 @@ def test_a_deadline_counts_from_before_the_send(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_of_a_write_that_is_made_again_the_last_send_counts(name: str) -> None:
-    """The first one's answer was lost, and the row shows it. Only the second has been answered."""
+def test_a_repeated_write_counts_from_its_last_send(name: str) -> None:
+    """The response to the first one was lost, and the row shows that it was written."""
     bench = Bench()
     bench.table.loses_answers = 1
     with pytest.raises(LeaseTableUnavailable):
@@ -112,22 +112,22 @@ def test_of_a_write_that_is_made_again_the_last_send_counts(name: str) -> None:
     bench.clock.advance(2.0)
     bench.table.takes = 1.0
     settled = WRITES[name](bench)
-    if settled is False:  # renewals are made again by their task
+    if settled is False:  # the renewal task repeats renewals
         bench.renew()
     assert bench.left() == DURATION - 1.0
     assert bench.row == bench.held_lease.lease
 
 
-def test_an_answer_that_does_not_come_gains_nothing() -> None:
-    """Whether the write was made is not known."""
+def test_a_lost_response_does_not_extend_the_lease() -> None:
+    """It is unknown whether the write happened."""
     bench = Bench()
     bench.clock.advance(4.0)
     bench.renew(arrives=False)
     assert bench.left() == DURATION - 4.0
 
 
-def test_adopting_a_row_gains_nothing_by_itself() -> None:
-    """When that was written is not known either; the write after it says."""
+def test_adopting_a_row_does_not_extend_the_lease() -> None:
+    """It is unknown when that row was written. The next write extends the lease."""
     bench = Bench()
     bench.renew(arrives=False)
     bench.clock.advance(4.0)
@@ -135,8 +135,8 @@ def test_adopting_a_row_gains_nothing_by_itself() -> None:
     assert bench.left() == DURATION - 4.0
 
 
-def test_past_the_deadline_nothing_is_written_but_a_renewal_makes_it_good_again() -> None:
-    """As long as nobody has taken it; looking costs nothing, so it is asked for twice a second."""
+def test_after_the_deadline_only_a_renewal_may_write() -> None:
+    """It restores the lease if no worker took it, and is repeated twice a second."""
     bench = Bench()
     bench.clock.advance(DURATION)
     with pytest.raises(LeaseStale) as stale:
@@ -163,13 +163,13 @@ TAKEN_AWAY: dict[str, Callable[[Lease], Lease]] = {
 
 @pytest.mark.parametrize("how", TAKEN_AWAY)
 @pytest.mark.parametrize("name", WRITES)
-def test_a_row_that_somebody_else_wrote_is_lost_and_stays_as_it_is(how: str, name: str) -> None:
-    """Not even another life under the same id is us."""
+def test_a_row_that_another_worker_wrote_is_lost_and_unchanged(how: str, name: str) -> None:
+    """This includes another process with the same id."""
     bench = Bench()
     bench.overwrite(TAKEN_AWAY[how])
     there = bench.row
     if name == "renewal":
-        assert bench.renew() is True  # there is nothing to make again
+        assert bench.renew() is True  # there is nothing to repeat
     else:
         with pytest.raises(LeaseLost):
             WRITES[name](bench)
@@ -180,7 +180,7 @@ def test_a_row_that_somebody_else_wrote_is_lost_and_stays_as_it_is(how: str, nam
     assert bench.held_lease.begin_renewal() is None
 
 
-def test_a_row_that_is_gone_is_lost() -> None:
+def test_a_missing_row_is_a_lost_lease() -> None:
     """An operator removed it."""
     bench = Bench()
     bench.table._rows.clear()
@@ -188,7 +188,7 @@ def test_a_row_that_is_gone_is_lost() -> None:
         bench.held_lease.checkpoint(Position.of(5))
 
 
-def test_a_write_whose_answer_was_lost_is_ours_and_is_made_again() -> None:
+def test_a_write_with_a_lost_response_is_adopted_and_repeated() -> None:
     """The row shows our token with a higher counter."""
     bench = Bench()
     bench.table.loses_answers = 1
@@ -200,8 +200,8 @@ def test_a_write_whose_answer_was_lost_is_ours_and_is_made_again() -> None:
     assert bench.row.counter == 3
 
 
-def test_a_kcls_leader_that_begins_to_move_the_lease_does_not_end_it() -> None:
-    """The old owner goes on until it has checkpointed, and then it is the new one's."""
+def test_a_move_by_the_leader_of_a_kcl_does_not_end_the_lease_at_once() -> None:
+    """The old owner continues until its checkpoint, then the new one owns the lease."""
     bench = Bench()
     bench.overwrite(lambda row: replace(row, owner="kcl", checkpoint_owner="me"))
     bench.held_lease.checkpoint(Position.of(5))
@@ -210,8 +210,8 @@ def test_a_kcls_leader_that_begins_to_move_the_lease_does_not_end_it() -> None:
     assert (bench.row.owner, bench.row.checkpoint_owner, bench.row.token) == ("kcl", None, None)
 
 
-def test_one_write_at_a_time() -> None:
-    """A checkpoint that meets a renewal comes again at once; a renewal that meets a checkpoint is not needed."""
+def test_only_one_write_is_in_flight() -> None:
+    """A checkpoint waits for a renewal and is repeated at once. A renewal is skipped during a checkpoint."""
     bench = Bench()
     change = bench.held_lease.begin_renewal()
     assert change is not None
@@ -225,16 +225,16 @@ def test_one_write_at_a_time() -> None:
     assert seen == [None]
 
 
-def test_a_lost_answer_to_a_renewal_frees_the_lease_for_other_writes() -> None:
-    """Else nothing would be delivered any more."""
+def test_a_renewal_with_a_lost_response_allows_other_writes() -> None:
+    """Otherwise nothing would be delivered."""
     bench = Bench()
     bench.renew(arrives=False)
     bench.held_lease.checkpoint(Position.of(5))
     assert bench.row.checkpoint == Position.of(5)
 
 
-def test_a_renewal_tells_how_far_was_read_and_how_much() -> None:
-    """`read_to` never goes back; a checkpoint tells it too."""
+def test_a_renewal_writes_read_to_and_the_throughput() -> None:
+    """`read_to` never decreases, and a checkpoint writes it, too."""
     bench = Bench(read_to=NOON)
     bench.held_lease.read_to = NOON - timedelta(hours=1)
     bench.held_lease.throughput.add(1_000_000)
@@ -247,8 +247,8 @@ def test_a_renewal_tells_how_far_was_read_and_how_much() -> None:
     assert bench.row.read_to == NOON + timedelta(hours=1)
 
 
-def test_from_the_first_word_of_leaving_each_write_says_so_until_the_end() -> None:
-    """And who follows, if it is one of ours; a KCL's worker is not promised anything."""
+def test_each_write_while_draining_says_so() -> None:
+    """It names the next owner if that is one of our workers, but never a KCL worker."""
     bench = Bench()
     bench.held_lease.announce_drain(NextOwner("peer"))
     bench.renew()
@@ -261,16 +261,16 @@ def test_from_the_first_word_of_leaving_each_write_says_so_until_the_end() -> No
     assert (other.row.draining, other.row.wanted_by) == (True, None)
 
 
-def test_the_end_of_a_shard_names_its_children_and_nobody_who_would_follow() -> None:
-    """There is nothing to hand over."""
+def test_the_end_of_a_shard_names_its_children_and_no_next_owner() -> None:
+    """There is nothing to hand off."""
     bench = Bench()
     bench.held_lease.announce_drain(NextOwner("peer"))
     bench.held_lease.checkpoint(SHARD_END, ("child",))
     assert (bench.row.draining, bench.row.wanted_by, bench.row.children) == (False, None, ("child",))
 
 
-def test_handing_on_ends_it() -> None:
-    """As an offer that keeps our token, and nothing may be delivered after it."""
+def test_a_handoff_ends_the_lease() -> None:
+    """It is an offer with our token, and nothing may be delivered after it."""
     bench = Bench()
     bench.held_lease.hand_off(NextOwner("peer"))
     assert (bench.row.owner, bench.row.token) == ("peer", Token("me", "1", 2))

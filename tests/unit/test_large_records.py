@@ -1,4 +1,4 @@
-"""Large records: what becomes of them is the same as of small ones, and their memory is bounded."""
+"""Decode large records like small ones, within bounded memory."""
 
 import json
 import re
@@ -50,18 +50,18 @@ ELEMENTS = TEXTS | json_values.map(json.dumps)
 
 @contextmanager
 def small(piece: int) -> Iterator[None]:
-    """Pieces and slices of few bytes, so that small records are treated as large ones are."""
+    """Set pieces and slices to a few bytes, so that small records are treated as large ones."""
     with patch.object(arrays, "PIECE", piece), patch.object(aggregates, "SLICE", piece):
         yield
 
 
 def outcomes(data: bytes) -> list[Outcome]:
-    """What becomes of a record."""
+    """Return the outcomes of a record."""
     return list(Decoder("stream", Shard("shard"))(Record(7, "key", 1.7e9, data), TRIM_HORIZON).outcomes)
 
 
 def told(found: list[Outcome]) -> list[Any]:
-    """Outcomes but for the words of a refused record, which depend on where it was given up."""
+    """Return outcomes without the message of a rejected record, which depends on where decoding stopped."""
     return [(one.reason, one.location, one.data) if isinstance(one, DeadLetter) else one for one in found]
 
 
@@ -71,10 +71,10 @@ def told(found: list[Outcome]) -> list[Any]:
     st.integers(1, 300),
     st.sampled_from(["]", "", "]]", "] "]),
 )
-def test_an_array_in_pieces_becomes_what_it_becomes_as_a_whole(
+def test_an_array_in_pieces_has_the_same_outcomes_as_a_whole(
     elements: list[str], comma: str, piece: int, end: str
 ) -> None:
-    """Whatever its elements are, torn or not, and wherever it is cut."""
+    """Pieces may end anywhere, and elements may be torn."""
     data = f"[{comma.join(elements)}{end}".encode("utf-8", "surrogatepass")
     whole = outcomes(data)
     with small(piece):
@@ -82,8 +82,8 @@ def test_an_array_in_pieces_becomes_what_it_becomes_as_a_whole(
 
 
 @given(st.binary(max_size=40) | st.text(alphabet='[]{},:"\\0 ', max_size=40).map(str.encode), st.integers(1, 20))
-def test_garbage_in_pieces_becomes_what_it_becomes_as_a_whole(garbage: bytes, piece: int) -> None:
-    """What looks like an array and is none is one dead letter either way."""
+def test_an_invalid_array_in_pieces_has_the_same_outcome_as_a_whole(garbage: bytes, piece: int) -> None:
+    """It is one dead letter either way."""
     for data in (b"[" + garbage, b"[" + garbage + b"]", b"\xef\xbb\xbf [" + garbage + b"]"):
         whole = outcomes(data)
         with small(piece):
@@ -91,8 +91,8 @@ def test_garbage_in_pieces_becomes_what_it_becomes_as_a_whole(garbage: bytes, pi
 
 
 @given(st.lists(st.binary(max_size=20) | TEXTS.map(str.encode), min_size=1, max_size=8), st.integers(1, 60))
-def test_an_aggregate_in_slices_becomes_what_it_becomes_as_a_whole(parts: list[bytes], piece: int) -> None:
-    """Its user records too."""
+def test_an_aggregate_in_slices_has_the_same_outcomes_as_a_whole(parts: list[bytes], piece: int) -> None:
+    """Its user records are the same, too."""
     data = aggregate([(f"key-{number % 3}", part) for number, part in enumerate(parts)])
     whole = outcomes(data)
     with small(piece):
@@ -100,8 +100,8 @@ def test_an_aggregate_in_slices_becomes_what_it_becomes_as_a_whole(parts: list[b
 
 
 @given(st.binary(max_size=60), st.integers(1, 20))
-def test_any_message_in_slices_is_what_it_is_as_a_whole(message: bytes, piece: int) -> None:
-    """Protobuf judges every slice."""
+def test_any_message_in_slices_is_parsed_as_a_whole(message: bytes, piece: int) -> None:
+    """Protobuf is the reference."""
     data = sealed(message)
     whole = outcomes(data)
     with small(piece):
@@ -116,8 +116,8 @@ def test_any_message_in_slices_is_what_it_is_as_a_whole(message: bytes, piece: i
         (b"[%b,%b]" % (json.dumps(event(x=[0] * 500)).encode(), EVENT.encode()), Reason.INVALID_EVENT),
     ],
 )
-def test_an_event_of_too_many_values_is_one_dead_letter_and_its_siblings_are_rows(data: bytes, reason: Reason) -> None:
-    """Only what cannot be bounded is refused."""
+def test_an_event_with_too_many_values_is_one_dead_letter_beside_rows(data: bytes, reason: Reason) -> None:
+    """Only an event that cannot be bounded is rejected."""
     many = parsing._MANY_VALUES.pattern.replace(b"100000", b"400")
     with small(200), patch.multiple(parsing, MOST_VALUES=400, _MANY_VALUES=re.compile(many, re.DOTALL)):
         found = outcomes(data)
@@ -125,8 +125,8 @@ def test_an_event_of_too_many_values_is_one_dead_letter_and_its_siblings_are_row
     assert getattr(found[0], "reason", None) is reason
 
 
-def test_the_dead_letters_of_an_aggregate_are_bounded_and_the_last_holds_all_of_it() -> None:
-    """No bytes are lost."""
+def test_the_dead_letters_of_an_aggregate_are_limited_and_keep_all_bytes() -> None:
+    """The last one contains the whole aggregate."""
     data = aggregate([("k", b"no")] * 50 + [("k", EVENT.encode())])
     with patch.object(letters, "MOST_BYTES", 4 * letters.LEAST_BYTES):
         *rest, row, last = outcomes(data)
@@ -153,11 +153,11 @@ def test_the_dead_letters_of_an_aggregate_are_bounded_and_the_last_holds_all_of_
     ],
 )
 def test_a_record_of_ten_mebibytes_adds_less_than_a_hundred(name: str) -> None:
-    """From its bytes to the files, whatever it is made of."""
+    """This counts from its bytes to the files, for every shape."""
     need(sys.platform == "linux", "/proc")
     assert measure(SHAPES[name]()).added < MOST_MIB
 
 
-def test_each_shape_is_there_once() -> None:
-    """Names are unique, and shapes as large as they say."""
+def test_each_shape_of_record_is_unique_and_large_enough() -> None:
+    """The test data is valid."""
     assert len(SHAPES) == len(ARRAYS) + len(EVENTS) + len(BODIES) + len(AGGREGATES)

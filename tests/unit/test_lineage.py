@@ -1,4 +1,4 @@
-"""Parents before children: which shards get rows, which may run, which tombstones may go, and where they start."""
+"""Decide by parents and children which shards get rows, are read, and lose their rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,39 +51,39 @@ FAMILY = [ROOT, A, B, C]
         ([], ["root", "a", "b", "c"]),
         (["root"], ["a", "b", "c"]),
         (["root", "a"], ["b", "c"]),
-        (["c"], []),  # its descendant was read, so all before it is finished
-        (["a"], ["b", "c"]),  # the split's other half was not; the parent of both was
+        (["c"], []),  # its descendant was read, so all shards before it are finished
+        (["a"], ["b", "c"]),  # the other half of the split was not; its parent was also that of the first
         (["b"], ["a", "c"]),
         (["root", "a", "b", "c"], []),
         (["somebody's"], ["root", "a", "b", "c"]),
     ],
 )
 def test_a_listed_shard_gets_a_row_unless_a_descendant_has_one(rows: Sequence[str], needed: Sequence[str]) -> None:
-    """Such a shard was finished before and its row tidied away; reading it again would repeat all of it."""
+    """Such a shard finished before and its row was removed, so reading it again would repeat all of it."""
     assert ids(missing(FAMILY, rows)) == needed
 
 
-def test_a_grandchild_shows_that_all_before_it_is_finished() -> None:
-    """However many generations lie between."""
+def test_a_grandchild_shows_that_all_shards_before_it_are_finished() -> None:
+    """There may be any number of generations between."""
     chain = [shard("g0", at=1), *(shard(f"g{n}", f"g{n - 1}", at=n + 1) for n in range(1, 5))]
     assert missing(chain, ["g4"]) == []
     assert ids(missing(chain, ["g3"])) == ["g4"]
 
 
-def test_parents_get_their_rows_first_whatever_the_order_of_a_listing() -> None:
-    """A crash between two rows leaves no child without its parents."""
+def test_parents_get_their_rows_before_their_children() -> None:
+    """The order of the listing does not matter. A crash between two rows then leaves no child without its parents."""
     assert ids(missing(FAMILY[::-1], [])) == ["root", "a", "b", "c"]
 
 
 @pytest.mark.parametrize("without", ["a", "b"])
 def test_a_parent_that_is_not_listed_is_not_waited_for(without: str) -> None:
-    """The stream has forgotten it."""
+    """The stream has trimmed it."""
     listed = [shard for shard in FAMILY if shard.shard_id not in (without, "root")]
     assert "c" in ids(missing(listed, []))
 
 
-def test_a_merge_child_gets_no_row_before_each_listed_parent_has_one() -> None:
-    """A listing in which a parent sorts behind its child: the child waits for the next one, or would overtake it."""
+def test_a_merge_child_gets_a_row_only_after_each_listed_parent_has_one() -> None:
+    """If a parent comes after its child, the child waits for the next listing."""
     late = replace(B, starting_sequence=9)
     assert ids(missing([A, late, C], ["a"])) == ["b"]
     assert ids(missing([A, late, C], ["a", "b"])) == ["c"]
@@ -99,14 +99,14 @@ def test_a_merge_child_gets_no_row_before_each_listed_parent_has_one() -> None:
         ([ended("a"), row("b"), row("c", "a", "b")], ["b"]),
         ([row("a"), ended("b"), row("c", "a", "b")], ["a"]),
         ([ended("a"), ended("b"), row("c", "a", "b")], ["c"]),
-        ([ended("b"), row("c", "a", "b")], ["c"]),  # the other parent's row was tidied away long ago
+        ([ended("b"), row("c", "a", "b")], ["c"]),  # the other parent's row was removed long ago
         ([row("c", "a", "b")], ["c"]),
         ([row("a"), row("c", "b", "a")], ["a"]),
         ([ended("a")], []),
     ],
 )
-def test_a_shard_runs_when_each_of_its_parents_has_ended(rows: Sequence[Lease], may_run: Sequence[str]) -> None:
-    """A merge's child waits for both; what has ended does not run."""
+def test_a_shard_is_read_when_all_its_parents_have_ended(rows: Sequence[Lease], may_run: Sequence[str]) -> None:
+    """A merge child waits for both, and an ended shard is not read."""
     assert ids(runnable(rows)) == may_run
 
 
@@ -117,7 +117,7 @@ def test_a_shard_runs_when_each_of_its_parents_has_ended(rows: Sequence[Lease], 
         ([row("child", "parent", checkpoint=LATEST)], False),
         ([row("child", "parent", checkpoint=Position.at_timestamp(NOON))], False),
         ([row("child", "parent"), row("child too", "parent", checkpoint=TRIM_HORIZON)], False),
-        ([row("child", "other", "parent", checkpoint=TRIM_HORIZON)], False),  # a merge's child, by its second parent
+        ([row("child", "other", "parent", checkpoint=TRIM_HORIZON)], False),  # a merge child, by its second parent
         ([row("child", "parent")], True),
         ([ended("child", "parent")], True),
         ([row("child", "parent"), ended("child too", "parent")], True),
@@ -125,13 +125,15 @@ def test_a_shard_runs_when_each_of_its_parents_has_ended(rows: Sequence[Lease], 
         ([], True),
     ],
 )
-def test_a_tombstone_stays_until_all_its_children_have_moved_on(children: Sequence[Lease], goes: bool) -> None:
-    """A child without a checkpoint of its own is held back by its parent's row alone."""
+def test_the_row_of_a_finished_shard_stays_until_its_children_have_moved_on(
+    children: Sequence[Lease], goes: bool
+) -> None:
+    """A child without a checkpoint is held back only by its parent's row."""
     assert bool(tombstones([ended("parent"), *children], listed=())) is goes
 
 
-def test_a_tombstone_stays_while_its_shard_is_listed_and_an_unfinished_row_always() -> None:
-    """No listing, however old, brings a finished shard back; and what is not read is never forgotten."""
+def test_the_row_of_a_finished_shard_stays_while_the_shard_is_listed() -> None:
+    """An old listing must not bring the shard back. A row of an unfinished shard always stays."""
     assert tombstones([ended("parent")], listed={"parent"}) == []
     assert tombstones([row("parent")], listed=()) == []
     assert ids(tombstones([ended("parent"), ended("other")], listed={"other"})) == ["parent"]
@@ -143,22 +145,23 @@ COVERS = [
     ([ended("root"), row("a", keys=LEFT), row("b", keys=RIGHT)], True),  # covered by its descendants
     ([row("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER)], True),  # a parent and its child
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER), row("e", keys=SECOND_QUARTER)], True),
-    ([row("a", keys=LEFT), row("b", keys=RIGHT), row("f", keys=(QUARTER, QUARTER + 9))], True),  # amid its parent
+    # in the middle of its parent
+    ([row("a", keys=LEFT), row("b", keys=RIGHT), row("f", keys=(QUARTER, QUARTER + 9))], True),
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("e", keys=SECOND_QUARTER)], False),  # a hole at the beginning
     ([ended("a", keys=LEFT), row("b", keys=RIGHT), row("d", keys=FIRST_QUARTER)], False),  # a hole in the middle
     ([row("a", keys=LEFT)], False),  # a hole at the end
     ([row("a", keys=LEFT), row("b", keys=(HALF, LAST - 1))], False),  # by one key
     ([row("a", keys=(0, HALF - 2)), row("b", keys=RIGHT)], False),  # by one key
     ([row("a", keys=(1, LAST))], False),  # by one key
-    ([row("a"), row("b")], False),  # rows of a KCL 1.x, which do not say their ranges
+    ([row("a"), row("b")], False),  # rows of a KCL 1.x, which have no ranges
     ([ended("a"), ended("b")], False),
     ([], False),
 ]
 
 
 @pytest.mark.parametrize(("rows", "whole"), COVERS)
-def test_a_hole_in_what_the_unfinished_rows_cover_shows(rows: Sequence[Lease], whole: bool) -> None:
-    """Some shard has no row then, and the stream has to be asked. The order of rows says nothing."""
+def test_a_hole_between_the_unfinished_rows_is_found(rows: Sequence[Lease], whole: bool) -> None:
+    """Some shard has no row, so the stream must be listed. The order of rows does not matter."""
     assert covered(rows) is whole
     assert covered(rows[::-1]) is whole
 
@@ -177,10 +180,10 @@ def test_a_hole_in_what_the_unfinished_rows_cover_shows(rows: Sequence[Lease], w
         ([], False),
     ],
 )
-def test_a_listing_can_be_whole_only_if_its_youngest_shards_cover_all_keys(
+def test_a_listing_may_be_complete_only_if_its_youngest_shards_cover_all_keys(
     shards: Sequence[Shard], whole: bool
 ) -> None:
-    """Nothing is concluded from one that cannot."""
+    """An incomplete listing proves nothing."""
     assert complete(shards) is whole
 
 
@@ -188,23 +191,23 @@ def test_a_listing_can_be_whole_only_if_its_youngest_shards_cover_all_keys(
     ("shards", "doubt"),
     [
         (FAMILY, False),
-        ([ROOT], True),  # closed, and its children are not there yet
+        ([ROOT], True),  # closed, and its children are missing
         ([shard("root")], False),
-        ([A, B, C], True),  # a parent is not there: forgotten, or left out
+        ([A, B, C], True),  # a parent is missing: trimmed or left out
         ([ROOT, A, B], True),
     ],
 )
-def test_a_listing_that_lacks_relatives_is_doubted(shards: Sequence[Shard], doubt: bool) -> None:
-    """It is asked for again, and has to say the same."""
+def test_a_listing_that_lacks_relatives_is_repeated(shards: Sequence[Shard], doubt: bool) -> None:
+    """A second listing must agree."""
     assert doubtful(shards) is doubt
 
 
-def test_unfinished_are_the_rows_that_have_not_ended() -> None:
-    """By their shards."""
+def test_unfinished_rows_are_those_that_have_not_ended() -> None:
+    """They are returned by shard."""
     assert unfinished([ended("a"), row("b"), row("c")]) == {"b", "c"}
 
 
-# Where a new row starts ----------------------------------------------------------------------------------------------
+# Initial position ----------------------------------------------------------------------------------------------------
 
 LATER = NOON + timedelta(hours=1)
 MADE = NOON - timedelta(days=1)
@@ -230,7 +233,7 @@ def started(name: str, at: datetime | None, checkpoint: Position = TRIM_HORIZON)
 def test_a_new_row_starts_where_the_application_first_started(
     mine: InitialPosition, rows: Sequence[Lease], position: Position, at: datetime | None
 ) -> None:
-    """The earliest instant on the rows, whatever this worker was started with; of a KCL's row nobody knows it."""
+    """The earliest instant on the rows wins over `--from`. Rows of a KCL have none."""
     origin = mine.following(rows)
     assert origin == InitialPosition(position, at, MADE)
     made = origin.lease(shard("new", "root", keys=LEFT))

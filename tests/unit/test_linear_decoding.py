@@ -1,4 +1,4 @@
-"""Decoding grows with a record's length, not with its square. Work is counted, not timed: calls, and bytes handled."""
+"""Check that decoding work is linear in the length of a record, by counting calls and bytes."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ SHAPES = AGGREGATES | ARRAYS
 
 
 class Work:
-    """Counts calls, of Python and of C, and the bytes that are copied, parsed or made."""
+    """Count calls of Python and C functions, and the bytes that are copied, parsed or made."""
 
     def __init__(self) -> None:
         self.calls = self.bytes = 0
@@ -43,7 +43,7 @@ class Work:
         self.calls += event in ("call", "c_call")
 
     def of(self, function: Callable[..., Any], measured: Callable[..., int]) -> Callable[..., Any]:
-        """Return the function, with the bytes of its work counted."""
+        """Return the function with its bytes counted."""
 
         def counting(*arguments: Any) -> Any:
             self.bytes += measured(*arguments)
@@ -54,7 +54,7 @@ class Work:
 
 @contextmanager
 def counted() -> Iterator[Work]:
-    """Count what is done meanwhile."""
+    """Count all work inside the block."""
     work, strings = Work(), aggregates._Strings.__getitem__
     with (
         small(PIECE),
@@ -72,7 +72,7 @@ def counted() -> Iterator[Work]:
 
 
 def work_of(data: bytes) -> Work:
-    """Return what decoding a record takes."""
+    """Return the work of decoding a record."""
     with counted() as work:
         outcomes(data)
     return work
@@ -80,7 +80,7 @@ def work_of(data: bytes) -> Work:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_record_four_times_as_long_takes_about_four_times_the_work(name: str) -> None:
-    """However it is made; with quadratic work it would be sixteen times."""
+    """Quadratic work would take sixteen times."""
     made = SHAPES[name]
     once, again = work_of(made(LENGTH)), work_of(made(4 * LENGTH))
     assert again.calls < 6 * once.calls

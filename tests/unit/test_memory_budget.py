@@ -1,4 +1,4 @@
-"""The bytes that all shards may hold at once (rule 9)."""
+"""Limit the bytes that all shards hold at once (docs/guarantees.md#bounded-memory)."""
 
 import pytest
 from hypothesis import given
@@ -7,22 +7,22 @@ from hypothesis import strategies as st
 from consumer.runtime.memory_budget import HANGS, PATIENCE, SHARE, MemoryBudget
 
 
-def test_one_shard_is_always_admitted_however_large() -> None:
-    """A budget may slow the process down, never stop it."""
+def test_a_single_shard_is_always_admitted() -> None:
+    """A budget may slow the process down, but never stop it."""
     budget = MemoryBudget(100)
     assert budget.reserve("a", 10_000)
     assert not budget.reserve("b", 1)
 
 
-def test_a_shard_alone_may_go_on_reading() -> None:
-    """What it holds itself is its own affair: its batch limits bound it."""
+def test_a_shard_without_others_may_continue_to_read() -> None:
+    """Its batch limits bound what it holds."""
     budget = MemoryBudget(100)
     budget.settle("a", 90)
     assert budget.reserve("a", 90)
 
 
-def test_when_it_is_short_the_largest_holder_has_to_deliver_until_it_has() -> None:
-    """The one who asks waits; the largest is squeezed, and only that one."""
+def test_the_largest_holder_must_deliver_when_the_budget_is_used_up() -> None:
+    """The asking shard waits, and only the largest holder is told to deliver."""
     budget = MemoryBudget(100)
     budget.settle("small", 10)
     budget.settle("large", 80)
@@ -34,7 +34,7 @@ def test_when_it_is_short_the_largest_holder_has_to_deliver_until_it_has() -> No
 
 
 def test_a_reservation_counts_until_it_is_settled() -> None:
-    """Bytes are reserved before the fetch, and what came of it replaces the guess."""
+    """The actual size then replaces the estimate."""
     budget = MemoryBudget(100)
     assert budget.reserve("a", 60)
     assert not budget.reserve("b", 60)
@@ -46,14 +46,14 @@ def test_a_reservation_counts_until_it_is_settled() -> None:
 
 
 def refuse(budget: MemoryBudget, shard: str, times: int, size: int = 1) -> None:
-    """Ask so often in vain."""
+    """Ask this often, and expect a refusal each time."""
     for _ in range(times):
         assert not budget.reserve(shard, size)
 
 
 @pytest.mark.parametrize("left", [0, SHARE])
-def test_who_waited_long_borrows_until_it_holds_no_more_than_its_share(left: int) -> None:
-    """One at a time; the next one has to wait until then."""
+def test_a_shard_that_waited_long_borrows_until_it_holds_its_share(left: int) -> None:
+    """Only one shard borrows at a time."""
     budget = MemoryBudget(100)
     budget.settle("stuck", 100)
     refuse(budget, "a", PATIENCE)
@@ -68,7 +68,7 @@ def test_who_waited_long_borrows_until_it_holds_no_more_than_its_share(left: int
 
 
 def test_a_borrower_may_borrow_more_for_what_it_has_fetched() -> None:
-    """Else it could not decode a large record."""
+    """Otherwise it could not decode a large record."""
     budget = MemoryBudget(100)
     budget.settle("stuck", 100)
     refuse(budget, "a", PATIENCE)
@@ -77,8 +77,8 @@ def test_a_borrower_may_borrow_more_for_what_it_has_fetched() -> None:
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_the_longest_waiting_is_first_unless_it_does_not_ask_any_more(asks: bool) -> None:
-    """Refusals are counted while a shard asks, so the other one overtakes it."""
+def test_the_longest_waiting_shard_is_first_while_it_keeps_asking(asks: bool) -> None:
+    """Refusals count only while a shard asks, so another one may overtake it."""
     budget = MemoryBudget(100)
     budget.settle("stuck", 100)
     refuse(budget, "borrower", PATIENCE)
@@ -90,7 +90,7 @@ def test_the_longest_waiting_is_first_unless_it_does_not_ask_any_more(asks: bool
     assert budget.reserve("first" if asks else "second", 1)
 
 
-def test_a_loan_that_hangs_holds_up_the_next_for_a_while_only() -> None:
+def test_a_hanging_loan_delays_the_next_for_a_limited_time() -> None:
     """The sink of the borrower may never return."""
     budget = MemoryBudget(100)
     budget.settle("stuck", 100)
@@ -107,7 +107,7 @@ STUCK = st.lists(st.tuples(st.integers(1, 4 * SHARE), st.booleans()), max_size=8
     st.integers(1, 8 * SHARE), STUCK, st.integers(1, 3), st.integers(1, 8 * SHARE), st.randoms(use_true_random=False)
 )
 def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng) -> None:  # type: ignore[no-untyped-def]
-    """However many others keep what they got, some of them hanging with a loan, and whoever asks first."""
+    """Other shards may keep their memory, hang with a loan, and ask first."""
     monkey = pytest.MonkeyPatch()
     monkey.setattr("consumer.runtime.memory_budget.HANGS", 10)
     budget, asking = MemoryBudget(total), {f"stuck-{number}": kept for number, kept in enumerate(stuck)}
@@ -120,7 +120,7 @@ def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng)
                 budget.settle(name, 0)
             elif name in asking and budget.reserve(name, need):
                 size, hangs = asking.pop(name)
-                kept = min(size, need)  # no more than it asked for
+                kept = min(size, need)  # at most what it asked for
                 if not hangs:
                     budget.settle(name, min(kept, SHARE) if budget.has_loan(name) else kept)
     monkey.undo()

@@ -1,4 +1,4 @@
-"""Lines on an open file that others write to: whole ones, whatever happens in the middle."""
+"""Write whole lines to an open file that other writers use, too."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ from consumer.telemetry.stderr import LineWriter
 
 
 def batch(*numbers: int, size: int = 10) -> Chunk:
-    """Rows of these numbers, in lines of about `size` bytes."""
+    """Return rows with these numbers, in lines of about `size` bytes."""
     spool = Spool()
     for number in numbers:
         line = json.dumps({"n": number, "x": "x" * size}).encode()
@@ -32,7 +32,7 @@ def batch(*numbers: int, size: int = 10) -> Chunk:
 
 
 def numbers(written: bytes) -> list[int | None]:
-    """The number in each line, None for one that is no JSON."""
+    """Return the number in each line, or None for a line that is not JSON."""
     found: list[int | None] = []
     for line in written.splitlines():
         try:
@@ -43,7 +43,7 @@ def numbers(written: bytes) -> list[int | None]:
 
 
 class Pipe:
-    """A pipe and what its reader has got; `read` runs on a thread of its own."""
+    """A pipe and what its reader received. `read` runs on a separate thread."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
@@ -73,7 +73,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def read_while(pipe: Pipe, write: Callable[[], object]) -> None:
-    """Run `write` with a reader at the other end, then let the reader come to the end."""
+    """Run `write` while the pipe is read, then let the reader read to the end."""
     reader = threading.Thread(target=pipe.read)
     reader.start()
     write()
@@ -81,16 +81,16 @@ def read_while(pipe: Pipe, write: Callable[[], object]) -> None:
     reader.join(10)
 
 
-def test_a_non_blocking_pipe_is_waited_for_and_goes_on_where_it_stopped(pipe: Pipe) -> None:
-    """Each line once and whole, though the pipe holds a fraction of the batch."""
+def test_a_write_to_a_full_non_blocking_pipe_continues_where_it_stopped(pipe: Pipe) -> None:
+    """Each line arrives once and whole, although the pipe holds only a part of the batch."""
     os.set_blocking(pipe.writing, False)
     sink = StdoutSink(pipe.writing)
     read_while(pipe, lambda: sink.write(batch(*range(300), size=200)))
     assert numbers(pipe.got) == list(range(300))
 
 
-def test_rows_and_dead_letters_on_one_pipe_never_tear_each_others_lines(pipe: Pipe) -> None:
-    """Two sinks, and two descriptors of one open file; each write is larger than what a pipe takes at once."""
+def test_rows_and_dead_letters_on_one_pipe_never_tear_lines(pipe: Pipe) -> None:
+    """Two sinks use two descriptors of one open file, and each write is larger than the pipe."""
     again = os.dup(pipe.writing)
     sinks = [StdoutSink(pipe.writing), StdoutSink(again)]
 
@@ -112,7 +112,7 @@ def test_rows_and_dead_letters_on_one_pipe_never_tear_each_others_lines(pipe: Pi
 
 
 def test_log_lines_on_the_same_pipe_never_tear_a_row(pipe: Pipe) -> None:
-    """`2>&1`, and systemd, which gives both descriptors one socket."""
+    """Examples are `2>&1`, and systemd, which uses one socket for both descriptors."""
     sink, log = StdoutSink(pipe.writing), LineWriter(os.dup(pipe.writing), lambda count: f'{{"n": {count}}}')
 
     def both() -> None:
@@ -127,8 +127,8 @@ def test_log_lines_on_the_same_pipe_never_tear_a_row(pipe: Pipe) -> None:
     assert None not in numbers(pipe.got)
 
 
-def test_a_log_line_behind_a_torn_row_begins_on_a_line_of_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else neither could be read."""
+def test_a_log_line_after_a_torn_row_starts_on_a_new_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise neither could be parsed."""
     with file.open("ab") as output:
         sink, log = StdoutSink(output.fileno()), LineWriter(output.fileno(), lambda count: f'{{"n": {count}}}')
         with monkeypatch.context() as patch:
@@ -141,7 +141,7 @@ def test_a_log_line_behind_a_torn_row_begins_on_a_line_of_its_own(file: Path, mo
 
 
 def failing_after(room: int, error: OSError) -> Callable[[int, Any], int]:
-    """A system that takes `room` bytes more, then fails."""
+    """Make writes fail after `room` more bytes."""
     real = os.write
     left = [room]
 
@@ -156,10 +156,8 @@ def failing_after(room: int, error: OSError) -> Callable[[int, Any], int]:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG])
-def test_a_torn_line_is_ended_by_whichever_sink_writes_next(
-    file: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    """A dead letter behind half a row begins on a line of its own."""
+def test_any_sink_ends_a_torn_line_before_it_writes(file: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A dead letter after half a row starts on a new line."""
     with file.open("ab") as output:
         rows, letters = StdoutSink(output.fileno()), StdoutSink(output.fileno())
         with monkeypatch.context() as patch:
@@ -172,7 +170,7 @@ def test_a_torn_line_is_ended_by_whichever_sink_writes_next(
 
 
 def test_a_failure_between_two_lines_leaves_no_empty_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole lines need no end."""
+    """A complete line needs no further line break."""
     line = len(json.dumps({"n": 1, "x": "x" * 10})) + 1
     with file.open("ab") as output:
         sink = StdoutSink(output.fileno())
@@ -189,10 +187,10 @@ def test_a_failure_between_two_lines_leaves_no_empty_line(file: Path, monkeypatc
     ("before", "after"), [(b'{"n": 1', [None, 2]), (b'{"n": 1}\n', [1, 2]), (b"", [2])], ids=["torn", "whole", "empty"]
 )
 @pytest.mark.parametrize("appends", [True, False], ids=["appends", "inherited offset"])
-def test_a_line_torn_by_a_killed_worker_is_ended_by_the_next(
+def test_a_line_torn_by_a_killed_worker_is_ended_by_the_next_worker(
     file: Path, before: bytes, after: list[int | None], appends: bool
 ) -> None:
-    """As `run >> rows.jsonl` leaves it, and as one shell redirection around several runs does."""
+    """Examples are `run >> rows.jsonl`, and several runs with one redirection."""
     file.write_bytes(before)
     descriptor = os.open(file, os.O_WRONLY | (os.O_APPEND if appends else 0))
     os.lseek(descriptor, 0, os.SEEK_END)
@@ -202,8 +200,8 @@ def test_a_line_torn_by_a_killed_worker_is_ended_by_the_next(
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_a_reader_who_goes_away_ends_the_output(pipe: Pipe, blocking: bool) -> None:
-    """While it is being waited for, too."""
+def test_a_reader_that_closes_the_pipe_ends_the_output(pipe: Pipe, blocking: bool) -> None:
+    """This also ends a wait for the reader."""
     os.set_blocking(pipe.writing, blocking)
     sink = StdoutSink(pipe.writing)
     gone = threading.Timer(0.1, os.close, [pipe.reading])
@@ -214,7 +212,7 @@ def test_a_reader_who_goes_away_ends_the_output(pipe: Pipe, blocking: bool) -> N
 
 
 def test_a_regular_file_is_flushed_to_disk(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then what is checkpointed is there after a crash of the machine."""
+    """Checkpointed rows then survive a crash of the machine."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     with file.open("ab") as output:
@@ -222,15 +220,15 @@ def test_a_regular_file_is_flushed_to_disk(file: Path, monkeypatch: pytest.Monke
         assert synced == [output.fileno()]
 
 
-def test_a_standard_output_that_can_only_be_read_is_an_operators_matter(pipe: Pipe) -> None:
-    """As `1<file` leaves it: no waiting will help."""
+def test_a_read_only_standard_output_is_a_configuration_error(pipe: Pipe) -> None:
+    """`1<file` opens it like this, and no retry helps."""
     with pytest.raises(ConfigurationError, match="can only be read"):
         StdoutSink(pipe.reading).check()
     StdoutSink(pipe.writing).check()
 
 
-def test_the_memory_of_an_open_file_goes_with_its_sinks(file: Path) -> None:
-    """An inode may be used again for something else."""
+def test_the_state_of_an_open_file_is_dropped_with_its_last_sink(file: Path) -> None:
+    """The system may reuse its inode for another file."""
     with file.open("ab") as output:
         held = output_of(output.fileno())
         assert output_of(output.fileno()) is held

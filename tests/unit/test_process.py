@@ -1,4 +1,4 @@
-"""Signals in, exit code out."""
+"""Handle signals and return exit codes."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ LONG = 30.0
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_second_signal_ends_the_process_at_once(number: int, code: int) -> None:
-    """Whatever hangs."""
+    """It works during any blocking call."""
     program = (
         "import signal, time\n"
         "from consumer.process import signals\n"
@@ -32,7 +32,7 @@ def test_a_second_signal_ends_the_process_at_once(number: int, code: int) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_wait_and_is_remembered(number: int) -> None:
-    """From outside, while the main thread sleeps."""
+    """It comes from another process while the main thread sleeps."""
     with signals() as told:
         kick = threading.Timer(0.1, os.kill, (os.getpid(), number))
         kick.start()
@@ -40,12 +40,12 @@ def test_a_signal_ends_the_wait_and_is_remembered(number: int) -> None:
         told.wait(LONG)
         assert time.monotonic() - began < LONG
         kick.join()
-        told.wait(0.0)  # a signal's own line may run a little after the pipe is written to
+        told.wait(0.0)  # the handler may run a moment after the wake-up byte is written
         assert told.first == number
 
 
-def test_a_wait_ends_when_another_thread_wakes_it_before_or_while_it_lasts() -> None:
-    """No wake-up is lost."""
+def test_a_wait_ends_when_another_thread_wakes_it() -> None:
+    """A wake-up before the wait is not lost."""
     with signals() as told:
         began = time.monotonic()
         told.wake()
@@ -58,16 +58,16 @@ def test_a_wait_ends_when_another_thread_wakes_it_before_or_while_it_lasts() -> 
         kick.join()
 
 
-def test_a_full_pipe_wakes_and_blocks_nobody() -> None:
-    """However often it is woken while it is busy."""
+def test_a_full_pipe_wakes_the_main_thread_and_blocks_no_other() -> None:
+    """A busy process may be woken repeatedly."""
     with signals() as told:
         for _ in range(100_000):
             told.wake()
         told.wait(LONG)
 
 
-def test_the_handlers_of_before_are_put_back() -> None:
-    """The process may go on with something else."""
+def test_the_previous_handlers_are_restored() -> None:
+    """The process may continue with other work."""
     before = signal.getsignal(signal.SIGTERM)
     with signals():
         assert signal.getsignal(signal.SIGTERM) is not before
@@ -76,7 +76,7 @@ def test_the_handlers_of_before_are_put_back() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_while_modules_load_ends_the_process_quietly(number: int, code: int) -> None:
-    """The entry point hears it before it loads anything."""
+    """The entry point installs the handler before it loads any other module."""
     program = (
         "import sys, signal\n"
         "class Loads:\n"

@@ -1,4 +1,4 @@
-"""Up to which instant a shard is surely read, which tells when a run has caught up and what was lost."""
+"""Find the instant up to which a shard is certainly read. It decides when a finite run ends and what may be lost."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from tests.unit.fakes import QuietStream, surroundings
 
 
 class Lagging(QuietStream):
-    """A stream that answers as told, each time after a while."""
+    """A stream with given responses, each after some time."""
 
     def __init__(self, clock: FakeClock, *answers: Fetched) -> None:
         self.clock, self.answers = clock, list(answers)
@@ -25,7 +25,7 @@ class Lagging(QuietStream):
 
 
 def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, ShardReader]:
-    """How long before the last question everything is read, after these answers."""
+    """Return how many seconds before the last request everything is read, after these responses."""
     clock = FakeClock()
     world = surroundings(clock, stream=Lagging(clock, *answers), polling=PollingPolicy(eager=eager))
     reading, asked = ShardReader(Lease("shard"), world), world.server_time()
@@ -36,7 +36,7 @@ def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, Shar
 
 
 def answer(behind: float | None, *arrived: float) -> Fetched:
-    """Records that arrived so many seconds after the clock's start, and how far that is from the tip in seconds."""
+    """Return a response with records that arrived some seconds after the start, and with a lag in seconds."""
     records = [Record(number + 1, "key", 1000 + at, b"x") for number, at in enumerate(arrived)]
     return Fetched(records, "next", None if behind is None else round(1000 * behind), (), len(records))
 
@@ -45,49 +45,49 @@ NOTHING = answer(0)
 
 
 @pytest.mark.parametrize("behind", [0.5, 4.0, 60.0])
-def test_the_lag_is_taken_off(behind: float) -> None:
-    """What arrived last is fresh, yet the stream says that there is more before the tip."""
+def test_the_lag_is_subtracted(behind: float) -> None:
+    """The last record is recent, but the response reports more records before the tip."""
     short, _ = read(answer(behind, 900.0))
     assert short == timedelta(seconds=behind)
 
 
-def test_a_lag_that_is_not_believable_is_bounded_by_what_arrived() -> None:
-    """An emulator may say 0 although there is more: no more is read than up to the last record's arrival."""
+def test_an_implausible_lag_is_limited_by_the_last_arrival() -> None:
+    """An emulator may report 0 although there are more records."""
     short, _ = read(answer(0, -7.0, -5.0))
     assert short == timedelta(seconds=5) + ARRIVAL_MARGIN
 
 
-def test_an_empty_answer_at_the_tip_tells_of_the_instant_before_it_was_asked_for() -> None:
-    """What arrives while it is under way may not be in it."""
+def test_an_empty_response_at_the_tip_counts_from_before_the_request() -> None:
+    """A record that arrives meanwhile may be missing in it."""
     short, reading = read(NOTHING)
     assert short == timedelta(0)
     assert reading.tip.at_tip
 
 
 @pytest.mark.parametrize("behind", [1.0, 3600.0])
-def test_an_empty_answer_before_the_tip_tells_of_what_lies_before_the_lag(behind: float) -> None:
-    """Kinesis goes through stretches without records one answer at a time."""
+def test_an_empty_response_before_the_tip_counts_up_to_its_lag(behind: float) -> None:
+    """Kinesis returns empty responses for spans without records."""
     short, reading = read(answer(behind))
     assert short == timedelta(seconds=behind)
     assert not reading.tip.at_tip
 
 
 @pytest.mark.parametrize("behind", [60.0, 3600.0])
-def test_a_run_that_ends_when_it_has_caught_up_learns_nothing_from_an_empty_answer_before_the_tip(
+def test_a_finite_run_ignores_empty_responses_before_the_tip(
     behind: float,
 ) -> None:
-    """However often it comes: the tip is not reached."""
+    """The tip is not reached, however many of them arrive."""
     assert read(*[answer(behind)] * 6, eager=True)[0] is None
 
 
-def test_it_never_goes_back() -> None:
-    """Although a later answer says that it lags."""
+def test_the_instant_never_decreases() -> None:
+    """A later response may report a lag."""
     short, _ = read(NOTHING, answer(50, 900.0))
-    assert short == timedelta(seconds=3)  # the time between the two questions
+    assert short == timedelta(seconds=3)  # the time between the two requests
 
 
-def test_a_run_that_ends_when_it_has_caught_up_wants_several_empty_answers() -> None:
-    """The first ones may be wrong about the tip."""
+def test_a_finite_run_needs_several_empty_responses_at_the_tip() -> None:
+    """The first ones may be wrong."""
     first, _ = read(*[NOTHING] * (AGREEING - 1), eager=True)
     second, _ = read(*[NOTHING] * AGREEING, eager=True)
     assert (first, second) == (None, timedelta(0))

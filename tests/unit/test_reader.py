@@ -1,4 +1,4 @@
-"""How a shard's answers are cut into steps, and what memory is reserved for them."""
+"""Split the responses of a shard into steps, and reserve memory for them."""
 
 import random
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Numbers(MemoryBudget):
-    """A budget that keeps what it was asked for."""
+    """A budget that records each reservation."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
@@ -40,7 +40,7 @@ class Numbers(MemoryBudget):
 
 
 class FiveRecords:
-    """A stream of one answer after the other, five records of a million bytes each as it says."""
+    """A stream whose responses have five records of a million bytes each."""
 
     def summary(self) -> StreamSummary:
         return StreamSummary("stream", True, NOW, NOW)
@@ -68,7 +68,7 @@ class Busy(FiveRecords):
 
 
 class Sizes:
-    """A sink that keeps how many rows each batch had."""
+    """A sink that records the number of rows of each batch."""
 
     limits, repeats = BatchLimits(), Deduplication.BY_ROW
 
@@ -90,13 +90,13 @@ class Sizes:
 
 
 def process(record: Record, after: Position, /) -> Processed:
-    """A row a record."""
+    """Return one row per record."""
     place = EventLocation("stream", "shard", record.sequence, 0, 0, "key", 0.0)
     return Processed([Row(b"{}", place, record.data)], 1, 0, Position.of(record.sequence))
 
 
 def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple[Numbers, list[int]]:
-    """The budget and the rows of each batch written after some steps, far enough apart for AWS's limit."""
+    """Return the budget and the rows of each batch after some steps, spaced for AWS's read limit."""
     table, budget, sink = MemoryLeaseTable(), Numbers(), Sizes()
     table.create(Lease("shard", hash_range=Shard("shard").hash_range))
     [written] = table.write([Change(lease, taken(lease, ME)) for lease in table.scan()])
@@ -119,8 +119,8 @@ def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple
     return budget, sink.written
 
 
-def test_reserves_for_an_answer_what_it_takes_while_it_is_read() -> None:
-    """Four times its data: base64 in pieces and put together, and decoded."""
+def test_memory_is_reserved_for_all_copies_of_a_response() -> None:
+    """It is four times the data: base64 in pieces and joined, and decoded."""
     budget, _ = read(3, BatchLimits(age=100.0))
     assert budget.asked == [4 * 1024 * 1024, 4 * 5_000_000]
 
@@ -128,17 +128,17 @@ def test_reserves_for_an_answer_what_it_takes_while_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("limits", "batches"),
     [
-        (BatchLimits(rows=2), [2, 2]),  # full in the middle of an answer: the rest of it waits
-        (BatchLimits(age=0.5), [5, 5]),  # only old: the answer is decoded to its end first
+        (BatchLimits(rows=2), [2, 2]),  # full in the middle of a response, whose rest waits
+        (BatchLimits(age=0.5), [5, 5]),  # only old: the response is decoded to its end first
     ],
 )
-def test_a_batch_ends_inside_an_answer_only_when_it_is_full(limits: BatchLimits, batches: list[int]) -> None:
-    """Whatever else makes a batch due is looked at between steps."""
+def test_a_batch_ends_inside_a_response_only_when_it_is_full(limits: BatchLimits, batches: list[int]) -> None:
+    """Other reasons to deliver are checked between steps."""
     assert read(7, limits)[1][:2] == batches
 
 
-def test_a_read_that_fails_holds_no_memory() -> None:
-    """Else a long outage would use up the budget of all shards, and none could ever read again."""
+def test_a_failed_read_holds_no_memory() -> None:
+    """Otherwise a long outage would use up the budget, and no shard could read again."""
     budget, _ = read(5, BatchLimits(), Busy())
     assert len(budget.asked) == 5
     assert budget.held() == 0

@@ -1,4 +1,4 @@
-"""What must not reach a row."""
+"""Keep secrets out of rows."""
 
 import base64
 import json
@@ -47,8 +47,8 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "expected"), URLS)
-def test_the_password_of_a_url_is_hidden(url: str, expected: str) -> None:
-    """And nothing but the password."""
+def test_the_password_of_a_url_is_masked(url: str, expected: str) -> None:
+    """The rest of the URL stays."""
     assert without_password(url) == expected
 
 
@@ -73,14 +73,14 @@ def test_the_password_of_a_url_is_hidden(url: str, expected: str) -> None:
         ("100 % of https%3A%2F%2Fhost%3A80%2Fa%40b", None),
     ],
 )
-def test_the_password_of_each_url_in_a_text_is_hidden(text: str, expected: str | None) -> None:
-    """However the URL is spelled; what only looks a little like one (None) stays as it is."""
+def test_the_password_of_each_url_in_a_text_is_masked(text: str, expected: str | None) -> None:
+    """URLs have many spellings. Text that only resembles a URL (None) stays."""
     assert without_passwords(text) == (expected or text)
     assert without_passwords(expected or text) == (expected or text)
 
 
-def test_no_text_of_a_row_holds_the_password_of_a_url() -> None:
-    """Url, StatusCallback and lists of them, To and From, and what is said in a body: the same the quick way."""
+def test_no_text_of_a_row_contains_the_password_of_a_url() -> None:
+    """This covers Url, StatusCallback, lists, To, From and bodies, on both paths."""
     url = "https://user:pw-1@host/a"
     parameters = {"Url": url, "StatusCallback": [url, url], "To": "sip:user:pw-1@host", "Twiml": f"<Play>{url}</Play>"}
     assert "pw-1" not in json.dumps(row(with_request(url=f"https://host/?cb={url}", parameters=parameters)))
@@ -88,7 +88,7 @@ def test_no_text_of_a_row_holds_the_password_of_a_url() -> None:
         "https://user:***@host/a",
         "https://user:***@host/a",
     ]
-    nested = {"Url": {"of": [url]}, url: None}  # no ordinary parameters
+    nested = {"Url": {"of": [url]}, url: None}  # not on the fast path
     assert "pw-1" not in json.dumps(row(with_request(parameters=nested)))
     body = base64.b64encode(json.dumps({"code": 1, "message": f"no answer from {url}", "status": url}).encode())
     assert "pw-1" not in json.dumps(row(with_response(responseBody=body.decode())))
@@ -97,8 +97,8 @@ def test_no_text_of_a_row_holds_the_password_of_a_url() -> None:
 @pytest.mark.parametrize(
     "piece", ["://a:b/", "/", ":", "sip:", "%25", "%3A%2Fa%3A", "://a:", "@", "%3A%2F%2F", "https://u:p@h,"]
 )
-def test_no_text_takes_quadratic_time(piece: str) -> None:
-    """Ten times the text takes about ten times as long, not a hundred times."""
+def test_masking_takes_linear_time(piece: str) -> None:
+    """Ten times the text takes about ten times as long."""
     seconds = []
     for repeats in (10_000, 100_000):
         text = f"@%{piece * repeats}@%"
@@ -128,26 +128,26 @@ def test_no_text_takes_quadratic_time(piece: str) -> None:
         ("", ""),
     ],
 )
-def test_the_sip_password_is_hidden_wherever_it_is(parameters: Any, expected: Any) -> None:
-    """In any case, nested, in a list, and in text."""
+def test_the_sip_password_is_masked_everywhere(parameters: Any, expected: Any) -> None:
+    """It may be in any letter case, nested, in a list, and in text."""
     assert msgspec.json.decode(without_secrets(parameters)) == expected
 
 
-def test_a_name_in_escapes_is_the_same_name() -> None:
-    """JSON can spell any letter as \\u0053."""
+def test_an_escaped_name_is_the_same_name() -> None:
+    """JSON can spell any letter as \u0053."""
     escaped = json.dumps(with_request(parameters={"SipAuthPassword": "pw-1"})).replace("SipAuth", "\\u0053ip\\u0041uth")
     assert row(escaped.encode())["request_parameters"] == {"SipAuthPassword": "***"}
 
 
 @given(json_values)
 def test_other_parameters_stay_as_they_are(parameters: Any) -> None:
-    """The very same JSON."""
+    """Their JSON is identical."""
     assert without_secrets(parameters) == msgspec.Raw(msgspec.json.encode(parameters))
 
 
 @given(st.text(alphabet="ab:/@?#\\[]. 1", max_size=12))
-def test_whatever_follows_the_password_it_is_gone(rest: str) -> None:
-    """And hiding twice hides no more."""
+def test_the_password_is_masked_before_any_text(rest: str) -> None:
+    """Masking twice changes nothing."""
     hidden = without_password(f"https://user:secret@{rest}")
     assert "secret" not in hidden
     assert without_password(hidden) == hidden

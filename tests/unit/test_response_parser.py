@@ -1,4 +1,4 @@
-"""GetRecords answers through botocore, read by the typed decoder."""
+"""Parse GetRecords responses, in place of botocore's own parser."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ class _Raw:
 def stream(
     monkeypatch: pytest.MonkeyPatch, body: bytes, headers: dict[str, str] | None = None, status: int = 200
 ) -> KinesisStream:
-    """A stream whose calls are all answered with this body."""
+    """Return a stream whose calls all get this body."""
     sent = HTTPHeaders()
     for name, value in (headers or {}).items():
         sent[name] = value
@@ -56,12 +56,12 @@ def stream(
 
 
 def fetched(monkeypatch: pytest.MonkeyPatch, body: bytes) -> Any:
-    """What the stream makes of one answer of the service."""
+    """Return what the stream makes of one response of the service."""
     return stream(monkeypatch, body).fetch("iterator", 20)
 
 
-def test_an_answer_is_read_as_kinesis_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data as bytes, numbers as numbers; members that nobody reads are ignored."""
+def test_a_response_of_kinesis_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data is bytes, numbers are numbers, and unknown members are ignored."""
     answer = fetched(monkeypatch, json.dumps(ANSWER).encode())
     assert answer.records == [Record(49 * 10**54, "é", 1.7e9, b"\x00\xff")]
     assert (answer.next_iterator, answer.millis_behind, answer.size) == ("next", 3, 2)
@@ -93,8 +93,8 @@ INCOMPLETE = {
 
 
 @pytest.mark.parametrize("body", INCOMPLETE.values(), ids=INCOMPLETE)
-def test_an_incomplete_response_to_a_read_says_nothing(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    """It is asked for again, and nothing of its content is in the message."""
+def test_an_incomplete_response_is_an_error_and_is_retried(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """The message contains nothing of the response."""
     with pytest.raises(IncompleteResponse) as caught:
         fetched(monkeypatch, body)
     assert "GetRecords: the response is" in str(caught.value)
@@ -103,20 +103,20 @@ def test_an_incomplete_response_to_a_read_says_nothing(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("body", [b"{}", b'{"Shards": null}', b'{"Shards": [{}]}', b'{"Shards": "s"}', b"<html>"])
 def test_an_incomplete_listing_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    """An absent member says nothing about the stream."""
+    """A missing member says nothing about the stream."""
     with pytest.raises(IncompleteResponse):
         stream(monkeypatch, body).shards()
 
 
-def test_pages_that_have_no_end_are_no_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same token again would bring the same page for ever."""
+def test_pages_with_a_repeated_token_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same token would return the same page forever."""
     with pytest.raises(IncompleteResponse):
         stream(monkeypatch, b'{"Shards": [], "NextToken": "again"}').shards()
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"ShardIterator": null}', b'{"ShardIterator": ""}', b'{"ShardIterator": 1}'])
-def test_an_iterator_that_is_missing_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    """An empty one would be refused at each read."""
+def test_a_missing_iterator_is_an_error_and_is_retried(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Kinesis would reject an empty one at each read."""
     with pytest.raises(IncompleteResponse):
         stream(monkeypatch, body).open("shard", TRIM_HORIZON)
 
@@ -133,10 +133,10 @@ def test_an_iterator_that_is_missing_is_asked_for_again(monkeypatch: pytest.Monk
         ),
     ],
 )
-def test_children_are_taken_as_far_as_they_are_described(
+def test_children_are_read_as_far_as_they_are_described(
     monkeypatch: pytest.MonkeyPatch, child: dict[str, Any], found: Shard
 ) -> None:
-    """Some emulators name nothing but their ids."""
+    """Some emulators return only their ids."""
     body = json.dumps({"Records": [], "MillisBehindLatest": 0, "ChildShards": [{"ShardId": "child", **child}]})
     assert fetched(monkeypatch, body.encode()).children == [found]
     assert found.hash_range in (FULL_HASH_RANGE, (0, 2**127))
@@ -153,29 +153,27 @@ def test_children_are_taken_as_far_as_they_are_described(
         (', "MillisBehindLatest": 0', 0),
     ],
 )
-def test_a_distance_from_the_tip_that_cannot_be_is_unknown(
-    monkeypatch: pytest.MonkeyPatch, member: str, behind: int | None
-) -> None:
-    """Not said is something else than none."""
+def test_an_invalid_lag_is_unknown(monkeypatch: pytest.MonkeyPatch, member: str, behind: int | None) -> None:
+    """A missing lag differs from a lag of 0."""
     body = f'{{"Records": [], "NextShardIterator": "next"{member}}}'
     assert fetched(monkeypatch, body.encode()).millis_behind == behind
 
 
 @pytest.mark.parametrize("member", ["", ', "NextShardIterator": null', ', "NextShardIterator": ""'])
-def test_an_empty_iterator_is_none(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
+def test_an_empty_next_iterator_is_none(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
     """It is never sent back."""
     assert fetched(monkeypatch, f'{{"Records": []{member}}}'.encode()).next_iterator is None
 
 
-def test_an_iterator_that_is_refused_for_its_position_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some services refuse the sequence number of a record that they have trimmed."""
+def test_a_position_that_the_service_rejects_has_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some services reject the sequence number of a trimmed record."""
     made = stream(monkeypatch, b'{"__type": "InvalidArgumentException", "message": "no"}', status=400)
     with pytest.raises(PositionUnknown):
         made.open("shard", TRIM_HORIZON)
 
 
-def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS writes Date, proxies may write date."""
+def test_the_date_header_is_read_in_any_letter_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS writes Date, and proxies may write date."""
     described = {"StreamName": "stream", "StreamStatus": "ACTIVE", "StreamCreationTimestamp": 1.7e9}
     body = json.dumps({"StreamDescriptionSummary": described}).encode()
     for name in ("Date", "date"):
@@ -191,8 +189,9 @@ def test_the_service_tells_its_time_however_the_header_is_spelled(monkeypatch: p
         ({"Content-Encoding": "secret", "Content-Type": "application/x-amz-json-1.1"}, "the response is not JSON at "),
     ],
 )
-def test_what_is_not_json_is_told_by_its_headers(
+def test_a_body_that_is_not_json_is_described_by_its_headers(
     monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], said: str
 ) -> None:
+    """The message names the content type, not the content."""
     with pytest.raises(IncompleteResponse, match=said.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
         stream(monkeypatch, b"\x1f\x8b", headers).fetch("iterator", 20)

@@ -1,4 +1,4 @@
-"""A batch that one release prepared and another one finishes: no event is lost, whatever each makes of it."""
+"""Finish a batch that another release prepared, without losing an event."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ EVENTS = (1, 2)
 
 @dataclass
 class Files:
-    """A sink that recognises batches by name; it outlives the process that writes to it."""
+    """A sink that recognizes batches by name and outlives the process that writes to it."""
 
     repeats: Deduplication = Deduplication.BY_BATCH
     limits: BatchLimits = field(default_factory=BatchLimits)
@@ -47,12 +47,12 @@ class Files:
 
     @property
     def events(self) -> list[int]:
-        """All events, repeated ones as often as they are there."""
+        """Return all events, with duplicates."""
         return sorted(number for file in self.written.values() for number in file)
 
 
 def batch(dead: Sequence[int]) -> Batch:
-    """The events, of which a release takes those in `dead` for dead letters."""
+    """Return a batch of the events, in which those of `dead` are dead letters."""
     work: deque[Chunk] = deque()
     for is_dead in (True, False):
         numbers = [number for number in EVENTS if (number in dead) is is_dead]
@@ -66,7 +66,7 @@ def batch(dead: Sequence[int]) -> Batch:
 
 @dataclass
 class Upgrade:
-    """One lease and two sinks, on which releases follow each other."""
+    """One lease and two sinks, which several releases use one after the other."""
 
     rows: Files = field(default_factory=Files)
     letters: Files = field(default_factory=Files)
@@ -76,7 +76,7 @@ class Upgrade:
         self.table, self.held_lease = held([], FakeClock())
 
     def release(self, version: str, dead: Sequence[int]) -> None:
-        """Start a release that makes the batch anew from the stream, and delivers it as far as the sinks allow."""
+        """Start a release that makes the batch again from the stream, and delivers it as far as the sinks allow."""
         delivery = Delivery(self.held_lease, self.rows, self.letters, encode_dead_letter, Counted(), version)
         try:
             delivery.deliver(delivery.resume(batch(dead)))
@@ -89,7 +89,7 @@ class Upgrade:
         self.release(version, dead)
 
     def dies_before_the_checkpoint(self, version: str, dead: Sequence[int]) -> None:
-        """Start a release whose checkpoint is lost: its prepared batch stays."""
+        """Start a release whose checkpoint is lost, so that its prepared batch stays."""
         self.release(version, dead)
         fresh = Upgrade(self.rows, self.letters)
         self.table, self.held_lease = fresh.table, fresh.held_lease
@@ -102,10 +102,10 @@ VIEWS = [(), (1,), (2,), (1, 2)]
 @pytest.mark.parametrize(("before", "after"), list(product(VIEWS, VIEWS)))
 @pytest.mark.parametrize("death", ["letters", "rows", "checkpoint"])
 @pytest.mark.parametrize("version", ["", "old", "new"])
-def test_no_event_is_lost_whatever_two_releases_make_of_it(
+def test_two_releases_lose_no_event_wherever_the_first_is_killed(
     before: Sequence[int], after: Sequence[int], death: str, version: str
 ) -> None:
-    """Wherever the first was killed; a row is there once. With the same version, it is the same release."""
+    """Each row is stored once. Equal versions are the same release."""
     upgrade = Upgrade()
     if death == "checkpoint":
         upgrade.dies_before_the_checkpoint(version, before)
@@ -119,8 +119,8 @@ def test_no_event_is_lost_whatever_two_releases_make_of_it(
         assert upgrade.rows.events + upgrade.letters.events == sorted(set(EVENTS) - set(before)) + sorted(before)
 
 
-def test_a_release_that_is_killed_after_its_upgrade_goes_on_under_its_own_names() -> None:
-    """Killed again between its dead letters and its rows, it writes neither twice."""
+def test_a_release_killed_after_its_upgrade_continues_under_its_own_names() -> None:
+    """Killed between dead letters and rows, it writes neither twice."""
     upgrade = Upgrade()
     upgrade.dies_before("rows", "old", dead=(2,))
     upgrade.dies_before("rows", "new", dead=(1,))
@@ -129,8 +129,8 @@ def test_a_release_that_is_killed_after_its_upgrade_goes_on_under_its_own_names(
     assert upgrade.rows.written == {"name.new": [2]}
 
 
-def test_rows_of_the_earlier_release_are_counted_as_repeated() -> None:
-    """They are in the sink already."""
+def test_rows_of_the_earlier_release_count_as_repeated() -> None:
+    """They are already in the sink."""
     upgrade = Upgrade()
     upgrade.dies_before_the_checkpoint("old", dead=())
     counted = Counted()

@@ -11,7 +11,7 @@ from consumer.errors import ConfigurationError
 
 
 class Stream:
-    """Reject one record always, and every other one the first time."""
+    """A stream that rejects one record always, and every other one the first time."""
 
     def __init__(self, never: bytes) -> None:
         self.never, self.seen, self.taken = never, set[bytes](), list[bytes]()
@@ -27,7 +27,7 @@ class Stream:
         return {}
 
 
-def test_a_rejected_record_is_retried_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_record_is_retried_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are put, and one line names the error."""
     monkeypatch.setattr(samples, "FIRST_WAIT", 0.0)
     stream = Stream(never=b"too large")

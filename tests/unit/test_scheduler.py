@@ -1,4 +1,4 @@
-"""Tasks on threads: due order, lanes, waking."""
+"""Run tasks on threads: due order, lanes, wake-ups."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ PATIENCE = 10.0  # seconds until a test gives up waiting for a thread
 
 
 class Steps:
-    """A task that calls `act` and says when it is due again."""
+    """A task that calls `act` and returns when it is due again."""
 
     def __init__(self, act: Callable[[], float | None]) -> None:
         self._act = act
@@ -42,8 +42,8 @@ def scheduler(failures: list[BaseException]) -> Iterator[ThreadScheduler]:
     made.stop()
 
 
-def test_tasks_run_in_the_order_in_which_they_are_due() -> None:
-    """Not in the order in which they were added."""
+def test_tasks_run_in_the_order_of_their_due_times() -> None:
+    """The order in which they were added does not matter."""
     order: list[str] = []
     gate = threading.Event()
     failures: list[BaseException] = []
@@ -69,8 +69,8 @@ def test_tasks_run_in_the_order_in_which_they_are_due() -> None:
     assert order[3:] == ["early", "middle", "late"]
 
 
-def test_a_lane_of_hanging_threads_does_not_hold_up_renewals(scheduler: ThreadScheduler) -> None:
-    """Every thread of the shards hangs in a sink; leases are renewed all the same."""
+def test_hanging_shard_threads_do_not_delay_renewals(scheduler: ThreadScheduler) -> None:
+    """Every thread of the shards hangs in a sink."""
     hang = threading.Event()
 
     def act() -> None:
@@ -92,7 +92,7 @@ def test_a_lane_of_hanging_threads_does_not_hold_up_renewals(scheduler: ThreadSc
 
 
 def test_wake_makes_a_sleeping_task_due_now(scheduler: ThreadScheduler) -> None:
-    """A drain does not wait for a back-off of half a minute."""
+    """A drain does not wait for a backoff of half a minute."""
     task = Steps(lambda: 3600.0)
     scheduler.add(task, Lane.SHARDS)
     task.wait()
@@ -100,8 +100,8 @@ def test_wake_makes_a_sleeping_task_due_now(scheduler: ThreadScheduler) -> None:
     task.wait()
 
 
-def test_wake_during_a_step_runs_the_task_once_more_after_it(scheduler: ThreadScheduler) -> None:
-    """A wish that comes while the task is busy is not forgotten, and never runs it twice at once."""
+def test_wake_during_a_step_runs_the_task_again_after_it(scheduler: ThreadScheduler) -> None:
+    """The wake-up is not lost, and two steps of a task never run at once."""
     begun, go_on = threading.Event(), threading.Event()
 
     def act() -> float:
@@ -119,8 +119,8 @@ def test_wake_during_a_step_runs_the_task_once_more_after_it(scheduler: ThreadSc
     task.wait()
 
 
-def test_a_task_that_is_over_is_not_run_again(scheduler: ThreadScheduler) -> None:
-    """None means over; waking it does nothing."""
+def test_a_finished_task_is_not_run_again(scheduler: ThreadScheduler) -> None:
+    """A step returns None when it is finished. Waking the task then does nothing."""
     task, other = Steps(lambda: None), Steps(lambda: None)
     scheduler.add(task, Lane.SHARDS)
     task.wait()
@@ -130,10 +130,10 @@ def test_a_task_that_is_over_is_not_run_again(scheduler: ThreadScheduler) -> Non
     assert task.steps == 1
 
 
-def test_a_step_that_raises_is_told_and_the_task_can_still_be_woken(
+def test_a_step_that_raises_is_reported_and_its_task_can_still_be_woken(
     scheduler: ThreadScheduler, failures: list[BaseException]
 ) -> None:
-    """The program ends; until then an orderly end may ask the task to give its lease back."""
+    """The program ends, but the drain may still ask the task to release its lease."""
     acts: list[Callable[[], float | None]] = [lambda: 1 / 0, lambda: None]
 
     def act() -> float | None:
@@ -147,8 +147,8 @@ def test_a_step_that_raises_is_told_and_the_task_can_still_be_woken(
     assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
-def test_nothing_starts_after_stop(scheduler: ThreadScheduler) -> None:
-    """Steps under way are not waited for, new ones are not begun."""
+def test_no_step_starts_after_stop(scheduler: ThreadScheduler) -> None:
+    """Steps under way are not waited for."""
     task = Steps(lambda: 0.0)
     scheduler.add(task, Lane.SHARDS)
     task.wait()

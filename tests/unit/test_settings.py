@@ -1,4 +1,4 @@
-"""One model: flag, else environment, else file, else default."""
+"""Load settings from flags, environment, file and defaults, in this order."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from consumer.errors import ConfigurationError
 from consumer.settings import PREFIX, Settings, flag, load
 
-VALUES = {  # one value a setting that is not its default, as people type it
+VALUES = {  # one value per setting that differs from its default, as typed
     "stream": "calls",
     "sink": "jsonl:rows",
     "dead_letters": "sqlite:letters.db",
@@ -44,8 +44,8 @@ def toml(directory: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_flag_variable_and_key_mean_the_same(name: str, tmp_path: Path) -> None:
-    """Whichever way a value comes, it is the same setting."""
+def test_flag_variable_and_file_key_give_the_same_setting(name: str, tmp_path: Path) -> None:
+    """The value is parsed in the same way."""
     value = VALUES[name]
     by_flag = load({name: value}, environ={})
     by_variable = load({}, environ={PREFIX + name.rstrip("_").upper(): value})
@@ -54,20 +54,20 @@ def test_flag_variable_and_key_mean_the_same(name: str, tmp_path: Path) -> None:
     assert getattr(by_flag, name) != Settings.model_fields[name].default
 
 
-def test_flag_before_variable_before_file_before_default(tmp_path: Path) -> None:
-    """The nearer to the user wins."""
+def test_a_flag_wins_over_variable_file_and_default(tmp_path: Path) -> None:
+    """Each source wins over those after it."""
     file = toml(tmp_path, "threads = 1\nmax-leases = 1\nbatch-rows = 1")
     found = load({"threads": "3"}, file, environ={f"{PREFIX}THREADS": "2", f"{PREFIX}MAX_LEASES": "2"})
     assert (found.threads, found.max_leases, found.batch_rows, found.raw) == (3, 2, 1, False)
 
 
-def test_the_file_may_be_named_by_a_variable(tmp_path: Path) -> None:
-    """As a container does it."""
+def test_a_variable_may_name_the_file(tmp_path: Path) -> None:
+    """Containers do this."""
     assert load({}, environ={f"{PREFIX}CONFIG": toml(tmp_path, 'stream = "s"')}).stream == "s"
 
 
-def test_the_region_of_the_environment_is_the_last_resort() -> None:
-    """AWS_REGION is what containers are given; ours is nearer."""
+def test_the_region_of_the_environment_is_used_last() -> None:
+    """Containers get AWS_REGION; our own setting wins."""
     assert load({}, environ={"AWS_REGION": "eu-west-1"}).region == "eu-west-1"
     assert load({}, environ={"AWS_REGION": "eu-west-1", f"{PREFIX}REGION": "us-east-1"}).region == "us-east-1"
 
@@ -82,8 +82,8 @@ def test_the_region_of_the_environment_is_the_last_resort() -> None:
         ("batch_rows = 1\nbatch-rows = 2", "'batch-rows' and 'batch_rows' are the same setting"),
     ],
 )
-def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: str, says: str) -> None:
-    """One line that says where."""
+def test_an_error_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: str, says: str) -> None:
+    """It is one line."""
     file = toml(tmp_path, text)
     with pytest.raises(ConfigurationError, match=says) as raised:
         load({}, file, environ={})
@@ -110,30 +110,30 @@ def test_a_mistake_in_the_file_names_the_file_and_the_key(tmp_path: Path, text: 
         ({"from_": "2999-01-01T00:00:00Z"}, {}, "--from '2999-01-01T00:00:00Z': this time is in the future"),
     ],
 )
-def test_a_mistake_names_where_it_was_made(flags: dict[str, object], environ: dict[str, str], says: str) -> None:
-    """The flag, or the variable."""
+def test_an_error_names_its_source(flags: dict[str, object], environ: dict[str, str], says: str) -> None:
+    """It is the flag or the variable."""
     with pytest.raises(ConfigurationError, match=says):
         load(flags, environ=environ)
 
 
 @pytest.mark.parametrize("setting", ["worker_id", "application"])
 @pytest.mark.parametrize("value", ["\n", " ", "a\tb", " a", "a ", "\x00", "\udcff", "a" * 256])
-def test_a_name_that_a_log_line_or_a_lease_cannot_hold_is_a_mistake(setting: str, value: str) -> None:
-    """Control characters, blanks at its ends, and more than a table's name may have."""
+def test_a_name_that_a_log_line_or_a_lease_cannot_contain_is_rejected(setting: str, value: str) -> None:
+    """Examples are control characters, outer blanks, and names longer than a table name."""
     with pytest.raises(ConfigurationError, match="say at most 255 printable characters") as caught:
         load({setting: value}, environ={})
     assert str(caught.value).startswith(flag(setting))
     assert str(caught.value).isprintable()
 
 
-def test_a_wrong_value_that_may_hold_a_password_is_not_shown() -> None:
-    """The setting is named all the same."""
+def test_an_invalid_value_that_may_contain_a_password_is_not_shown() -> None:
+    """The setting is named."""
     with pytest.raises(ConfigurationError, match="--endpoint-url: an endpoint takes no user") as refused:
         load({"endpoint_url": "http://me:hush@127.0.0.1:4566"}, environ={})
     assert "hush" not in str(refused.value)
 
 
-def test_an_age_is_counted_back_from_now() -> None:
+def test_an_age_counts_back_from_now() -> None:
     """`2h` is two hours ago."""
     start = load({"from_": "2h"}, environ={}).from_
     assert isinstance(start, datetime)
@@ -156,5 +156,5 @@ def test_a_week_is_seven_days() -> None:
 
 
 def test_an_arn_names_the_application_by_its_stream() -> None:
-    """The default application is the stream's name."""
+    """The default application is the name of the stream."""
     assert load({"stream": "arn:aws:kinesis:eu-west-1:123456789012:stream/calls"}, environ={}).name == "calls"

@@ -1,4 +1,4 @@
-"""One leased shard, a step at a time, in time that stands still."""
+"""Consume one leased shard, one step at a time, with a fake clock."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class Done(NamedTuple):
 
 
 def process(record: Record, after: Position) -> Processed:
-    """One row a record; `skip` is skipped, `boom` is a defect."""
+    """Return one row per record; `skip` is skipped, `boom` raises an error."""
     if record.data == b"boom":
         raise ZeroDivisionError
     made: Outcome = Skipped("other") if record.data == b"skip" else row(record.sequence)
@@ -51,7 +51,7 @@ def process(record: Record, after: Position) -> Processed:
 
 
 class Script:
-    """A stream that answers as told, then with nothing more to read."""
+    """A stream with given responses, then empty ones."""
 
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
@@ -83,14 +83,14 @@ class Script:
 
 
 def records(*sequences: int, data: bytes = b"x", behind: int = 0, last: bool = False) -> Fetched:
-    """An answer with these records."""
+    """Return a response with these records."""
     found = [Record(number, "key", 0.0, data) for number in sequences]
     children = [Shard(name, (SHARD,)) for name in ("child-1", "child-2")] if last else []
     return Fetched(found, None if last else f"after {sequences[-1]}", behind, children, len(found))
 
 
 class Bench:
-    """A shard consumer with all that it talks to."""
+    """A shard consumer with everything it uses."""
 
     def __init__(self, repeats: Deduplication = Deduplication.BY_ROW, **lease: Any) -> None:
         self.journal: list[str] = []
@@ -122,7 +122,7 @@ class Bench:
         raise structlog.DropEvent
 
     def run(self, steps: int = 20) -> float | None:
-        """Step as long as there is something to do at once; returns the last wish."""
+        """Step until the next step is not due at once. Return its delay."""
         delay: float | None = 0.0
         while delay is not None and delay < 2 * LEAST_INTERVAL and steps:
             self.clock.advance(delay)
@@ -132,12 +132,12 @@ class Bench:
 
     @property
     def done(self) -> list[str]:
-        """What was written."""
+        """Return what was written."""
         return [line for line in self.journal if not line.startswith("open")]
 
 
-def test_full_batches_are_delivered_and_the_rest_waits_until_it_is_old() -> None:
-    """Two rows are a batch here; the third is delivered five seconds later."""
+def test_full_batches_are_delivered_and_the_rest_waits_for_its_age() -> None:
+    """Two rows make a batch here, and the third is delivered five seconds later."""
     bench = Bench()
     bench.stream.answers = [records(1, 2, 3)]
     assert bench.run() == pytest.approx(1.0)
@@ -147,8 +147,8 @@ def test_full_batches_are_delivered_and_the_rest_waits_until_it_is_old() -> None
     assert bench.done[2:] == ["rows 3", "checkpoint 3.0"]
 
 
-def test_it_asks_at_once_when_behind_and_once_a_second_at_the_tip_but_never_above_the_limit() -> None:
-    """AWS allows five reads a second."""
+def test_it_reads_at_once_when_behind_and_once_a_second_at_the_tip() -> None:
+    """It never exceeds AWS's limit of five reads per second."""
     bench = Bench()
     bench.stream.answers = [records(1, behind=60_000), records(2, behind=0)]
     first = bench.consumer.step(bench.clock())
@@ -160,8 +160,8 @@ def test_it_asks_at_once_when_behind_and_once_a_second_at_the_tip_but_never_abov
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
 
 
-def test_skipped_records_move_the_checkpoint_when_the_batch_is_old() -> None:
-    """Nothing is written, nothing is read twice."""
+def test_skipped_records_move_the_checkpoint_at_the_age_of_the_batch() -> None:
+    """Nothing is written, and nothing is read twice."""
     bench = Bench()
     bench.stream.answers = [records(1, data=b"skip")]
     bench.run()
@@ -172,7 +172,7 @@ def test_skipped_records_move_the_checkpoint_when_the_batch_is_old() -> None:
 
 
 def test_an_expired_iterator_is_opened_again_after_the_last_fetched_record() -> None:
-    """What is buffered stays, and the record at that place is not taken twice."""
+    """The buffer stays, and the record at that position is not taken twice."""
     bench = Bench()
     bench.stream.answers = [records(1), IteratorExpired(), records(1, 2)]
     bench.run()
@@ -182,8 +182,8 @@ def test_an_expired_iterator_is_opened_again_after_the_last_fetched_record() -> 
 
 
 @pytest.mark.parametrize("error", [StreamUnavailable(), Throttled()])
-def test_a_stream_in_trouble_is_asked_again_with_growing_waits(error: Exception) -> None:
-    """For ever, and then it goes on as if nothing had been."""
+def test_a_failing_stream_is_retried_with_growing_waits(error: Exception) -> None:
+    """Retries never end, and reading continues after the failure."""
     bench = Bench()
     bench.stream.answers = [error] * 5 + [records(1, 2)]
     waits: list[float] = []
@@ -200,8 +200,8 @@ def test_a_stream_in_trouble_is_asked_again_with_growing_waits(error: Exception)
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
 
 
-def test_a_sink_that_is_down_gets_the_same_batch_until_it_takes_it() -> None:
-    """No record is fetched meanwhile: an occupied slot is the back-pressure."""
+def test_a_failing_sink_gets_the_same_batch_until_it_accepts_it() -> None:
+    """No record is fetched meanwhile, which is the back-pressure."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable()] * 3
     bench.stream.answers = [records(1, 2), records(3)]
@@ -215,8 +215,8 @@ def test_a_sink_that_is_down_gets_the_same_batch_until_it_takes_it() -> None:
     assert bench.done == ["rows 1,2"] * 4 + ["checkpoint 2.0"]
 
 
-def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_checkpoint() -> None:
-    """Loud, with a place and without the text of the error (rules 8 and 11)."""
+def test_a_defect_halts_one_shard_which_restarts_at_its_checkpoint() -> None:
+    """The lease is kept. The log has the location, not the text of the error (docs/guarantees.md#isolation)."""
     bench = Bench()
     bench.stream.answers = [records(1, 2), records(3, data=b"boom"), records(3)]
     bench.run()
@@ -230,8 +230,8 @@ def test_a_defect_halts_the_shard_alone_keeps_the_lease_and_begins_again_at_the_
     assert "open 2.0" in bench.journal
 
 
-def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ShardReader it again works each time; that alone is no progress."""
+def test_a_lasting_defect_is_retried_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read succeeds, but that alone is no progress."""
     bench = Bench()
     halted = bench.consumer.failures.unforeseen
 
@@ -248,11 +248,11 @@ def test_a_defect_that_stays_is_tried_with_growing_waits(monkeypatch: pytest.Mon
         bench.clock.advance(delay)
         bench.held_lease.began(bench.clock())
     assert waits[4] > 2 * waits[0]
-    assert bench.logged.count("shard.halted") == 1  # thinned out
+    assert bench.logged.count("shard.halted") == 1  # fewer lines than failures
 
 
-def test_the_end_of_a_shard_delivers_what_is_left_before_it_says_so() -> None:
-    """SHARD_END comes last, with its children."""
+def test_the_end_of_a_shard_delivers_the_rest_before_it_is_checkpointed() -> None:
+    """SHARD_END comes last, with the children."""
     bench = Bench()
     bench.stream.answers = [records(1, last=True)]
     assert bench.run() is None
@@ -261,7 +261,7 @@ def test_the_end_of_a_shard_delivers_what_is_left_before_it_says_so() -> None:
     assert bench.consumer.over
 
 
-def test_handing_over_delivers_first_then_releases() -> None:
+def test_a_handoff_delivers_before_it_releases() -> None:
     """The next owner has nothing to repeat."""
     bench = Bench()
     bench.stream.answers = [records(1)]
@@ -272,7 +272,7 @@ def test_handing_over_delivers_first_then_releases() -> None:
 
 
 def leave(bench: Bench, seconds: float, next_owner: NextOwner | None = None) -> list[float]:
-    """Step through a drain that has so many seconds, with a lease that is renewed; returns the waits."""
+    """Drain for `seconds` while the lease is renewed. Return the delays."""
     until = bench.clock() + seconds
     bench.consumer.hand_off(next_owner, until)
     waits: list[float] = []
@@ -284,8 +284,8 @@ def leave(bench: Bench, seconds: float, next_owner: NextOwner | None = None) -> 
 
 
 @pytest.mark.parametrize("failures", [1, 5])
-def test_leaving_tries_a_sink_that_is_down_again_while_time_remains(failures: int) -> None:
-    """It may come back: with short waits, and then nothing is left."""
+def test_a_drain_retries_a_failing_sink_while_time_remains(failures: int) -> None:
+    """The waits are short, and after the sink recovers nothing is left."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable()] * (1 + failures)
     bench.stream.answers = [records(1, 2)]
@@ -297,8 +297,8 @@ def test_leaving_tries_a_sink_that_is_down_again_while_time_remains(failures: in
     assert not bench.consumer.undelivered
 
 
-def test_leaving_with_a_sink_that_stays_down_releases_the_lease_when_time_is_up_and_says_what_is_left() -> None:
-    """The next owner delivers it; the process ends with 3."""
+def test_a_drain_with_a_sink_that_stays_down_releases_the_lease_at_its_end() -> None:
+    """The next owner delivers, and the process exits with 3."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable("no space left")] * 200
     bench.stream.answers = [records(1, 2)]
@@ -312,8 +312,8 @@ def test_leaving_with_a_sink_that_stays_down_releases_the_lease_when_time_is_up_
     assert bench.held_lease.lease.checkpoint != Position.of(2)
 
 
-def test_leaving_delivers_what_is_fetched_and_not_decoded_yet() -> None:
-    """Five records came in one answer, and a batch holds two."""
+def test_a_drain_delivers_fetched_records_that_are_not_decoded() -> None:
+    """One response had five records, and a batch holds two."""
     bench = Bench()
     bench.stream.answers = [records(1, 2, 3, 4, 5)]
     bench.consumer.step(bench.clock())
@@ -324,8 +324,8 @@ def test_leaving_delivers_what_is_fetched_and_not_decoded_yet() -> None:
 
 
 @pytest.mark.parametrize("takes", [0.0, 3.0])
-def test_a_batch_whose_checkpoint_failed_repeats_the_checkpoint_alone(takes: float) -> None:
-    """Also while the lease is handed over, and after the time for it: written rows would be written again."""
+def test_a_batch_whose_checkpoint_failed_repeats_only_the_checkpoint(takes: float) -> None:
+    """This also holds during a handoff and after its deadline, because the rows are written."""
     bench = Bench(Deduplication.APPENDS)
     bench.stream.answers = [records(1)]
     bench.run()
@@ -336,7 +336,7 @@ def test_a_batch_whose_checkpoint_failed_repeats_the_checkpoint_alone(takes: flo
 
 
 def refuse_checkpoints(bench: Bench, times: int) -> None:
-    """Let the table fail so many writes of a checkpoint."""
+    """Let this many checkpoint writes fail."""
     real, left = bench.table.write, [None] * times
 
     def write(changes: Sequence[Change]) -> Sequence[Written]:
@@ -349,12 +349,12 @@ def refuse_checkpoints(bench: Bench, times: int) -> None:
     bench.table.write = write  # type: ignore[method-assign]
 
 
-def test_a_stale_lease_does_not_drop_the_batch_while_leaving() -> None:
-    """A renewal makes it good again, and the batch goes out."""
+def test_a_stale_lease_does_not_drop_the_batch_while_draining() -> None:
+    """A renewal restores it, and the batch is delivered."""
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
-    bench.clock.advance(11.0)  # the lease may have run out
+    bench.clock.advance(11.0)  # the lease may have expired
     bench.consumer.hand_off(None, bench.clock() + 25.0)
     assert all(bench.consumer.step(bench.clock()) for _ in range(3))
     assert bench.done == []
@@ -364,8 +364,8 @@ def test_a_stale_lease_does_not_drop_the_batch_while_leaving() -> None:
     assert "batch.dropped" not in bench.logged
 
 
-def test_a_batch_dropped_because_somebody_took_the_lease_is_not_counted() -> None:
-    """Whoever took it delivers it."""
+def test_a_batch_dropped_for_a_lost_lease_does_not_count_as_left() -> None:
+    """The new owner delivers it."""
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
@@ -376,8 +376,8 @@ def test_a_batch_dropped_because_somebody_took_the_lease_is_not_counted() -> Non
     assert not bench.consumer.undelivered
 
 
-def test_a_shard_that_is_halted_at_the_end_leaves_what_it_had_fetched() -> None:
-    """A defect stands before it."""
+def test_a_shard_that_is_halted_at_the_end_leaves_its_fetched_records() -> None:
+    """The defect comes before them."""
     bench = Bench()
     bench.stream.answers = [records(1, data=b"boom")]
     bench.run()
@@ -386,8 +386,8 @@ def test_a_shard_that_is_halted_at_the_end_leaves_what_it_had_fetched() -> None:
     assert bench.consumer.undelivered
 
 
-def test_a_peers_wish_that_is_seen_again_and_again_does_not_put_off_the_end() -> None:
-    """Each look at the table asks anew."""
+def test_repeated_requests_of_a_peer_do_not_delay_the_handoff() -> None:
+    """Each scan reports the request again."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable()] * 200
     bench.stream.answers = [records(1, 2)]
@@ -403,8 +403,8 @@ def test_a_peers_wish_that_is_seen_again_and_again_does_not_put_off_the_end() ->
     assert bench.clock() - began == pytest.approx(10.0, abs=1.0)
 
 
-def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
-    """A lease that cannot be released now is no reason to be busy."""
+def test_a_drain_waits_between_attempts_while_the_table_fails() -> None:
+    """It must not loop without a pause."""
     bench = Bench()
     bench.table.write = Mock(side_effect=LeaseTableUnavailable)  # type: ignore[method-assign]
     bench.consumer.hand_off(None)
@@ -413,8 +413,8 @@ def test_leaving_while_the_table_is_away_waits_between_its_tries() -> None:
     assert "batch.dropped" not in bench.logged
 
 
-def test_what_was_away_for_long_is_tried_again_within_seconds_of_its_return() -> None:
-    """A shard must not stand still for half a minute after an outage of half a minute."""
+def test_after_a_long_outage_a_retry_follows_within_seconds() -> None:
+    """The shard must not wait half a minute after the outage."""
     bench = Bench()
     bench.stream.answers = [Throttled() for _ in range(12)]
     delays = []
@@ -425,8 +425,8 @@ def test_what_was_away_for_long_is_tried_again_within_seconds_of_its_return() ->
     assert max(delay or 0.0 for delay in delays) <= 5.0
 
 
-def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() -> None:
-    """A renewal makes it good again."""
+def test_a_lease_that_may_have_expired_delivers_nothing_and_keeps_the_batch() -> None:
+    """A renewal restores it."""
     bench = Bench()
     bench.stream.answers = [records(1, 2)]
     bench.consumer.step(bench.clock())
@@ -441,7 +441,7 @@ def test_a_lease_that_may_have_run_out_delivers_nothing_and_keeps_the_batch() ->
 
 
 def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> None:
-    """No checkpoint passes what was not written."""
+    """The checkpoint never passes an unwritten row."""
     bench = Bench()
     bench.rows.answers = [OutputClosed("closed by its reader")]
     bench.stream.answers = [records(1, 2)]
@@ -452,8 +452,8 @@ def test_a_closed_output_ends_the_run_and_the_next_step_releases_the_lease() -> 
     assert bench.dropped_for == ["closed by its reader"]
 
 
-def test_a_batch_that_is_dropped_because_the_run_failed_says_why() -> None:
-    """There was time enough."""
+def test_a_batch_dropped_because_the_run_failed_has_a_reason_in_the_log() -> None:
+    """There was enough time to deliver."""
     bench = Bench()
     bench.stream.answers = [records(1, 2)]
     bench.run(steps=2)
@@ -462,16 +462,16 @@ def test_a_batch_that_is_dropped_because_the_run_failed_says_why() -> None:
     assert bench.dropped_for == ["standard output was closed by its reader"]
 
 
-def test_a_prepared_batch_is_made_again_to_the_very_record_whatever_the_limits_say() -> None:
-    """Its name is in the row; the next batch ends exactly there (rule 7)."""
+def test_a_prepared_batch_ends_at_the_same_record_whatever_the_limits() -> None:
+    """Its name is in the row (docs/guarantees.md#two-phase-checkpoints)."""
     bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(4), "name"))
     bench.stream.answers = [records(1, 2, 3), records(4, 5, 6)]
     bench.run()
     assert bench.done[:2] == ["rows 1,2,3,4", "checkpoint 4.0"]
 
 
-def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None:
-    """Half a batch under the name of a whole one would be a loss."""
+def test_a_drain_before_the_prepared_end_drops_the_buffer() -> None:
+    """Half a batch under the name of a whole one would lose records."""
     bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(4), "name"))
     bench.stream.answers = [records(1, 2, 3)]
     bench.run(steps=3)
@@ -482,8 +482,8 @@ def test_a_drain_that_has_not_reached_a_prepared_end_drops_what_it_has() -> None
     assert bench.dropped_for == ["the stream has not shown the rest of a batch that was prepared earlier"]
 
 
-def test_a_read_under_way_does_not_hold_up_the_end() -> None:
-    """The lease is given up meanwhile, and what the read brings is not delivered by us any more."""
+def test_a_read_under_way_does_not_delay_the_end() -> None:
+    """The lease is released meanwhile, and the records of that read are not delivered."""
     bench = Bench()
     bench.stream.answers = [records(1, 2)]
     bench.stream.during = bench.consumer.cancel_read
@@ -495,10 +495,8 @@ def test_a_read_under_way_does_not_hold_up_the_end() -> None:
 @pytest.mark.parametrize(
     ("seconds", "done"), [(25.0, ["rows 1,2", "checkpoint 2.0", "owner None"]), (0.0, ["owner None"])]
 )
-def test_a_read_under_way_is_waited_for_while_rows_wait_behind_it_and_time_remains(
-    seconds: float, done: list[str]
-) -> None:
-    """They would be left undelivered."""
+def test_a_read_under_way_is_waited_for_while_rows_wait_after_it(seconds: float, done: list[str]) -> None:
+    """Otherwise they would be left undelivered."""
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
@@ -515,8 +513,8 @@ def test_a_read_under_way_is_waited_for_while_rows_wait_behind_it_and_time_remai
     assert bench.consumer.undelivered is (seconds == 0.0)
 
 
-def test_letting_go_does_nothing_between_two_reads() -> None:
-    """A batch that is being written is not ours to give away."""
+def test_cancelling_reads_does_nothing_between_two_reads() -> None:
+    """A batch that is being written keeps its lease."""
     bench = Bench()
     bench.rows.before = bench.consumer.cancel_read
     bench.stream.answers = [records(1, 2)]
@@ -524,8 +522,8 @@ def test_letting_go_does_nothing_between_two_reads() -> None:
     assert bench.done == ["rows 1,2", "checkpoint 2.0"]
 
 
-def test_a_shard_that_finds_no_budget_waits_and_the_largest_delivers_early() -> None:
-    """Another shard is short: what is buffered here goes out before it is full or old (rule 9)."""
+def test_a_shard_without_budget_waits_and_the_largest_delivers_early() -> None:
+    """The largest holder delivers before its batch is full or old (docs/guarantees.md#bounded-memory)."""
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
@@ -535,8 +533,8 @@ def test_a_shard_that_finds_no_budget_waits_and_the_largest_delivers_early() -> 
     assert bench.done == ["rows 1", "checkpoint 1.0"]
 
 
-def test_read_to_is_told_only_when_everything_before_it_is_delivered() -> None:
-    """The others' --until-caught-up believes it."""
+def test_read_to_is_written_only_when_all_earlier_records_are_delivered() -> None:
+    """Peers with --until-caught-up rely on it."""
     bench = Bench()
     bench.stream.answers = [records(1)]
     bench.run()
@@ -546,8 +544,8 @@ def test_read_to_is_told_only_when_everything_before_it_is_delivered() -> None:
     assert bench.held_lease.read_to is not None
 
 
-def test_what_is_buffered_is_not_counted_yet() -> None:
-    """What the last line sums up is delivered."""
+def test_buffered_records_are_not_counted() -> None:
+    """The summary counts delivered records."""
     bench = Bench()
     bench.stream.answers = [records(1, 2, 3)]
     bench.run()
@@ -555,8 +553,8 @@ def test_what_is_buffered_is_not_counted_yet() -> None:
     assert (found["fetched"], found["user_records"], found["written"]) == (2, 2, 2)
 
 
-def test_a_record_that_is_decoded_again_after_a_defect_counts_once() -> None:
-    """The shard goes back to its checkpoint, and what was buffered is decoded once more."""
+def test_a_record_decoded_again_after_a_defect_counts_once() -> None:
+    """The shard returns to its checkpoint and decodes the buffer again."""
     bench = Bench()
     bench.stream.answers = [records(1), records(2, data=b"boom"), records(1, 2, data=b"skip")]
     while bench.metrics.summary()["fetched"] == 0:
@@ -568,8 +566,8 @@ def test_a_record_that_is_decoded_again_after_a_defect_counts_once() -> None:
     assert (found["fetched"], found["user_records"], found["skipped"]) == (2, 2, 2)
 
 
-def test_records_that_were_trimmed_unread_are_told() -> None:
-    """The row was read to an instant before the retention, and its checkpointed record does not come again."""
+def test_records_trimmed_unread_are_reported() -> None:
+    """The row was read to an instant before the retention, and its checkpointed record is not returned."""
     bench = Bench(checkpoint=Position.of(5), read_to=NOW - timedelta(days=3))
     bench.stream.answers = [records(9)]
     bench.run()
@@ -578,16 +576,16 @@ def test_records_that_were_trimmed_unread_are_told() -> None:
     assert bench.metrics.trimmed_seconds == pytest.approx(2 * 86_400, abs=2000)
 
 
-def test_a_quiet_shard_whose_checkpointed_record_is_trimmed_is_not_told_of() -> None:
-    """Nothing came since it was read last."""
+def test_a_quiet_shard_whose_checkpointed_record_is_trimmed_reports_no_loss() -> None:
+    """No record arrived since it was last read."""
     bench = Bench(checkpoint=Position.of(5), read_to=NOW)
     bench.stream.answers = [records(9)]
     bench.run()
     assert "shard.trimmed" not in bench.logged
 
 
-def test_a_checkpoint_that_the_stream_refuses_since_it_is_trimmed_is_read_past_without_repeats() -> None:
-    """From the beginning of what there is; what is delivered already is left out."""
+def test_a_trimmed_checkpoint_is_read_past_without_repeats() -> None:
+    """Reading starts at the oldest record, and skips delivered ones."""
     bench = Bench(checkpoint=Position.of(5), read_to=NOW)
     bench.stream.unknown = [Position.of(5)]
     bench.stream.answers = [records(4, 5, 6, 7)]
@@ -596,22 +594,22 @@ def test_a_checkpoint_that_the_stream_refuses_since_it_is_trimmed_is_read_past_w
     assert bench.done == ["rows 6,7", "checkpoint 7.0"]
 
 
-def test_an_instant_that_the_stream_refuses_is_asked_for_again() -> None:
-    """The beginning of the stream would be too much."""
+def test_a_rejected_instant_is_retried() -> None:
+    """Starting at the oldest record would read too much."""
     bench = Bench(started_at=NOW)
     bench.stream.unknown = [Position.at_timestamp(NOW)]
     bench.run(steps=1)
     assert bench.journal == [f"open {Position.at_timestamp(NOW)}"]
 
 
-def test_the_time_until_unread_records_are_trimmed_is_told_from_the_first_moment_on() -> None:
-    """What the row says counts before anything is read."""
+def test_the_time_until_unread_records_expire_is_known_before_the_first_read() -> None:
+    """It comes from the row."""
     bench = Bench(read_to=NOW)
     assert bench.metrics.shards[SHARD].unread_expires_at is not None
 
 
-def test_a_borrower_whose_sink_is_stuck_keeps_no_more_than_its_share() -> None:
-    """Its rows go to disk, what is not decoded is fetched again, and the next one may borrow."""
+def test_a_borrower_with_a_stuck_sink_keeps_only_its_share() -> None:
+    """Its rows go to disk, undecoded records are fetched again, and the next shard may borrow."""
     bench = Bench()
     bench.rows.answers = [SinkUnavailable("down")]
     bench.budget.settle("stuck", 10_000_000)

@@ -1,4 +1,4 @@
-"""What is made of a listing: rows, and nothing when it may lack shards."""
+"""Turn listings of the stream into rows, and do nothing when a listing may lack shards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ ME = WorkerIdentity("me", "1")
 
 
 class Shown(MemoryStream):
-    """A stream whose listings are changed on their way, by what is due next."""
+    """A stream that changes some listings."""
 
     def __init__(self) -> None:
         super().__init__("calls", 2)
@@ -38,7 +38,7 @@ class Shown(MemoryStream):
 
 
 class Bench:
-    """A worker that looks for shards, and reads none."""
+    """A worker that lists shards and reads none."""
 
     def __init__(self, *rows: Lease, until: bool = False) -> None:
         self.clock, self.log, self.stream, self.table = FakeClock(), Log(), Shown(), MemoryLeaseTable()
@@ -50,7 +50,7 @@ class Bench:
         self.discovery = ShardSync(fleet, self.table, self.holdings.rows, world)
 
     def step(self) -> float:
-        """Look once; returns after how many seconds it wants to look again."""
+        """Step once. Return the seconds until the next step."""
         wait = self.discovery.step(self.clock())
         self.clock.advance(wait)
         return wait
@@ -77,22 +77,23 @@ INCOMPLETE: dict[str, Callable[[Listing], Listing]] = {
 
 
 @pytest.mark.parametrize("shown", INCOMPLETE.values(), ids=INCOMPLETE)
-def test_an_incomplete_listing_is_made_again_within_seconds(shown: Callable[[Listing], Listing]) -> None:
-    """With a warning, and no conclusion: neither rows nor the word that the stream is known."""
+def test_an_incomplete_listing_is_repeated_within_seconds(shown: Callable[[Listing], Listing]) -> None:
+    """It is logged, creates no rows, and does not count as a listing of the stream."""
     bench = Bench()
     bench.stream.next = [shown] * 6
     waits = [bench.step() for _ in range(6)]
     assert bench.rows == set()
     assert not bench.holdings.rows.discovered
-    assert bench.log.told == ["discovery.failed"]  # told once: what repeats is told at growing intervals
+    # logged once, because repeated failures are logged at growing intervals
+    assert bench.log.told == ["discovery.failed"]
     assert max(waits) <= RETRIES.most
     bench.step()
     assert bench.rows == set(bench.names)
     assert bench.holdings.rows.discovered
 
 
-def test_a_listing_without_parents_is_not_acted_on_alone() -> None:
-    """A child that got a row first would make its parents look finished, and their records would be lost."""
+def test_a_single_listing_without_parents_creates_no_rows() -> None:
+    """A child that gets a row first makes its parents look finished, so their records would be lost."""
     bench = Bench()
     parent = bench.names[0]
     bench.stream.split(parent)
@@ -104,7 +105,7 @@ def test_a_listing_without_parents_is_not_acted_on_alone() -> None:
 
 
 def test_parents_that_two_listings_lack_have_been_trimmed() -> None:
-    """Their children are the oldest there is."""
+    """Their children are the oldest shards."""
     bench = Bench()
     parent = bench.names[0]
     bench.stream.put(b"x", shard_id=parent)
@@ -116,8 +117,8 @@ def test_parents_that_two_listings_lack_have_been_trimmed() -> None:
     assert parent not in bench.rows
 
 
-def test_an_incomplete_listing_deletes_no_tombstone() -> None:
-    """A finished shard whose row is gone would be read again."""
+def test_an_incomplete_listing_deletes_no_row_of_a_finished_shard() -> None:
+    """A finished shard without its row would be read again."""
     bench = Bench()
     ended, other = bench.names
     child, _ = bench.stream.split(ended)
@@ -131,29 +132,29 @@ def test_an_incomplete_listing_deletes_no_tombstone() -> None:
     bench.stream.put(b"x")
     bench.stream.next = [lambda shards: [shard for shard in shards if shard.shard_id != ended]] * 3
     bench.step()
-    assert ended in bench.rows  # a listing without it that is alone
+    assert ended in bench.rows  # a single listing without it
     bench.step()
     bench.step()
     assert ended not in bench.rows
 
 
-def test_a_known_stream_that_is_listed_in_part_is_looked_at_again_within_seconds() -> None:
-    """Its rows leave a hole: some shard is not read."""
+def test_a_partial_listing_of_a_known_stream_is_repeated_within_seconds() -> None:
+    """Its rows leave a hole, so some shard is not read."""
     bench = Bench(Lease("shardId-000000000001", hash_range=(0, 2**127 - 1)))
     bench.stream.next = [lambda shards: shards[:1]]
     assert bench.step() <= RETRIES.most
 
 
-def test_once_nothing_is_missing_the_rows_alone_are_looked_at() -> None:
-    """Listing a stream of thousands of shards is not free."""
+def test_without_a_hole_only_the_rows_are_checked() -> None:
+    """Listing a stream with thousands of shards is expensive."""
     bench = Bench()
     for _ in range(10):
         bench.step()
     assert bench.stream.listings == 1
 
 
-def test_rows_that_never_cover_the_hash_keys_do_not_list_for_ever() -> None:
-    """A shard that ended without children, or rows of a KCL 1.x that name no hash keys."""
+def test_rows_that_never_cover_all_keys_do_not_cause_endless_listings() -> None:
+    """Causes are a shard that ended without children, and rows of a KCL 1.x without hash keys."""
     bench = Bench(*(Lease(f"shardId-00000000000{number}", Position.of(1)) for number in range(2)))
     for _ in range(10):
         bench.step()
@@ -161,8 +162,8 @@ def test_rows_that_never_cover_the_hash_keys_do_not_list_for_ever() -> None:
     assert bench.stream.listings == 1
 
 
-def test_a_stream_that_is_not_there_ends_the_start_and_is_waited_for_later() -> None:
-    """Until it was listed once it is an operator's mistake."""
+def test_a_missing_stream_ends_the_start_but_not_a_running_worker() -> None:
+    """Until the first listing it is a configuration error."""
     bench = Bench()
 
     def absent(_: Listing) -> Listing:
@@ -178,11 +179,11 @@ def test_a_stream_that_is_not_there_ends_the_start_and_is_waited_for_later() -> 
     assert bench.log.told == ["discovery.failed"]
 
 
-# A run that ends when it has caught up --------------------------------------------------------------------------------
+# Finite runs ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_not_caught_up_while_a_shard_has_no_row() -> None:
-    """All rows that there are may be read, and a shard not be among them."""
+    """All existing rows may be read, and yet a shard may be missing."""
     bench = Bench(until=True)
     first, second = MemoryStream.shards(bench.stream)
     read_to = NOON + timedelta(seconds=5)
@@ -197,8 +198,8 @@ def test_a_run_is_not_caught_up_while_a_shard_has_no_row() -> None:
     assert balance.caught_up
 
 
-def test_a_run_whose_shards_have_all_ended_is_caught_up_after_a_listing_has_said_so() -> None:
-    """A closed shard without children, or rows whose children's rows are not there yet: only the stream knows."""
+def test_a_run_whose_shards_have_ended_is_caught_up_only_after_a_listing() -> None:
+    """Only the stream knows whether there are children without rows."""
     rows = [Lease("shardId-000000000000", SHARD_END), Lease("shardId-000000000001", SHARD_END)]
     bench = Bench(*rows, until=True)
     bench.holdings.rows.discovered = True
@@ -206,18 +207,18 @@ def test_a_run_whose_shards_have_all_ended_is_caught_up_after_a_listing_has_said
     balance.step(bench.clock())
     assert not balance.caught_up
     bench.stream.next = [lambda shards: [replace(shard, closed=True) for shard in shards]] * 2
-    assert bench.step() < 5  # a closed shard without children has to be seen twice
+    assert bench.step() < 5  # a closed shard without children must be seen twice
     bench.step()
     bench.clock.advance(10.0)
     balance.step(bench.clock())
     assert balance.caught_up
 
 
-# The pure rules -------------------------------------------------------------------------------------------------------
+# Pure rules ----------------------------------------------------------------------------------------------------------
 
 
 def shard(name: str, first: int, last: int, *parents: str, closed: bool = False) -> Shard:
-    """A shard with a part, in 16ths, of the hash keys."""
+    """Return a shard with a part, in 16ths, of the hash keys."""
     part = 2**124
     return Shard(name, parents, (first * part, (last + 1) * part - 1), closed=closed)
 
@@ -239,17 +240,19 @@ def shard(name: str, first: int, last: int, *parents: str, closed: bool = False)
         ([shard("p", 0, 7, closed=True), shard("m", 0, 15, "p", "q")], True, True),
     ],
 )
-def test_what_a_listing_shows_of_itself(shards: Listing, whole: bool, doubt: bool) -> None:
-    """Whether the shards without children cover all hash keys; whether some shard may still be missing."""
+def test_a_listing_shows_whether_it_covers_all_keys_and_may_lack_shards(
+    shards: Listing, whole: bool, doubt: bool
+) -> None:
+    """Only shards without children count for the keys."""
     assert complete(shards) is whole
     assert doubtful(shards) is doubt
 
 
-# The children of a finished shard -------------------------------------------------------------------------------------
+# Children of a finished shard ----------------------------------------------------------------------------------------
 
 
-def test_children_get_rows_from_an_incomplete_listing_too() -> None:
-    """They were named; nothing is concluded about the others."""
+def test_named_children_get_rows_from_an_incomplete_listing() -> None:
+    """Nothing is concluded about other shards."""
     bench = Bench()
     parent, other = bench.names
     bench.stream.split(parent)
@@ -264,7 +267,7 @@ def test_children_get_rows_from_an_incomplete_listing_too() -> None:
 
 @pytest.mark.parametrize("shown", ["nothing", "all but the other parent"])
 def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
-    """With a row of its child it would look finished, and what it holds would be lost."""
+    """Otherwise that parent would look finished, and its records would be lost."""
     bench = Bench()
     one, other = bench.names
     grandchild, _ = bench.stream.split(other)
@@ -281,8 +284,8 @@ def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
     assert {child, grandchild} <= bench.rows
 
 
-def test_a_listing_says_what_a_childs_name_alone_does_not() -> None:
-    """Its parents, and its hash keys."""
+def test_a_listing_provides_the_parents_and_keys_of_a_child() -> None:
+    """The response of the parent only names the child."""
     bench = Bench()
     one, other = bench.names
     [child] = bench.stream.merge(one, other)
@@ -291,7 +294,7 @@ def test_a_listing_says_what_a_childs_name_alone_does_not() -> None:
     assert set(row.parents) == {one, other}
 
 
-def test_no_child_gets_a_row_while_the_stream_does_not_answer() -> None:
+def test_no_child_gets_a_row_while_the_stream_does_not_respond() -> None:
     """The end of the shard waits."""
     bench = Bench()
 

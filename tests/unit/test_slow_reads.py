@@ -1,4 +1,4 @@
-"""Reads over a real connection that is slow, cut off, or refused."""
+"""Read over a real connection that is slow, cut off, or denied."""
 
 import json
 import socket
@@ -17,14 +17,14 @@ DENIED = json.dumps({"__type": "AccessDeniedException", "message": "no policy al
 
 
 def response(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
-    """A response that announces `length` bytes."""
+    """Return a response that announces `length` bytes."""
     announced = len(body) if length is None else length
     head = f"HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n"
     return head.encode() + body
 
 
 class Server:
-    """Answers each connection with what is due next, `late` seconds after it was asked, and closes it."""
+    """A server that sends the next response after `late` seconds and closes the connection."""
 
     def __init__(self) -> None:
         self.next: list[bytes] = []
@@ -73,26 +73,26 @@ def stream(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[KinesisS
     [response(EMPTY[:20], length=len(EMPTY)), response(b"<html>", "504 Gateway Timeout"), b""],
     ids=["half a body", "a proxy that gave up", "no response"],
 )
-def test_a_response_that_is_cut_off_asks_for_less(server: Server, stream: KinesisStream, cut_off: bytes) -> None:
-    """It may be too large for what lies between."""
+def test_a_truncated_response_reduces_the_read_size(server: Server, stream: KinesisStream, cut_off: bytes) -> None:
+    """It may be too large for the network."""
     server.next = [cut_off, response(EMPTY)]
-    with pytest.raises((ReadTimedOut, IncompleteResponse)):  # both make the next read ask for less
+    with pytest.raises((ReadTimedOut, IncompleteResponse)):  # both reduce the size of the next read
         stream.fetch("iterator", 20)
     assert stream.fetch("iterator", 5).next_iterator == "next"
 
 
-def test_a_late_response_times_out_unless_patience_is_asked_for(server: Server, stream: KinesisStream) -> None:
-    """A server that is slow comes to its answer."""
+def test_a_late_response_times_out_unless_the_read_is_patient(server: Server, stream: KinesisStream) -> None:
+    """A patient read waits for a slow server."""
     server.next, server.late = [response(EMPTY)] * 2, 2 * IMPATIENT
     with pytest.raises(ReadTimedOut):
         stream.fetch("iterator", 20)
     assert stream.fetch("iterator", 5, patient=True).next_iterator == "next"
 
 
-def test_a_denial_of_the_first_read_is_an_operators_and_a_later_one_passes(
+def test_a_denied_first_read_is_a_configuration_error_and_a_later_one_is_retried(
     server: Server, stream: KinesisStream
 ) -> None:
-    """A permission that is taken away may be given back."""
+    """A permission that was revoked may be granted again."""
     denial = response(DENIED, "400 Bad Request")
     server.next = [denial, response(EMPTY), denial]
     with pytest.raises(ConfigurationError, match="no policy allows it"):

@@ -1,4 +1,4 @@
-"""When the scheduler counts as alive."""
+"""Decide whether the scheduler is live."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from consumer.runtime.scheduler import STALLED_AFTER, Lane, ThreadScheduler
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -21,7 +21,7 @@ class Clock:
 
 
 class Hanging:
-    """A task whose step does not end until it is let go."""
+    """A task whose step does not end until the test releases it."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -32,7 +32,7 @@ class Hanging:
 
 
 class Idle:
-    """A task that wants its next step after so long."""
+    """A task that wants its next step after a given time."""
 
     def __init__(self, delay: float) -> None:
         self.delay, self.done = delay, threading.Event()
@@ -57,7 +57,7 @@ def hang(scheduler: ThreadScheduler, lane: Lane) -> Hanging:
 
 
 def test_sinks_that_hang_in_every_thread_leave_the_worker_live() -> None:
-    """A new process would hang in them as well; the renewals go on."""
+    """A new process would hang in them, too, and renewals continue."""
     clock = Clock()
     with scheduling(clock, 2) as scheduler:
         tasks = [hang(scheduler, Lane.SHARDS) for _ in range(2)]
@@ -69,8 +69,8 @@ def test_sinks_that_hang_in_every_thread_leave_the_worker_live() -> None:
 
 
 @pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR])
-def test_a_duty_that_hangs_makes_the_worker_dead(lane: Lane) -> None:
-    """It can't keep its leases, or take part: only a new process can."""
+def test_a_hanging_renewal_or_coordinator_task_ends_liveness(lane: Lane) -> None:
+    """The worker cannot keep its leases or take part, so only a new process helps."""
     clock = Clock()
     with scheduling(clock, 2) as scheduler:
         task = hang(scheduler, lane)
@@ -82,8 +82,8 @@ def test_a_duty_that_hangs_makes_the_worker_dead(lane: Lane) -> None:
 
 
 @pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR, Lane.SHARDS])
-def test_a_task_that_is_overdue_beside_an_idle_thread_makes_the_worker_dead(lane: Lane) -> None:
-    """A wake-up was lost. A task that is not due yet is no sign of anything, however long it waits."""
+def test_an_overdue_task_beside_an_idle_thread_ends_liveness(lane: Lane) -> None:
+    """A wake-up was lost. A task that is not due is no sign of that."""
     clock = Clock()
     with scheduling(clock, 1) as scheduler:
         task = Idle(3600.0)
@@ -92,7 +92,7 @@ def test_a_task_that_is_overdue_beside_an_idle_thread_makes_the_worker_dead(lane
         give_up = time.monotonic() + 10
         threads = scheduler._lanes[lane]
         while threads._idle < threads._threads and time.monotonic() < give_up:
-            time.sleep(0.001)  # real threads go to sleep, all of them: one that comes late would run what is overdue
+            time.sleep(0.001)  # wait until all threads sleep: a late one would run the overdue task
         clock.now += 3600
         assert scheduler.stalled() == []
         clock.now += STALLED_AFTER + 1

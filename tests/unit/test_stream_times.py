@@ -1,4 +1,4 @@
-"""Times as services, proxies and emulators send them."""
+"""Parse times that services, proxies and emulators send."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,22 +21,22 @@ NOVEMBER = datetime(2026, 11, 26, 2, tzinfo=UTC)
         "2026-11-26 02:00:00",
     ],
 )
-def test_a_time_is_read_in_the_forms_that_are_sent(value: object) -> None:
-    """Seconds, milliseconds, ISO 8601; without a zone it is UTC."""
+def test_a_time_is_parsed_in_each_known_form(value: object) -> None:
+    """Forms are seconds, milliseconds and ISO 8601. Without a zone it is UTC."""
     assert epoch_seconds(value) == NOVEMBER.timestamp()
 
 
 @pytest.mark.parametrize(
     "value", [None, True, "", "now", "nan", "inf", -1, 0, 1e9, 1e30, 10**400, float("nan"), [], {}, "9" * 400]
 )
-def test_an_odd_time_is_unknown(value: object) -> None:
-    """And never an error: it is no reason to stop reading."""
+def test_an_invalid_time_is_unknown(value: object) -> None:
+    """It is no reason to stop reading."""
     assert epoch_seconds(value) == UNKNOWN
 
 
 @pytest.mark.parametrize("header", ["Thu, 26 Nov 2026 02:00:00 GMT", "Thu, 26 Nov 2026 04:00:00 +0200"])
-def test_a_date_header_is_the_services_time(header: str) -> None:
-    """In UTC."""
+def test_a_date_header_is_the_time_of_the_service(header: str) -> None:
+    """It is in UTC."""
     assert server_time(header) == NOVEMBER
 
 
@@ -50,6 +50,6 @@ def test_a_date_header_is_the_services_time(header: str) -> None:
         "Thu, 26 Nov 99999 02:00:00 GMT",
     ],
 )
-def test_an_odd_date_header_counts_as_the_local_clock(header: str | None) -> None:
-    """Missing, odd, or without a zone."""
+def test_an_invalid_date_header_is_replaced_by_the_local_clock(header: str | None) -> None:
+    """It may be missing, malformed, or without a zone."""
     assert abs(server_time(header) - datetime.now(UTC)) < timedelta(seconds=2)

@@ -1,4 +1,4 @@
-"""A take that is under way when the worker begins to leave is finished, and its lease released."""
+"""Finish a take that is under way when the drain begins, and release its lease."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from tests.unit.test_shard_consumer import Bench
 
 
 class Steps:
-    """A scheduler whose tasks the test steps, each when it says so."""
+    """A scheduler whose due tasks the test steps."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
@@ -21,17 +21,17 @@ class Steps:
         self.tasks.append(task)
 
     def wake(self, task: Task) -> None:
-        """It is stepped anyway."""
+        """Do nothing, because every task is stepped."""
 
     def step(self, now: float) -> None:
-        """Step what there is, once."""
+        """Step each task once."""
         for task in list(self.tasks):
             if task.step(now) is None:
                 self.tasks.remove(task)
 
 
 class SlowTable(JournalTable):
-    """Lets something happen while leases are taken."""
+    """A table that calls a function while leases are taken."""
 
     during: Callable[[], None] = lambda: None
 
@@ -41,11 +41,11 @@ class SlowTable(JournalTable):
         return super().write(changes)
 
 
-def test_a_take_that_is_under_way_is_waited_for_and_its_lease_released() -> None:
-    """The row would name a worker that has gone, and its shard would be read by nobody until the lease had run out."""
+def test_a_take_under_way_is_finished_and_its_lease_released() -> None:
+    """Otherwise the row names an ended worker, and no worker reads the shard until the lease expires."""
     bench, scheduler = Bench(), Steps()
     table = SlowTable(bench.journal)
-    for number in range(40):  # more than are taken at once: the rest is not even begun
+    for number in range(40):  # more leases than one take allows, so the others are not begun
         table.create(Lease(f"shard-{number}"))
     coordinator = Coordinator(
         RunningShards(Fleet(ME), table, bench.consumer._context, InitialPosition(), scheduler), scheduler

@@ -1,4 +1,4 @@
-"""How many bytes a second a shard brings."""
+"""Estimate the bytes per second of a shard."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,15 @@ from consumer.shard.throughput import Throughput
         (None, [2_000_000, 2_000_000, 2_000_000], [100.0, 150.0, 174.99]),
         (100.0, [0, 0], [50.0, 25.0]),
         (100.0, [1_000_000], [100.0]),
-        (0.01, [0], [0.0]),  # it comes to rest
+        (0.01, [0], [0.0]),  # it reaches 0
         (0.02, [0, 0], [0.01, 0.0]),
         (0.0, [1], [0.0]),
     ],
 )
-def test_half_the_last_value_and_half_the_newest_intervals(
+def test_the_estimate_is_half_old_and_half_new(
     last: float | None, sizes: Sequence[int], expected: Sequence[float]
 ) -> None:
-    """In KB/s over intervals of ten seconds."""
+    """It is in KB/s over intervals of ten seconds."""
     throughput, now = Throughput(last, 0.0), 0.0
     for size, value in zip(sizes, expected, strict=True):
         throughput.add(size)
@@ -31,8 +31,8 @@ def test_half_the_last_value_and_half_the_newest_intervals(
         assert throughput.measure(now) == pytest.approx(value, abs=0.011)
 
 
-def test_it_comes_to_rest_at_zero_and_never_below() -> None:
-    """A row of a shard without records then stays as it is."""
+def test_the_estimate_falls_to_zero() -> None:
+    """The row of a shard without records then no longer changes."""
     throughput = Throughput(1000.0, 0.0)
     values = [throughput.measure(now) for now in range(1, 40)]
     assert values[-1] == 0.0
@@ -40,8 +40,8 @@ def test_it_comes_to_rest_at_zero_and_never_below() -> None:
     assert values == sorted(values, reverse=True)
 
 
-def test_several_answers_of_one_interval_add_up() -> None:
-    """And are counted once."""
+def test_responses_within_one_interval_add_up() -> None:
+    """They are counted once."""
     throughput = Throughput(None, 0.0)
     for _ in range(4):
         throughput.add(500_000)
@@ -49,8 +49,8 @@ def test_several_answers_of_one_interval_add_up() -> None:
     assert throughput.measure(20.0) == pytest.approx(50.0, abs=0.01)
 
 
-def test_no_time_changes_nothing() -> None:
-    """What was fetched counts in the next interval."""
+def test_an_interval_without_duration_changes_nothing() -> None:
+    """Its bytes count in the next interval."""
     throughput = Throughput(8.0, 5.0)
     throughput.add(1_000_000)
     assert throughput.measure(5.0) == 8.0

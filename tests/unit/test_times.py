@@ -1,4 +1,4 @@
-"""The two date formats of one payload."""
+"""Parse the two date formats of a payload."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -51,8 +51,8 @@ NOON = "2025-08-24T12:00:00.000Z"
         ("", None),
     ],
 )
-def test_rfc_3339(text: str, expected: str | None) -> None:
-    """To UTC with milliseconds; nothing but RFC 3339 will do."""
+def test_rfc_3339_times_are_converted_to_utc_milliseconds(text: str, expected: str | None) -> None:
+    """No other format is accepted."""
     assert from_rfc3339(text) == expected
     assert instant(text) == expected
 
@@ -83,29 +83,29 @@ def test_rfc_3339(text: str, expected: str | None) -> None:
         ("Sun, " + " " * 100_000 + "x", None),
     ],
 )
-def test_rfc_2822(text: str | None, expected: str | None) -> None:
-    """Whole seconds, any weekday, the zones that the RFC names."""
+def test_rfc_2822_times_have_whole_seconds(text: str | None, expected: str | None) -> None:
+    """Any weekday and all zones of the RFC are accepted."""
     assert instant(text) == expected
 
 
 @pytest.mark.parametrize("value", [1735689600, 1735689600.5, True, [], {}, "yesterday", "2025-08-24T12:00:00", ""])
 @pytest.mark.parametrize("name", ["timestamp", "requestDateCreated"])
-def test_what_is_no_time_is_null_and_odd(name: str, value: object) -> None:
-    """Numbers, too: nobody said of what."""
+def test_an_invalid_time_is_null_with_a_warning(name: str, value: object) -> None:
+    """This includes numbers, whose unit is unknown."""
     made = row(with_payload(**{name: value}))
     assert made["warnings"] == ["odd-field"]
     assert made["requested_at"] == (None if name == "requestDateCreated" else "2026-11-23T09:15:42.000Z")
 
 
 @pytest.mark.parametrize("value", [..., None, 7, "", "Sun, 24 Aug 2025 12:00:00 +0000", "2025-08-24T12:00:00"])
-def test_the_envelopes_time_is_rfc_3339_or_odd(value: object) -> None:
-    """CloudEvents allows nothing else."""
+def test_the_time_of_the_envelope_must_be_rfc_3339(value: object) -> None:
+    """CloudEvents allows no other format."""
     made = row(event(time=value))
     assert (made["event_time"], made["warnings"]) == (None, ["odd-time"])
 
 
-def test_an_event_occurred_at_the_best_time_it_tells() -> None:
-    """timestamp, else the envelope's, else requestDateCreated, else the arrival."""
+def test_an_event_occurred_at_its_most_precise_time() -> None:
+    """The order is timestamp, the envelope's time, requestDateCreated, arrival."""
     payload = {"timestamp": "2025-01-01T00:00:00.001Z", "requestDateCreated": "Wed, 1 Jan 2025 00:00:03 +0000"}
     changes = {"time": "2025-01-01T00:00:00.002Z"}
     told = []
@@ -117,8 +117,8 @@ def test_an_event_occurred_at_the_best_time_it_tells() -> None:
 
 
 @given(st.datetimes(timezones=st.timezones()), st.integers(0, 9))
-def test_what_python_writes_is_read_back(moment: datetime, digits: int) -> None:
-    """Against the stdlib, in both formats."""
+def test_times_that_python_writes_are_parsed(moment: datetime, digits: int) -> None:
+    """This compares both formats with the standard library."""
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:
@@ -130,6 +130,6 @@ def test_what_python_writes_is_read_back(moment: datetime, digits: int) -> None:
 
 
 @given(st.text(max_size=70) | st.from_regex(r"[0-9TtZz:. +-]{0,40}", fullmatch=True))
-def test_no_text_is_too_odd(text: str) -> None:
-    """A time or nothing."""
+def test_any_text_gives_a_time_or_none(text: str) -> None:
+    """No text raises an error."""
     assert instant(text) is None or from_rfc3339(str(instant(text))) == instant(text)

@@ -1,4 +1,4 @@
-"""What the stream trimmed before it was read is told; what a quiet shard leaves behind is not."""
+"""Report records that the stream trimmed before they were read, but nothing for a quiet shard."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,13 +24,13 @@ def ago(hours: float) -> datetime:
 
 
 def response(*sequences: int, hours: float = 0.0, behind: float = 0.0) -> Fetched:
-    """A response with records that arrived so many hours ago, so many seconds from the tip."""
+    """Return a response with records that arrived some hours ago, some seconds behind the tip."""
     found = [Record(number, "key", ago(hours).timestamp(), b"x") for number in sequences]
     return Fetched(found, "iterator", int(behind * 1000), (), len(found))
 
 
 class Bench:
-    """A watch over one shard whose stream keeps records for a day; the clock counts from `NOW`."""
+    """A check of one shard with a retention of a day. Its clock starts at `NOW`."""
 
     def __init__(self, **lease: Any) -> None:
         self.clock, self.retention, self.told = FakeClock(0.0), DAY, []
@@ -57,38 +57,40 @@ class Bench:
 
     @property
     def lost(self) -> list[float]:
-        """The hours of each span that may be lost."""
+        """Return the hours of each span that may be lost."""
         return [round(event["seconds"] / 3600, 2) for event in self.told if event["event"] == "shard.trimmed"]
 
 
 @pytest.mark.parametrize(
     ("lease", "first", "lost"),
     [
-        # Away for longer than the retention: what arrived between is gone.
+        # Stopped for longer than the retention: records in between are lost.
         ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(200), [6.0]),
         ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(), [6.0]),
         ({"checkpoint": TRIM_HORIZON, "read_to": ago(25)}, response(200), [1.0]),
-        # A quiet shard: its checkpointed record is trimmed as well, but it was read lately.
+        # A quiet shard: its checkpointed record is trimmed, too, but it was read lately.
         ({"checkpoint": CHECKPOINT, "read_to": ago(23)}, response(200), []),
         ({"checkpoint": CHECKPOINT, "read_to": ago(0)}, response(), []),
         ({"checkpoint": CHECKPOINT, "read_to": ago(24.01)}, response(200), []),
-        # The checkpointed record itself comes again, so nothing behind it is trimmed.
+        # The checkpointed record itself is returned, so no record after it is trimmed.
         ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(100, 200), []),
-        # A record older than the retention is there: this stream does not trim yet.
+        # A record older than the retention is returned: the stream does not trim yet.
         ({"checkpoint": CHECKPOINT, "read_to": ago(30)}, response(200, hours=26), []),
-        # From an instant on that the stream does not reach back to.
+        # Started at an instant that is older than the stream's records.
         ({"started_at": ago(48)}, response(200), [24.0]),
         ({"started_at": ago(48), "stream_created_at": ago(30)}, response(200), [6.0]),
         ({"started_at": ago(48), "stream_created_at": ago(3)}, response(200), []),
         ({"checkpoint": LATEST, "started_at": ago(2)}, response(200), []),
-        # A shard of a reshard may be younger than the instant, and from the beginning nothing is missed.
+        # A child may be younger than the instant. Read from its beginning, it misses nothing.
         ({"started_at": ago(48), "parents": ("parent",)}, response(200), []),
         ({"checkpoint": TRIM_HORIZON}, response(200), []),
         ({"checkpoint": TRIM_HORIZON}, response(), []),
     ],
 )
-def test_the_first_response_after_an_absence_tells(lease: dict[str, Any], first: Fetched, lost: list[float]) -> None:
-    """What the row says was read, against the retention."""
+def test_the_first_response_after_an_absence_reports_a_loss(
+    lease: dict[str, Any], first: Fetched, lost: list[float]
+) -> None:
+    """It compares what the row says was read with the retention."""
     bench = Bench(**lease)
     bench.answer(first)
     bench.answer(response(300))
@@ -98,8 +100,8 @@ def test_the_first_response_after_an_absence_tells(lease: dict[str, Any], first:
     assert {event["level"] for event in bench.told} <= {"error"}
 
 
-def test_the_time_that_may_be_lost_is_named() -> None:
-    """An operator looks for it elsewhere."""
+def test_the_span_that_may_be_lost_is_named() -> None:
+    """An operator can look for it elsewhere."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.answer(response(200))
     [event] = bench.told
@@ -107,8 +109,8 @@ def test_the_time_that_may_be_lost_is_named() -> None:
 
 
 @pytest.mark.parametrize("how", ["checkpoint", "renewal", "hand-over"])
-def test_the_row_keeps_the_time_that_may_be_lost(how: str) -> None:
-    """So that `doctor` can tell of it after the worker has read on."""
+def test_the_row_keeps_the_span_that_may_be_lost(how: str) -> None:
+    """`doctor` can then report it after the worker has read on."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.answer(response(200))
     if how == "checkpoint":
@@ -120,8 +122,8 @@ def test_the_row_keeps_the_time_that_may_be_lost(how: str) -> None:
     assert (bench.held_lease.lease.lost_from, bench.held_lease.lease.lost_to) == (ago(30), ago(24))
 
 
-def test_empty_pages_on_the_way_are_no_evidence() -> None:
-    """A stream may answer with nothing for minutes before the next record."""
+def test_empty_pages_are_no_evidence_of_a_loss() -> None:
+    """A stream may return empty pages for minutes before the next record."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     for _ in range(20):
         bench.answer(response(behind=DAY))
@@ -132,8 +134,8 @@ def test_empty_pages_on_the_way_are_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(("first", "warned"), [(response(100), False), (response(200), True), (response(), True)])
-def test_a_row_that_does_not_tell_when_it_was_read_is_no_error(first: Fetched, warned: bool) -> None:
-    """A KCL keeps no such time: its quiet shards look like those that lost something."""
+def test_a_row_without_a_read_time_reports_no_loss(first: Fetched, warned: bool) -> None:
+    """A KCL stores no such time, so its quiet shards look like those with a loss."""
     bench = Bench(checkpoint=CHECKPOINT)
     bench.answer(first)
     bench.answer(response(300))
@@ -141,7 +143,7 @@ def test_a_row_that_does_not_tell_when_it_was_read_is_no_error(first: Fetched, w
     assert bench.world.metrics.trimmed_times == 0
 
 
-def test_a_reader_that_the_horizon_overtakes_is_told_once() -> None:
+def test_a_reader_that_the_horizon_overtakes_reports_one_loss() -> None:
     """It stood still for an hour, an hour before the end of the retention."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(23.5))
     bench.answer(response(100, 101, behind=23.5 * 3600))
@@ -151,8 +153,8 @@ def test_a_reader_that_the_horizon_overtakes_is_told_once() -> None:
     assert bench.lost == [0.5]
 
 
-def test_a_reader_that_keeps_up_is_never_told_of() -> None:
-    """Neither at the tip, nor one that reads along the end of the retention from the beginning on."""
+def test_a_reader_that_keeps_up_reports_no_loss() -> None:
+    """It reads at the tip, or just ahead of the end of the retention."""
     for behind in (0.0, DAY):
         bench = Bench()
         for number in range(200):
@@ -162,7 +164,7 @@ def test_a_reader_that_keeps_up_is_never_told_of() -> None:
 
 
 def test_a_lowered_retention_is_noticed_while_running() -> None:
-    """A reader is two hours behind; the stream keeps one now."""
+    """The reader is two hours behind, and the stream now keeps one hour."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(3))
     bench.answer(response(100, 101, hours=2, behind=7200))
     bench.retention = 3600.0
@@ -171,14 +173,14 @@ def test_a_lowered_retention_is_noticed_while_running() -> None:
     assert bench.lost == [1.0]
 
 
-def test_a_shard_that_is_gone_may_have_held_what_was_not_read() -> None:
-    """Since the last time that it was read."""
+def test_a_trimmed_shard_may_have_had_unread_records() -> None:
+    """The span starts when it was last read."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.watch.gone()
     assert bench.lost == [6.0]
 
 
-def test_the_retention_is_asked_for_again_and_an_outage_changes_nothing() -> None:
+def test_the_retention_is_refreshed_and_an_outage_keeps_the_old_value() -> None:
     """An operator may change it at any time."""
     answers: list[StreamSummary | Exception] = [StreamUnavailable(), StreamSummary("s", True, NOW, NOW, 3600.0)]
 
@@ -196,8 +198,8 @@ def test_the_retention_is_asked_for_again_and_an_outage_changes_nothing() -> Non
     assert seen == [DAY, DAY, 3600.0]
 
 
-def test_the_row_keeps_when_its_last_record_arrived() -> None:
-    """With the checkpoint itself: a process may be killed right after it."""
+def test_the_row_keeps_the_arrival_of_its_last_record() -> None:
+    """The checkpoint writes it, because the process may be killed right after."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(5).timestamp()))
     bench.held_lease.checkpoint(Position.of(7))
@@ -205,24 +207,24 @@ def test_the_row_keeps_when_its_last_record_arrived() -> None:
 
 
 @pytest.mark.parametrize("epoch", [0.0, (NOW + timedelta(days=9)).timestamp()])
-def test_an_arrival_that_cannot_be_claims_nothing_of_the_future(epoch: float) -> None:
-    """Emulators and clocks are odd."""
+def test_an_arrival_in_the_future_is_not_believed(epoch: float) -> None:
+    """Emulators and clocks may be wrong."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=epoch))
     bench.held_lease.checkpoint(Position.of(7))
     assert bench.held_lease.lease.read_to in (None, NOW)
 
 
-def test_a_lease_that_is_handed_on_says_up_to_when_it_was_read() -> None:
-    """The next owner may come days later, and nothing was lost on a quiet shard."""
+def test_a_lease_that_is_handed_off_says_how_far_it_was_read() -> None:
+    """The next owner may come days later, and a quiet shard lost nothing."""
     bench = Bench(checkpoint=CHECKPOINT, read_to=ago(30))
     bench.held_lease.read_to = NOW
     bench.held_lease.hand_off(None)
     assert bench.held_lease.lease.read_to == NOW
 
 
-def test_a_record_that_outlived_the_retention_makes_the_distance_from_the_tip_doubtful_for_a_while() -> None:
-    """The row says then no more than what was delivered; a shard that stays quiet is believed again."""
+def test_a_record_older_than_the_retention_makes_the_lag_doubtful_for_a_while() -> None:
+    """The row then only counts delivered records, until the shard is quiet."""
     bench = Bench()
     bench.watch.delivers(Batch("name", Position.of(7), arrived_at=ago(30).timestamp()))
     bench.held_lease.checkpoint(Position.of(7))
@@ -237,8 +239,8 @@ def test_a_record_that_outlived_the_retention_makes_the_distance_from_the_tip_do
     assert bench.held_lease.lease.read_to == NOW
 
 
-def test_the_time_until_unread_records_are_trimmed_is_told() -> None:
-    """A day after the shard was read last."""
+def test_the_time_until_unread_records_expire_is_reported() -> None:
+    """It is a day after the last read of the shard."""
     bench = Bench(read_to=ago(20))
     bench.world.metrics.held(SHARD)
     bench.watch.tell_expiry()
@@ -247,8 +249,8 @@ def test_the_time_until_unread_records_are_trimmed_is_told() -> None:
     assert state.unread_expires_at - bench.world.metrics.clock() == pytest.approx(4 * 3600, abs=5)
 
 
-def test_doctor_judges_the_row_alone() -> None:
-    """Ended shards have nothing unread."""
+def test_doctor_decides_by_the_row_alone() -> None:
+    """Ended shards have no unread records."""
     horizon = ago(24)
     assert unread(Lease(SHARD, read_to=ago(24) - 2 * MARGIN), horizon) is not None
     assert unread(Lease(SHARD, read_to=ago(24) - MARGIN), horizon) is None

@@ -1,4 +1,4 @@
-"""The verbs of plain documents, read without expat: whatever is taken, expat sees the same."""
+"""Read the verbs of plain TwiML documents without expat, with the same result."""
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ WHOLE += ["/>", "</Response>"]
 
 
 def agree(text: str) -> None:
-    """What is plain is what expat makes of it, which raises for anything malformed."""
+    """Check that a plain document has the verbs that expat finds. Expat raises for malformed ones."""
     verbs = plain_verbs(text)
     assert verbs is None or verbs == parsed_verbs(text)
 
@@ -38,8 +38,8 @@ def agree(text: str) -> None:
         ),
     ],
 )
-def test_what_customers_answer_is_plain(text: str, verbs: list[str]) -> None:
-    """Else none of it would be quick."""
+def test_usual_documents_are_plain(text: str, verbs: list[str]) -> None:
+    """Otherwise the fast reader would be useless."""
     assert plain_verbs(text) == verbs == parsed_verbs(text)
 
 
@@ -68,14 +68,14 @@ def test_what_customers_answer_is_plain(text: str, verbs: list[str]) -> None:
         "<Response><A><B>x</C></A></Response>",
     ],
 )
-def test_anything_else_is_for_expat_to_judge(text: str) -> None:
-    """Malformed or not."""
+def test_all_other_documents_go_to_expat(text: str) -> None:
+    """They may be malformed."""
     assert plain_verbs(text) is None
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12))
-def test_whatever_is_taken_expat_sees_the_same(pieces: list[str]) -> None:
-    """Pieces of documents in any order, alone and inside of one."""
+def test_expat_agrees_on_every_document_that_the_fast_reader_accepts(pieces: list[str]) -> None:
+    """Documents are random sequences of pieces, also nested."""
     text = "".join(pieces)
     agree(text)
     agree(f"<Response>{text}</Response>")
@@ -84,8 +84,8 @@ def test_whatever_is_taken_expat_sees_the_same(pieces: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.sampled_from(["", *PIECES])), max_size=3))
-def test_and_of_a_document_with_a_piece_missing_or_wrong(changes: list[tuple[int, str]]) -> None:
-    """Two elements deep, with several attributes."""
+def test_expat_agrees_on_damaged_documents(changes: list[tuple[int, str]]) -> None:
+    """They are two elements deep, with several attributes."""
     pieces = list(WHOLE)
     for index, piece in changes:
         pieces[index] = piece
@@ -93,8 +93,8 @@ def test_and_of_a_document_with_a_piece_missing_or_wrong(changes: list[tuple[int
 
 
 @given(st.text(max_size=20))
-def test_whatever_character_is_taken_expat_takes_it_too(text: str) -> None:
-    """In text, in an attribute, and in a name."""
+def test_expat_accepts_every_character_that_the_fast_reader_accepts(text: str) -> None:
+    """Characters are in text, in an attribute, and in a name."""
     agree(f"<Response>{text}</Response>")
     agree(f'<Response><Say a="{text}"/></Response>')
     agree(f"<Response><Say{text}/></Response>")
@@ -103,7 +103,7 @@ def test_whatever_character_is_taken_expat_takes_it_too(text: str) -> None:
 @pytest.mark.parametrize(
     "code", [*range(0x100), 0x2028, 0xD7FF, 0xE000, *range(0xFDD0, 0xFDD3), 0xFFFD, 0xFFFE, 0xFFFF, 0x1FFFE]
 )
-def test_every_odd_character_is_judged_as_expat_does(code: int) -> None:
-    """All of Latin-1, and what XML leaves out beyond."""
+def test_both_readers_agree_on_every_unusual_character(code: int) -> None:
+    """This covers Latin-1 and the characters that XML forbids."""
     for text in (f"<Response>{chr(code)}</Response>", f'<Response><Say a="{chr(code)}"/></Response>'):
         agree(text)

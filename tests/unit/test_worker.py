@@ -1,4 +1,4 @@
-"""The life of the process: patience at the start, exit codes, signals."""
+"""Run the life of the process: checks at the start, signals, the end, exit codes."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from tests.unit.clocks import FakeClock
 
 @dataclass
 class FakeCoordinator:
-    """Does what the test says as soon as it is started."""
+    """A coordinator that does what the test requests as soon as it starts."""
 
     begin: Callable[["FakeCoordinator"], None] = lambda _: None
     finished: bool = True
@@ -58,7 +58,7 @@ class FakeCoordinator:
 
 
 def made(coordinator: FakeCoordinator, **options: Any) -> Worker:
-    """A worker around it."""
+    """Return a worker with this coordinator."""
 
     def build(scheduler: ThreadScheduler) -> Any:
         coordinator.scheduler = scheduler
@@ -83,7 +83,7 @@ def signalled(coordinator: FakeCoordinator) -> None:
 
 
 class Raises:
-    """A task whose step fails."""
+    """A task whose step raises."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -100,24 +100,24 @@ def failing(error: BaseException) -> Callable[[FakeCoordinator], None]:
 
 
 @pytest.mark.parametrize("begin", [caught_up, signalled])
-def test_an_orderly_end_drains_says_farewell_closes_and_ends_with_0(
+def test_an_orderly_end_drains_declines_offers_closes_and_exits_with_0(
     begin: Callable[[FakeCoordinator], None],
 ) -> None:
-    """In this order, for whichever reason."""
+    """The order is the same for every reason to stop."""
     coordinator = FakeCoordinator(begin)
     assert run(made(coordinator)) is Exit.DONE
     assert coordinator.journal == ["start", "drain", "decline_offers", "close"]
 
 
-def test_what_is_not_drained_in_time_ends_with_3_and_closes_nothing() -> None:
-    """A thread may still be in it."""
+def test_an_unfinished_drain_exits_with_3_and_closes_nothing() -> None:
+    """A thread may still use the connections."""
     coordinator = FakeCoordinator(caught_up, finished=False)
     assert run(made(coordinator, shutdown_timeout=0.05)) is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
 
 
-def test_a_last_look_that_fails_is_tried_again_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease on its way to us would be read by nobody until it has run out."""
+def test_a_failed_last_scan_is_retried_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An offer to us would leave its shard unread until the lease expires."""
     monkeypatch.setattr(worker, "DECLINE_PAUSE", 0.0)
     coordinator = FakeCoordinator(caught_up, declines_that_fail=1)
     assert run(made(coordinator)) is Exit.DONE
@@ -127,13 +127,13 @@ def test_a_last_look_that_fails_is_tried_again_a_few_times(monkeypatch: pytest.M
     assert away.journal.count("decline_offers") == worker.DECLINE_ATTEMPTS
 
 
-def test_what_was_fetched_and_not_delivered_ends_with_3() -> None:
-    """All leases are handed over, and yet something is left."""
+def test_undelivered_records_exit_with_3() -> None:
+    """All leases are handed off, and yet records are left."""
     assert run(made(FakeCoordinator(signalled, undelivered=["shard-1"]))) is Exit.NOT_DRAINED
 
 
 def test_reads_under_way_are_cancelled_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They would take as long as the stream takes."""
+    """They could last as long as the stream takes to respond."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
     coordinator = FakeCoordinator(caught_up, finished=False)
     assert run(made(coordinator)) is Exit.DONE
@@ -141,27 +141,27 @@ def test_reads_under_way_are_cancelled_after_a_while(monkeypatch: pytest.MonkeyP
 
 
 def test_reads_are_not_cancelled_while_shards_are_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who follow are not ready yet."""
+    """The next owners are not ready."""
     monkeypatch.setattr(worker, "READS_END", 0.02)
     coordinator = FakeCoordinator(caught_up, finished=False, reads_on=60.0)
     assert run(made(coordinator, shutdown_timeout=0.1)) is Exit.NOT_DRAINED
     assert "cancel_reads" not in coordinator.journal
 
 
-def test_a_failure_in_the_engine_ends_with_1_and_delivers_nothing_more() -> None:
-    """Never half alive (rule 8)."""
+def test_a_failed_task_exits_with_1_and_delivers_no_more() -> None:
+    """The worker must not run without one of its tasks (docs/guarantees.md#isolation)."""
     coordinator = FakeCoordinator(failing(ZeroDivisionError("+15551234567")))
     assert run(made(coordinator)) is Exit.UNEXPECTED
     assert "discard" in coordinator.journal
 
 
-def test_a_closed_output_ends_with_0() -> None:
-    """`| head -1` is nobody's mistake: who has gone knows what was not read."""
+def test_a_closed_output_exits_with_0() -> None:
+    """With `| head -1`, the reader decided to stop."""
     assert run(made(FakeCoordinator(failing(OutputClosed()), undelivered=["shard-1"]))) is Exit.DONE
 
 
-def test_an_operators_mistake_found_on_the_way_is_raised_after_the_end() -> None:
-    """Leases are given back first."""
+def test_a_configuration_error_while_running_is_raised_after_the_end() -> None:
+    """Leases are released first."""
     coordinator = FakeCoordinator(failing(ConfigurationError("two of one id")))
     with pytest.raises(ConfigurationError, match="two of one id"):
         run(made(coordinator))
@@ -169,15 +169,15 @@ def test_an_operators_mistake_found_on_the_way_is_raised_after_the_end() -> None
 
 
 @pytest.mark.parametrize(("told", "code"), [(True, Exit.UNEXPECTED), (False, Exit.DONE)])
-def test_dead_letters_make_it_1_only_when_told_so(told: bool, code: Exit) -> None:
-    """--fail-on-dead-letters."""
+def test_dead_letters_exit_with_1_only_with_the_flag(told: bool, code: Exit) -> None:
+    """The flag is --fail-on-dead-letters."""
     metrics = Metrics()
     metrics.dead_lettered(Reason.NOT_JSON, 1)
     assert run(made(FakeCoordinator(caught_up), metrics=metrics, fail_on_dead_letters=told)) is code
 
 
 class Patient(StopRequest):
-    """Waits in no time: the clock goes on instead."""
+    """A stop request that advances the clock instead of waiting."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -189,8 +189,8 @@ class Patient(StopRequest):
 
 
 @pytest.mark.parametrize("takes", [0.0, 3.0, 30.0])
-def test_a_dependency_that_fails_at_the_start_is_tried_for_ten_seconds(takes: float) -> None:
-    """However long one try takes, no try is begun that could not end by then; the line says how long."""
+def test_a_failing_dependency_is_retried_for_ten_seconds_at_the_start(takes: float) -> None:
+    """No attempt starts that could not end by then. The error has the duration."""
     clock = FakeClock()
     tries = []
 
@@ -205,8 +205,8 @@ def test_a_dependency_that_fails_at_the_start_is_tried_for_ten_seconds(takes: fl
     assert len(tries) == {0.0: 20, 3.0: 3, 30.0: 1}[takes]
 
 
-def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
-    """A rolling restart of everything is no mistake."""
+def test_a_dependency_that_recovers_in_time_is_enough() -> None:
+    """A rolling restart of all services is no configuration error."""
     clock = FakeClock()
     answers: list[Exception | None] = [StreamUnavailable(), StreamUnavailable(), None]
 
@@ -217,9 +217,9 @@ def test_a_dependency_that_comes_back_in_time_is_enough() -> None:
     assert Checks({"it": check}, clock, Patient(clock)).passed()
 
 
-def test_a_wait_at_the_start_says_for_what_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """And why it failed last; a thing that answers at once is not spoken of."""
-    structlog.reset_defaults()  # an earlier test may have sent the log elsewhere
+def test_a_wait_at_the_start_is_logged_once_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dependency that responds at once is not logged."""
+    structlog.reset_defaults()  # an earlier test may have redirected the log
     clock = FakeClock()
     told: list[str] = []
 
@@ -240,20 +240,20 @@ def test_a_wait_at_the_start_says_for_what_once(capsys: pytest.CaptureFixture[st
     assert told.index(line) == int(SAID_AFTER / 0.5) + 1
 
 
-def test_a_signal_before_anything_has_begun_ends_with_0_and_begins_nothing() -> None:
-    """Half a start would leave rows made from half an answer."""
+def test_a_signal_before_the_start_exits_with_0_and_starts_nothing() -> None:
+    """A partial start could create rows from a partial listing."""
     coordinator = FakeCoordinator()
 
     def check() -> None:
         signal.raise_signal(signal.SIGTERM)
-        raise StreamUnavailable  # it would be tried again
+        raise StreamUnavailable  # it would be retried
 
     assert run(made(coordinator, checks={"it": check})) is Exit.DONE
     assert coordinator.journal == []
 
 
-def test_threads_that_hang_do_not_keep_the_process() -> None:
-    """They are daemons, and nobody joins them."""
+def test_hanging_threads_do_not_keep_the_process_alive() -> None:
+    """They are daemons, and no thread joins them."""
     hang = threading.Event()
 
     class Hangs:
@@ -269,15 +269,17 @@ def test_threads_that_hang_do_not_keep_the_process() -> None:
 
 
 def hangs(*_: Any) -> None:
-    """What does not come back while a test lasts."""
+    """Block longer than a test lasts."""
     threading.Event().wait(30)
 
 
 @pytest.mark.parametrize(
     ("method", "code"), [("drain", Exit.NOT_DRAINED), ("cancel_reads", Exit.NOT_DRAINED), ("decline_offers", Exit.DONE)]
 )
-def test_the_deadline_holds_whatever_hangs(method: str, code: Exit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease table, in any thread. Once all is handed over, nothing more is worth an alarm."""
+def test_the_shutdown_deadline_holds_for_any_hanging_call(
+    method: str, code: Exit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease table hangs in any thread. After all leases are handed off, this is not an error."""
     monkeypatch.setattr(worker, "READS_END", 0.0)
     coordinator = FakeCoordinator(signalled, finished=method == "decline_offers")
     monkeypatch.setattr(coordinator, method, hangs)
@@ -286,13 +288,13 @@ def test_the_deadline_holds_whatever_hangs(method: str, code: Exit, monkeypatch:
     assert time.monotonic() - began < 5
 
 
-def test_a_connection_that_does_not_close_costs_no_more_than_the_deadline() -> None:
-    """All is delivered and handed over by then."""
+def test_a_connection_that_does_not_close_ends_at_the_deadline() -> None:
+    """All records are delivered and all leases handed off by then."""
     assert run(made(FakeCoordinator(signalled), closes=[hangs], shutdown_timeout=0.2)) is Exit.DONE
 
 
-def test_a_check_that_hangs_does_not_hold_up_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing has begun."""
+def test_a_hanging_check_does_not_delay_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has started."""
     monkeypatch.setattr(worker, "CHECK_ENDS", 0.1)
 
     def check() -> None:
@@ -305,14 +307,14 @@ def test_a_check_that_hangs_does_not_hold_up_a_signal(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("begin", [signalled, caught_up])
-def test_a_signal_that_stops_a_run_until_caught_up_ends_it_with_3(begin: Callable[[FakeCoordinator], None]) -> None:
-    """Not all is read; once all is, a signal changes nothing."""
+def test_a_signal_that_stops_a_finite_run_exits_with_3(begin: Callable[[FakeCoordinator], None]) -> None:
+    """Not all records are read. After the run has caught up, a signal changes nothing."""
     code = Exit.NOT_DRAINED if begin is signalled else Exit.DONE
     assert run(made(FakeCoordinator(begin), until_caught_up=True)) is code
 
 
-def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
-    """The signal came first, and yet the end is not what was asked for."""
+def test_a_failure_during_the_drain_decides_the_exit_code() -> None:
+    """The signal came first, but the drain did not complete."""
 
     def begin(coordinator: FakeCoordinator) -> None:
         coordinator.finished = False
@@ -335,8 +337,8 @@ def test_a_failure_while_the_worker_leaves_is_not_forgotten() -> None:
 
 @pytest.mark.parametrize("lane", [Lane.SHARDS, Lane.RENEWALS, Lane.COORDINATOR, Lane.HTTP])
 @pytest.mark.parametrize("error", [ZeroDivisionError(), MemoryError(), SystemExit()])
-def test_a_failure_in_any_lane_ends_the_process_with_1(lane: Lane, error: BaseException) -> None:
-    """Nothing goes on half alive."""
+def test_a_failure_in_any_lane_exits_with_1(lane: Lane, error: BaseException) -> None:
+    """No other task continues alone."""
     coordinator = FakeCoordinator(lambda fake: fake.scheduler.add(Raises(error), lane))
     assert run(made(coordinator)) is Exit.UNEXPECTED
     assert coordinator.journal[:2] == ["start", "discard"]
@@ -344,10 +346,10 @@ def test_a_failure_in_any_lane_ends_the_process_with_1(lane: Lane, error: BaseEx
 
 @pytest.mark.parametrize("lane", list(Lane))
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
-def test_a_thread_that_cannot_be_started_ends_the_process_with_1(
+def test_a_thread_that_cannot_be_started_exits_with_1(
     lane: Lane, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In whichever lane."""
+    """This holds for every lane."""
     real = threading.Thread.start
 
     def start(thread: threading.Thread) -> None:
@@ -365,21 +367,21 @@ def test_a_thread_that_cannot_be_started_ends_the_process_with_1(
 
 
 class Idle:
-    """A task with nothing to do."""
+    """A task that does nothing."""
 
     def step(self, now: float) -> float:
         return 3600.0
 
 
 @pytest.mark.parametrize("lane", [Lane.SHARDS, Lane.RENEWALS, Lane.COORDINATOR])
-def test_a_defect_of_the_scheduler_itself_ends_the_process_with_1(lane: Lane) -> None:
-    """Here it cannot tell when a task is due again: the thread would be gone, and nobody would know."""
+def test_a_defect_of_the_scheduler_exits_with_1(lane: Lane) -> None:
+    """Here it cannot compute when a task is due, so its thread would end silently."""
 
     class Odd(Idle):
         def step(self, now: float) -> float:
             return "soon"  # type: ignore[return-value]
 
-    given_up = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGTERM))  # it would run for ever
+    given_up = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGTERM))  # it would run forever
     given_up.start()
     assert run(made(FakeCoordinator(lambda fake: fake.scheduler.add(Odd(), lane)))) is Exit.UNEXPECTED
     given_up.cancel()

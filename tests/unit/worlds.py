@@ -1,4 +1,4 @@
-"""What the engine's parts stand in, around a stream and a clock of the test's choice."""
+"""Provide the environment of shard and fleet code, with a stream and a clock of the test's choice."""
 
 import random
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 @dataclass
 class Log:
-    """Keeps the names of what is logged at a level that asks for attention."""
+    """A log that keeps the names of events at warning level and above."""
 
     told: list[str] = field(default_factory=list)
 
@@ -39,14 +39,14 @@ class Unscheduled:
     """A scheduler that runs nothing."""
 
     def add(self, task: Task, lane: Lane) -> None:
-        """The test runs it."""
+        """Do nothing, because the test steps the task."""
 
     def wake(self, task: Task) -> None:
-        """Nor now."""
+        """Do nothing."""
 
 
 def decoder(shard: Shard) -> Process:
-    """What a worker makes of a record."""
+    """Return the decoder of a shard."""
     return Decoder("calls", shard)
 
 

@@ -1,1 +1,1 @@
-"""What commit 9524bcd left behind is continued, and both releases run in one fleet."""
+"""Continue the state of an earlier release, and run both releases in one fleet."""

@@ -1,4 +1,4 @@
-"""The earlier release, laid beside this one, and a stream for both."""
+"""Provide the earlier release beside this one, and a stream for both."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ EARLIER = "9524bcd"  # the first release that others may have run
 
 @pytest.fixture(scope="session")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the code of the earlier release."""
+    """Provide a folder with the code of the earlier release."""
     archived = subprocess.run(
         ["git", "archive", EARLIER, "consumer", "schemas"], cwd=ROOT, capture_output=True, check=False
     )
@@ -48,7 +48,7 @@ def kinesis(endpoint: str) -> Iterator[Any]:
 
 @pytest.fixture
 def leases(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A lease table that both releases share."""
+    """Provide a lease table that both releases share."""
     if request.param == "sqlite":
         return "sqlite:call-consumer.db"
     return f"dynamodb:{tmp_path.name}?endpoint_url={request.getfixturevalue('dynamodb')}"

@@ -1,6 +1,6 @@
-"""A worker that is killed at its first write of a kind: python die.py letters|rows|checkpoint run STREAM …
+"""Run a worker that dies at its first write of a kind: python die.py letters|rows|checkpoint run STREAM …
 
-It runs whichever release PYTHONPATH names, so it uses nothing that a release may rename without a test to say so.
+PYTHONPATH selects the release. So this module uses only names that both releases have, and a test notices a rename.
 """
 
 import importlib
@@ -15,12 +15,12 @@ from consumer.sinks.jsonl import JsonlSink
 
 
 def die(*_: Any, **__: Any) -> NoReturn:
-    """End as kill -9 does: nothing is flushed, nothing released."""
+    """End as kill -9 does: flush and release nothing."""
     os._exit(137)
 
 
 def die_in(method: str, kind: Any, when: Any) -> None:
-    """Die instead of calling the method when a condition holds."""
+    """Replace a method, so that the process dies instead of calling it when a condition holds."""
     real = getattr(kind, method)
     setattr(kind, method, lambda *given, **named: die() if when(*given) else real(*given, **named))
 
@@ -36,7 +36,7 @@ def main_until(point: str) -> None:
 
 
 def _dynamodb_lease_table() -> Any:
-    """Find the class where this release, or the earlier one, has it."""
+    """Return the class from the module of this release or of the earlier one."""
     room = importlib.import_module("consumer.leases.dynamodb")
     if not hasattr(room, "DynamoDbLeaseTable"):
         room = importlib.import_module("consumer.leases.dynamodb.table")

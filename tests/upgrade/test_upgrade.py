@@ -1,4 +1,4 @@
-"""From the earlier release to this one and back: leases, prepared batches, rows and dead letters are continued."""
+"""Continue leases, prepared batches, rows and dead letters from the earlier release to this one and back."""
 
 import json
 import signal
@@ -19,14 +19,14 @@ DATABASE = ("--sink", "sqlite:rows.db", "--dead-letters", "sqlite:rows.db", "--l
 
 
 class Releases:
-    """Starts workers of both releases in one folder, on one stream and one lease table."""
+    """Start workers of both releases in one folder, on one stream and one lease table."""
 
     def __init__(self, folder: Path, earlier: Path, endpoint: str, leases: str) -> None:
         self.folder, self._earlier = folder, earlier
         self._arguments = ["run", STREAM, "--endpoint-url", endpoint, "--leases", leases]
 
     def start(self, release: str, *arguments: str, dies: str = "") -> "subprocess.Popen[bytes]":
-        """Start a worker of "earlier" or "this" release; with `dies` it is killed at that point."""
+        """Start a worker of "earlier" or "this" release. `dies` names the write at which it is killed."""
         code = {"PYTHONPATH": str(self._earlier)} if release == "earlier" else {"PYTHONPATH": str(DIE.parents[2])}
         program = [str(DIE), dies] if dies else ["-m", "consumer"]
         with (self.folder / "log").open("ab") as log:
@@ -39,16 +39,16 @@ class Releases:
             )
 
     def run(self, release: str, *arguments: str, dies: str = "") -> int:
-        """Run a worker to its end; returns its exit code."""
+        """Run a worker to its end. Return its exit code."""
         with self.start(release, *arguments, dies=dies) as process:
             return process.wait(60)
 
     def rows(self) -> list[str]:
-        """The ids of all rows in files."""
+        """Return the ids of all rows in files."""
         return [str(row["event_id"]) for row in self._lines("rows")]
 
     def dead_letters(self) -> list[str]:
-        """The places of all dead letters in files."""
+        """Return the locations of all dead letters in files."""
         return [str(letter["sequence_number"]) for letter in self._lines("dead-letters")]
 
     def _lines(self, kind: str) -> list[dict[str, Any]]:
@@ -77,10 +77,8 @@ def releases(tmp_path: Path, earlier: Path, endpoint: str, leases: str, kinesis:
     ],
     indirect=["leases"],
 )
-def test_a_batch_that_one_release_prepared_is_finished_by_the_other(
-    releases: Releases, first: str, second: str, point: str
-) -> None:
-    """Each row is in one file once; no dead letter is missing."""
+def test_the_other_release_finishes_a_prepared_batch(releases: Releases, first: str, second: str, point: str) -> None:
+    """Each row is in one file once, and no dead letter is missing."""
     assert releases.run(first, *FILES, dies=point) == 137
     assert releases.run(second, *FILES, "--until-caught-up") == 0
     assert sorted(releases.rows()) == expected(40)
@@ -91,10 +89,8 @@ def test_a_batch_that_one_release_prepared_is_finished_by_the_other(
 
 @pytest.mark.parametrize("leases", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("first", "second"), [("earlier", "this"), ("this", "earlier")])
-def test_a_database_is_continued_by_the_other_release(
-    releases: Releases, kinesis: Any, first: str, second: str
-) -> None:
-    """The same two tables, and the checkpoints: only what is new is read."""
+def test_the_other_release_continues_a_database(releases: Releases, kinesis: Any, first: str, second: str) -> None:
+    """It uses the same two tables and checkpoints, so only new records are read."""
     assert releases.run(first, *DATABASE, "--until-caught-up") == 0
     put(kinesis, range(40, 50))
     assert releases.run(second, *DATABASE, "--until-caught-up") == 0
@@ -106,7 +102,7 @@ def test_a_database_is_continued_by_the_other_release(
 
 @pytest.mark.parametrize("leases", ["sqlite", "dynamodb"], indirect=True)
 def test_both_releases_work_in_one_fleet_and_replace_each_other(releases: Releases, kinesis: Any) -> None:
-    """A rolling deploy forward, and back: each row is written once."""
+    """A rolling deploy goes forward and back, and each row is written once."""
     running = releases.start("earlier", *FILES)
     published = 40
     for release in ("this", "earlier", "this"):
