@@ -1,99 +1,62 @@
-"""Compute the intervals of a fleet from the lease duration, so that one setting scales them all."""
+"""Declare the intervals of a fleet as fractions of the lease duration, so that one setting scales them all."""
 
 from dataclasses import dataclass
 
 
+class Fraction:
+    """An attribute with the seconds of a fraction of another attribute, by default the lease duration."""
+
+    def __init__(self, fraction: float, of: str = "lease_duration") -> None:
+        self._fraction, self._of = fraction, of
+
+    def __get__(self, timings: "LeaseTimings", _: object) -> float:
+        return self._fraction * float(getattr(timings, self._of))
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """Intervals in seconds, most of them fractions of `lease_duration`. Each property gives its reason."""
+    """Intervals in seconds, for a lease duration in seconds."""
 
     lease_duration: float = 10.0
 
-    @property
-    def renewal_interval(self) -> float:
-        """Return a third of the lease: two renewals may fail before it expires."""
-        return self.lease_duration / 3
+    # Two renewals may fail before the lease expires.
+    renewal_interval = Fraction(1 / 3)
+    # A failed renewal is retried several times before the next one is due.
+    first_renewal_retry = Fraction(1 / 24)
+    # After the last successful renewal there is time for at least three retries.
+    most_renewal_retry = Fraction(1 / 6)
 
-    @property
-    def first_renewal_retry(self) -> float:
-        """Return a 24th of the lease: a failed renewal is retried several times before the next one is due."""
-        return self.lease_duration / 24
+    # Work that is due within this time is done at once, and steps come early by up to this time. A scan that waited for
+    # the next step would be up to one interval late, and so would be the acceptance of an offer.
+    jitter = Fraction(0.2, of="balance_interval")
+    # A peer's scan may be late by this much, because the table may be slow.
+    scan_delay = Fraction(0.5, of="balance_interval")
+    # However large the table is, a dead owner is found within the next lease.
+    most_scan_interval_for_rows = Fraction(1 / 3)
+    # However large the fleet is; some worker scans much sooner.
+    most_scan_interval_for_workers = Fraction(1.0)
 
-    @property
-    def most_renewal_retry(self) -> float:
-        """Return a sixth of the lease: after the last successful renewal there is time for at least three retries."""
-        return self.lease_duration / 6
+    # A longer gap between two scans counts as this, because we did not look meanwhile.
+    longest_gap = Fraction(0.4)
+    # An owner that is silent for so long may be dead, because it has missed a renewal. Its row is read between scans.
+    silence = Fraction(0.35)
+    # A lease that is free for so long is for any worker: those below their share had time to take it.
+    unwanted_after = Fraction(0.5)
+    # An owner keeps a lease for so long before it moves only to even out bytes, because estimates need time.
+    settled_after = Fraction(3.0)
+    # A worker of a KCL 2.x steals as rarely.
+    steal_interval = Fraction(2.0)
+    # A live process with our worker id renews within this time.
+    settling = Fraction(1.5, of="renewal_interval")
+
+    # A shard that cannot deliver for so long is handed off without its last batch.
+    handoff_patience = Fraction(1.0)
+    # A requested lease is read often for so long. Its owner may be busy for much longer.
+    offer_patience = Fraction(1.0)
+    # An offer that is not accepted within these seconds is free for any worker. A live recipient needs 0.1 s.
+    offer_duration = 2.0
 
     @property
     def balance_interval(self) -> float:
-        """Return a tenth of the lease, at most 1 s: a dead owner is found soon after its lease has expired."""
+        """Return a tenth of the lease, at most 1 s, so that a dead owner is found soon after its lease has expired."""
         return min(1.0, self.lease_duration / 10)
-
-    @property
-    def jitter(self) -> float:
-        """Return a fifth of the balance interval, by which a step may come early.
-
-        Work that is due within it is done at once. A scan that waited for the next step would be up to one interval
-        late, and so would be the acceptance of an offer.
-        """
-        return 0.2 * self.balance_interval
-
-    @property
-    def scan_delay(self) -> float:
-        """Return half a balance interval, by which a peer's scan may be late, because the table may be slow."""
-        return 0.5 * self.balance_interval
-
-    @property
-    def most_scan_interval_for_rows(self) -> float:
-        """Return a third of the lease: however large the table is, a dead owner is found within the next lease."""
-        return self.lease_duration / 3
-
-    @property
-    def most_scan_interval_for_workers(self) -> float:
-        """Return one lease: in a large fleet some worker scans much sooner."""
-        return self.lease_duration
-
-    @property
-    def longest_gap(self) -> float:
-        """Return 0.4 of the lease: a longer gap between scans counts as this, because we did not look meanwhile."""
-        return 0.4 * self.lease_duration
-
-    @property
-    def silence(self) -> float:
-        """Return 0.35 of the lease, after which an owner is suspect: a bit more than the time between two renewals."""
-        return 0.35 * self.lease_duration
-
-    @property
-    def unwanted_after(self) -> float:
-        """Return half a lease, after which a free lease is for all: workers below their share had time to take it."""
-        return 0.5 * self.lease_duration
-
-    @property
-    def settled_after(self) -> float:
-        """Return three leases, for which an owner keeps a lease that is only moved to even out bytes."""
-        return 3 * self.lease_duration
-
-    @property
-    def steal_interval(self) -> float:
-        """Return two leases: a worker of a KCL 2.x steals as seldom."""
-        return 2 * self.lease_duration
-
-    @property
-    def settling(self) -> float:
-        """Return one and a half renewal intervals: a live process with our worker id renews in that time."""
-        return 1.5 * self.renewal_interval
-
-    @property
-    def handoff_patience(self) -> float:
-        """Return one lease: a shard that cannot deliver for so long is handed off without its last batch."""
-        return self.lease_duration
-
-    @property
-    def offer_patience(self) -> float:
-        """Return one lease, for which a requested lease is read often. Its owner may be busy for much longer."""
-        return self.lease_duration
-
-    @property
-    def offer_duration(self) -> float:
-        """Return 2 s, after which an offer that was not accepted is free for all. A live recipient needs 0.1 s."""
-        return 2.0

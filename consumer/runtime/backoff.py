@@ -21,8 +21,11 @@ class RetryPolicy:
 
     def wait(self, failures: int, rng: random.Random) -> float:
         """Return the seconds to wait after one more failure; `failures` are those before it."""
-        longest = min(self.most, self.first * self.factor ** min(failures, _MOST_DOUBLINGS))
-        return longest * rng.uniform(1.0 - self.jitter, 1.0)
+        return self.longest(failures) * rng.uniform(1.0 - self.jitter, 1.0)
+
+    def longest(self, failures: int) -> float:
+        """Return the longest wait in seconds after one more failure, without jitter."""
+        return min(self.most, self.first * self.factor ** min(failures, _MOST_DOUBLINGS))
 
 
 class Backoff:

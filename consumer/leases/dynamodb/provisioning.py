@@ -10,7 +10,7 @@ from pydantic import BaseModel, field_validator
 from consumer.aws.calls import Calls
 from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError
-from consumer.leases.dynamodb.client import REFUSED
+from consumer.leases.dynamodb.client import ignore_failed_condition
 from consumer.leases.dynamodb.item import KEY
 
 PATIENCE = 120.0  # seconds for a new table to become ACTIVE; AWS takes about ten
@@ -123,17 +123,13 @@ class Table:
 
     def _check_permissions(self) -> None:
         key = {KEY: {"S": "-"}}
-        probes: dict[str, Callable[[], object]] = {
+        calls: dict[str, Callable[[], object]] = {
             "Scan": lambda: self._client.scan(TableName=self._name, Limit=1),
             "BatchGetItem": lambda: self._client.batch_get_item(RequestItems={self._name: {"Keys": [key]}}),
             "PutItem": lambda: self._client.put_item(TableName=self._name, Item=key, ConditionExpression=NEVER),
             "UpdateItem": lambda: self._client.update_item(TableName=self._name, Key=key, ConditionExpression=NEVER),
             "DeleteItem": lambda: self._client.delete_item(TableName=self._name, Key=key, ConditionExpression=NEVER),
         }
-        for action, probe in probes.items():
-            with self._calls.checking(action):
-                try:
-                    probe()
-                except ClientError as error:
-                    if code_of(error) != REFUSED:
-                        raise
+        for action, call in calls.items():
+            with self._calls.checking(action), ignore_failed_condition():
+                call()

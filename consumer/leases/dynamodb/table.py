@@ -18,7 +18,7 @@ from consumer.aws.codes import THROTTLED, TRANSIENT
 from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError, ConsumerError, LeaseTableUnavailable
 from consumer.leases import Change, Lease, PartlyWritten, Scope, Written
-from consumer.leases.dynamodb.client import REFUSED, dynamodb_client
+from consumer.leases.dynamodb.client import REFUSED, dynamodb_client, ignore_failed_condition
 from consumer.leases.dynamodb.expressions import Update, expressions, statement, update_of
 from consumer.leases.dynamodb.item import (
     CHECKPOINT,
@@ -33,12 +33,14 @@ from consumer.leases.dynamodb.item import (
 )
 from consumer.leases.dynamodb.kcl_workers import KclWorkers
 from consumer.leases.dynamodb.provisioning import Options, Table
+from consumer.runtime.backoff import RetryPolicy
 from consumer.urls import Url
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # AWS, CreateTable
 MOST_READ = 100  # AWS, BatchGetItem
 MOST_WRITTEN = 25  # AWS, BatchExecuteStatement
-READ_TRIES = 5
+# Keys that DynamoDB left unread are read again at once and soon: the whole call has a sixth of the lease.
+READ_TRIES, READ_RETRIES = 5, RetryPolicy(first=0.01, most=0.16)
 STATEMENT_REFUSED = "ConditionalCheckFailed"
 T = TypeVar("T")
 Result = Written | ConsumerError  # the result of one change, or the error that made it unknown
@@ -143,7 +145,7 @@ class DynamoDbLeaseTable:
                 found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
                 return found
-            self._sleep(0.01 * 2**attempt)
+            self._sleep(READ_RETRIES.longest(attempt))
         raise LeaseTableUnavailable(f"lease table {self._name}: BatchGetItem leaves keys unread")
 
     def assignees(self) -> Collection[str]:
@@ -179,12 +181,8 @@ class DynamoDbLeaseTable:
         )
 
     def _unless_refused(self, action: str, call: Callable[[], object]) -> None:
-        with self._calls.running(action):
-            try:
-                call()
-            except ClientError as error:
-                if code_of(error) != REFUSED:
-                    raise
+        with self._calls.running(action), ignore_failed_condition():
+            call()
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
         results: list[Result] = []
