@@ -18,11 +18,14 @@ from consumer.aws.codes import THROTTLED
 from consumer.aws.providers import Loaded, now
 from consumer.aws.reasons import NO_CREDENTIALS, Reason, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+from consumer.runtime.backoff import RetryPolicy
 
 AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
 LOOK_AGAIN = 2.0  # seconds between two looks whether it is time, or whether the service refuses what we have
-FIRST_TRIES, LAST_TRIES = 0.5, 60.0  # seconds between tries, soon at first
-SOON = 1.0  # at most between tries at the start, which is given up after a few seconds
+# Valid credentials leave time, so a failing endpoint is asked once a minute at last.
+RENEWALS = RetryPolicy(first=0.5, most=60.0)
+# At the start there are none yet, and the start gives up after a few seconds.
+FIRST_LOADS = RetryPolicy(first=0.5, most=1.0)
 WAIT = 1.0  # for the first credentials at a time, so that a signal is heeded between
 MOST_DOUBTS = 30.0  # seconds between two loads because the service refused what we have
 
@@ -193,6 +196,7 @@ class Renewal:
 
     def __init__(self, credentials: SharedCredentials, outages: Outages) -> None:
         self._credentials, self._outages = credentials, outages
+        self._rng = random.Random()
         self._failures = 0
         self._held_before = False  # the first credentials are the check's to speak of
         self._doubt_from = float("-inf")
@@ -201,7 +205,7 @@ class Renewal:
     def step(self, now: float) -> float | None:
         mine = self._credentials
         if not mine.due and not (mine.doubted and now >= self._doubt_from):
-            return None if mine.fixed else min(LOOK_AGAIN, max(FIRST_TRIES, mine.seconds_left / 10))
+            return None if mine.fixed else min(LOOK_AGAIN, max(RENEWALS.first, mine.seconds_left / 10))
         if mine.doubted:
             self._doubt_from = now + MOST_DOUBTS
         mine.load()
@@ -212,7 +216,7 @@ class Renewal:
     def _worked(self, now: float) -> float:
         self._outages.worked(self)
         self._failures, self._held_before = 0, True
-        return FIRST_TRIES
+        return RENEWALS.first
 
     def _failed(self, trouble: ConsumerError, now: float) -> float:
         """Try again: often at the start and when the end is near, seldom while there is time."""
@@ -221,9 +225,9 @@ class Renewal:
         if self._held_before:
             good_for = None if left == float("inf") else round(left)
             self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
-        most = LAST_TRIES if self._held_before else SOON
-        wait = min(most, left / 10 if left else LOOK_AGAIN, FIRST_TRIES * 2**self._failures)
-        return float(max(FIRST_TRIES, wait * random.uniform(0.5, 1.0)))
+        policy = RENEWALS if self._held_before else FIRST_LOADS
+        longest = min(left / 10 if left else LOOK_AGAIN, policy.longest(self._failures))
+        return max(policy.first, policy.jittered(longest, self._rng))
 
 
 def _check(keys: ReadOnlyCredentials, asking: str) -> None:

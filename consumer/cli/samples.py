@@ -8,12 +8,14 @@ from typing import Any
 
 from consumer.decoding.deaggregation import aggregate
 from consumer.errors import ConfigurationError
+from consumer.runtime.backoff import RetryPolicy
 from schemas import examples
 
 # AWS PutRecords: at most 500 records and 5 MiB per call.
 MOST_PER_CALL = 500
 MOST_FAILURES = 5  # calls in a row that put no record, before we give up
-FIRST_WAIT = 0.1  # seconds, doubled after each of them
+# Kinesis rejects records above 1 MB per second and shard; a part of that second is enough for some of them.
+RETRIES = RetryPolicy(first=0.1, most=1.6)
 
 
 def numbered(count: int, first: int = 0) -> Iterator[bytes]:
@@ -56,4 +58,4 @@ def put(client: Any, stream: str, data: Sequence[bytes]) -> Iterator[int]:
             codes = sorted({str(response["ErrorCode"]) for response in responses})
             raise ConfigurationError(f"stream {stream} rejects {len(entries)} records: {', '.join(codes)}")
         if rejected:
-            time.sleep(FIRST_WAIT * 2**failures)
+            time.sleep(RETRIES.longest(failures))

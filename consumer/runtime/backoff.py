@@ -1,7 +1,7 @@
 """Compute how long to wait before a step that failed is repeated."""
 
-import random
 from dataclasses import dataclass
+from random import Random
 
 _MOST_DOUBLINGS = 30  # the exponent is bounded, because a float overflows
 
@@ -19,19 +19,23 @@ class RetryPolicy:
     factor: float = 2.0
     jitter: float = 0.5
 
-    def wait(self, failures: int, rng: random.Random) -> float:
+    def wait(self, failures: int, rng: Random) -> float:
         """Return the seconds to wait after one more failure; `failures` are those before it."""
-        return self.longest(failures) * rng.uniform(1.0 - self.jitter, 1.0)
+        return self.jittered(self.longest(failures), rng)
 
     def longest(self, failures: int) -> float:
         """Return the longest wait in seconds after one more failure, without jitter."""
         return min(self.most, self.first * self.factor ** min(failures, _MOST_DOUBLINGS))
 
+    def jittered(self, longest: float, rng: Random) -> float:
+        """Return a random wait between `1 - jitter` of the longest and all of it."""
+        return longest * rng.uniform(1.0 - self.jitter, 1.0)
+
 
 class Backoff:
     """Count the failures in a row of one thing, and return the waits of its policy."""
 
-    def __init__(self, policy: RetryPolicy, rng: random.Random) -> None:
+    def __init__(self, policy: RetryPolicy, rng: Random) -> None:
         self._policy, self._rng = policy, rng
         self.failures = 0
 

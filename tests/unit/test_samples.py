@@ -8,6 +8,7 @@ from consumer.cli import samples
 from consumer.cli.event_files import split
 from consumer.cli.publish import _first_number
 from consumer.errors import ConfigurationError
+from consumer.runtime.backoff import RetryPolicy
 
 
 class Stream:
@@ -29,7 +30,7 @@ class Stream:
 
 def test_a_rejected_record_is_retried_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are put, and one line names the error."""
-    monkeypatch.setattr(samples, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(samples, "RETRIES", RetryPolicy(0.0, 0.0))
     stream = Stream(never=b"too large")
     with pytest.raises(ConfigurationError, match="rejects 1 records: InternalFailure"):
         list(samples.put(stream, "s", [b"a", b"too large", b"b"]))
