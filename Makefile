@@ -65,7 +65,7 @@ lint: install ## ruff and the import contracts
 	$(BIN)/lint-imports
 
 types: install ## mypy --strict
-	$(BIN)/mypy consumer schemas tests benchmarks
+	$(BIN)/mypy consumer schemas tests benchmarks examples/csv_sink
 
 schemas: install ## write the JSON Schemas
 	$(BIN)/python -m schemas
@@ -129,7 +129,7 @@ audit: install ## known vulnerabilities of the locked requirements (asks a publi
 	$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
 	build/audit/bin/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt
 
-release: install ## build wheel and sdist, and try the wheel in an empty environment
+release: install ## build wheel and sdist, and try the wheel in an empty environment: writes dist/
 	.ci/release
 
 clean: ## remove what make has made

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ def test_every_locked_requirement_has_a_version_and_hashes_but_no_address(lock: 
     assert names
     assert all("==" in name for name in names)
     assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_the_changelog_has_a_dated_section_for_the_version() -> None:
+    """`make release` refuses to build a version without one."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
 def test_the_json_schemas_match_the_models() -> None:

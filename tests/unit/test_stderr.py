@@ -142,8 +142,9 @@ def test_a_signal_handler_may_write_during_any_code(pipe: tuple[int, int]) -> No
 def test_a_forked_child_writes_its_own_lines() -> None:
     """It has no writer thread, and leaves the parent's lines to the parent."""
     code = (
-        "import os\n"
+        "import os, warnings\n"
         "from consumer.telemetry.stderr import LineWriter\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)\n"  # Python 3.12 warns of a fork beside threads
         "writer = LineWriter(2, str)\n"
         "writer.write('parent')\n"
         "writer.flush()\n"
