@@ -1,25 +1,27 @@
-"""Use a SQLite file for sinks and lease tables: durable, optionally private, and never a deleted file.
+"""Use a SQLite file for sinks and lease tables: durable, optionally private, and never one that others changed.
 
-SQLite silently continues to write to a file that was deleted or replaced. So compare device and inode before and after
-each use, also for the `-wal` and `-shm` files.
+SQLite silently continues to write to a file that was deleted, replaced or overwritten. So compare the files before and
+after each use and before each commit, also the `-wal` and `-shm` files.
 """
 
 import contextlib
 import errno
-import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumer.errors import ConfigurationError, ConsumerError, Retryable
 from consumer.files.disk import Identity, at_start, identity_of, reason_of, sync_folder, try_block
+from consumer.files.open_paths import Moved, OpenPaths, deleted
+from consumer.files.private import connected, make_private
 from consumer.files.sqlite_errors import is_busy, is_permanent, words_of
+from consumer.files.sqlite_guard import ChangedOutside, Guard, guard_of, released
 
 OLDEST = (3, 35)  # UPDATE … FROM came with 3.33, RETURNING with 3.35
-BESIDE = ("-wal", "-shm", "-journal")
 # Create or check the table on a connection. The flag is True when this process has not used the file before.
 Prepare = Callable[[sqlite3.Connection, bool], None]
 
@@ -37,16 +39,22 @@ def require_sqlite(label: str) -> None:
         )
 
 
-class _Moved(Exception):
-    """The path no longer leads to the file that was opened."""
-
-
 @dataclass
 class _Slot:
     """A connection, if open, and the lock that its user holds."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: sqlite3.Connection | None = None
+
+
+def require_whole(connection: sqlite3.Connection) -> None:
+    """Read all content and compare tables with their indexes.
+
+    Raises:
+        sqlite3.DatabaseError: the database is malformed.
+    """
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("malformed")
 
 
 class SqliteFile:
@@ -63,13 +71,16 @@ class SqliteFile:
         unavailable: type[Retryable],
         timeout: float,
         private: bool = False,
+        advice: str = "",
     ) -> None:
-        self._file, self._label, self._prepare = file, label, prepare
+        """Use `file`. `advice` tells the operator what to do when data in it was lost."""
+        self._file, self._label, self._prepare, self._advice = file, label, prepare, advice
         self._unavailable, self._timeout, self._private = unavailable, timeout, private
         self._writer, self._reader = _Slot(), _Slot()
-        self._opening = threading.Lock()
-        self._used = False
-        self._seen: Mapping[Path, Identity] = {}  # the files of the open connections
+        self._used = self._damaged = False
+        self._paths = OpenPaths(file)
+        self._guard: Guard | None = None
+        _FILES.add(self)
 
     def check(self) -> None:
         """Open the file, or create it if it is missing.
@@ -88,6 +99,7 @@ class SqliteFile:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._compare()
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:  # on a full disk SQLite has rolled back already
@@ -102,13 +114,56 @@ class SqliteFile:
 
     def close(self) -> None:
         """Wait until both connections are unused, then close them."""
-        with self._writer.lock, self._reader.lock:
+        with _all_unused([self]), contextlib.suppress(OSError):
+            self._disconnect()
+
+    # Closing ---------------------------------------------------------------------------------------------------------
+
+    def _drop(self, error: Exception) -> Exception:
+        """Close the connections: new ones may not have the problem. Return the error, or its cause if that is known."""
+        cause, sharing = self._outside_change(), [self]
+        if cause is not None:  # SQLite reads the new content only when no connection of this process is open
+            sharing += [file for file in list(_FILES) if file is not self and file._shares(self._guard)]
+        try:
+            with _all_unused(sharing):
+                for file in sharing:
+                    file._disconnect()
+        except OSError as another:
+            return another
+        return cause or error
+
+    def _shares(self, guard: Guard | None) -> bool:
+        mine = self._guard
+        return mine is not None and guard is not None and mine.identity == guard.identity
+
+    def _disconnect(self) -> None:
+        """Close the connections. Keep SQLite from checkpointing if the file has other content than it knows."""
+        with ExitStack() as closing:
+            if self._guard is not None:
+                closing.enter_context(released(self._guard))
+                cause = self._outside_change()
+                self._damaged = self._damaged or cause is not None
+                self._guard.restore_index()
+                if cause is not None and cause.lost:
+                    closing.callback(self._guard.set_aside)
+                    closing.enter_context(self._guard.without_checkpoint())
             for slot in (self._writer, self._reader):
                 if slot.connection is not None:
                     with contextlib.suppress(sqlite3.Error):
                         slot.connection.close()
                     slot.connection = None
-            self._seen = {}
+            self._paths.forget()
+            self._guard = None
+
+    def _outside_change(self) -> ChangedOutside | None:
+        try:
+            if self._guard is not None:
+                self._guard.compare()
+        except ChangedOutside as error:
+            return error
+        except OSError:
+            return None
+        return None
 
     # Errors ----------------------------------------------------------------------------------------------------------
 
@@ -116,22 +171,24 @@ class SqliteFile:
     def _using(self, slot: _Slot, starting: bool = False) -> Iterator[sqlite3.Connection]:
         try:
             with slot.lock:
+                self._compare()
                 if slot.connection is None:
                     slot.connection = self._open()
-                self._compare()
                 yield slot.connection
                 self._compare()
-        except (_Moved, sqlite3.Error, OSError, ValueError, OverflowError) as error:
-            if not is_busy(error):
-                self.close()  # a new connection may not have the problem
-            raise self._translated(error, starting) from None
+        except (Moved, ChangedOutside, sqlite3.Error, OSError, ValueError, OverflowError) as error:
+            cause = error if is_busy(error) else self._drop(error)
+            raise self._translated(cause, starting) from None
         except ConfigurationError as error:
             raise error if starting else self._unavailable(str(error)) from None
 
     def _translated(self, error: Exception, starting: bool) -> ConsumerError:
         named = f"{self._label} {self._file}"
-        if isinstance(error, _Moved):
+        if isinstance(error, Moved):
             return self._unavailable(f"{self._label} {error}")
+        if isinstance(error, ChangedOutside):
+            lost = f"; what was written before may be missing; {self._advice}" if error.lost else ""
+            return self._unavailable(f"{named}: {error}{lost}")
         if isinstance(error, sqlite3.Error):
             permanent, message = is_permanent(error), f"{named}: {words_of(error, self._file)}"
             return ConfigurationError(message) if starting and permanent else self._unavailable(message)
@@ -141,15 +198,15 @@ class SqliteFile:
     # Files -----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        with self._opening:
+        with _OPENING:
             if self._file.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "this is a directory: name a file")
             if self._used and identity_of(self._file) is None:
-                raise _Moved(_deleted(self._file, self._file))
+                raise deleted(self._file, self._file)
             if self._private and not self._used:
-                _make_private(self._file)
+                make_private(self._file)
             before = identity_of(self._file)
-            connection = _connected(self._file, "rw" if self._used else "rwc", self._timeout)
+            connection = connected(self._file, "rw" if self._used else "rwc", self._timeout)
             try:
                 self._settle(connection, before)
             except BaseException:
@@ -159,78 +216,41 @@ class SqliteFile:
 
     def _settle(self, connection: sqlite3.Connection, before: Identity | None) -> None:
         """Make a new connection durable, prepare its table, and remember the identity of its files."""
-        connection.execute("PRAGMA journal_mode=WAL")
+        journal = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute("PRAGMA synchronous=FULL")
-        if not self._seen:
+        if first := self._paths.empty:
             self._prepare(connection, not self._used)
             sync_folder(self._file.absolute().parent)
         connection.execute("PRAGMA schema_version").fetchone()  # makes SQLite open the -wal and -shm files
-        now = {path: found for path in _files(self._file) if (found := identity_of(path)) is not None}
-        if before not in (None, now.get(self._file)):
-            raise _Moved(_replaced(self._file))
+        if first and journal == ("wal",):
+            self._watch(connection)
+        self._paths.add(before)
         self._compare()
-        self._seen, self._used = {**self._seen, **now}, True
+        self._used = True
+
+    def _watch(self, connection: sqlite3.Connection) -> None:
+        """Begin to guard the files. Check all content once if another program changed it."""
+        if self._damaged:
+            require_whole(connection)
+        self._damaged = False
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # ends one that a killed process began
+        self._guard = guard_of(self._file)
 
     def _compare(self) -> None:
-        for path, identity in self._seen.items():
-            found = identity_of(path)
-            if found is None:
-                raise _Moved(_deleted(path, self._file))
-            if found != identity:
-                raise _Moved(_replaced(path))
+        if self._guard is not None:
+            self._guard.compare()
+        self._paths.compare()
 
 
-def _connected(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    """Connect to a file by its literal path, never `:memory:` or a URI. The mode is `ro`, `rw` or `rwc`."""
-    uri = f"{file.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+_FILES: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
+_OPENING = threading.Lock()
 
 
-def _files(file: Path) -> list[Path]:
-    """Return the file and its -wal and -shm files, which are next to the target of a symbolic link."""
-    real = os.path.realpath(file)
-    return [file, *(Path(f"{real}{suffix}") for suffix in BESIDE[:2])]
-
-
-def _deleted(path: Path, file: Path) -> str:
-    if path != file:
-        return f"{path}: deleted while in use, with data that {file} does not hold yet: opening {file} again to save it"
-    return (
-        f"{path}: deleted or moved while in use; nothing is written: put it back, or restart this worker to create"
-        " a new file"
-    )
-
-
-def _replaced(path: Path) -> str:
-    return f"{path}: replaced by another file while in use; earlier data is in the old file: opening the new one"
-
-
-def _make_private(file: Path) -> None:
-    """Restrict the file to its owner (mode 0600). SQLite gives its -wal and -shm files the same mode.
-
-    Never open and close an existing file here: closing it would release this process's POSIX locks on it.
-    """
-    try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        return
-    except FileExistsError:
-        pass
-    if not _is_database(file):  # leave a file of another program unchanged
-        return
-    real = os.path.realpath(file)
-    for path in (real, *(f"{real}{suffix}" for suffix in BESIDE)):
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(path, 0o600)
-
-
-def _is_database(file: Path) -> bool:
-    connection = _connected(file, "ro&immutable=1", 0.0)
-    try:
-        connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            return False
-        raise
-    finally:
-        connection.close()
-    return True
+@contextmanager
+def _all_unused(files: Iterable[SqliteFile]) -> Iterator[None]:
+    """Wait until no connection of these files is used, and keep it so."""
+    locks = [slot.lock for file in files for slot in (file._writer, file._reader)]
+    with ExitStack() as held:
+        for lock in sorted(locks, key=id):  # in one order everywhere, so that two threads never wait for each other
+            held.enter_context(lock)
+        yield

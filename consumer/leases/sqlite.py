@@ -15,12 +15,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
-from consumer.files.sqlite import SqliteFile, require_sqlite
+from consumer.files.sqlite import SqliteFile, require_sqlite, require_whole
 from consumer.leases import Change, Lease, Scope, Written
 from consumer.leases.sqlite_row import FIELDS, Unreadable, lease_of, stored
 from consumer.urls import Url
 
 PAUSE = 0.002  # seconds between a process's write transactions
+LOST = "put the lease table back, or events may be delivered again"
 SHARD_ID = FIELDS.index("shard_id")
 ADDED = {"lost_from", "lost_to"}  # columns that later releases added; earlier releases ignore them
 RENEWAL = {"counter", "token", "read_to", "throughput"}  # the columns that a renewal writes
@@ -49,7 +50,7 @@ class SqliteLeaseTable:
     ) -> None:
         self._named, self._sleep = f"{label} {file}", sleep
         self._scope = {"application": scope.application, "stream": scope.stream}
-        self._file = SqliteFile(file, label, self._prepare, LeaseTableUnavailable, scope.timeout)
+        self._file = SqliteFile(file, label, self._prepare, LeaseTableUnavailable, scope.timeout, advice=LOST)
         self._writing = threading.Lock()
         self._wrote_at = float("-inf")
         self._unreadable: Mapping[str, str] = {}
@@ -186,6 +187,7 @@ class SqliteLeaseTable:
 
     def _prepare(self, connection: sqlite3.Connection, new: bool) -> None:
         """Create the table in a new file. After rows were seen, reject a file without any: reading would start over."""
+        require_whole(connection)  # with a damaged index, rows would be found by one query and not by another
         if new or not self._had_rows:
             columns = ", ".join(FIELDS)
             connection.execute(

@@ -21,6 +21,7 @@ from consumer.urls import Url
 BUSY = 2.0  # seconds to wait for another writer of the file; after that, delivery backs off and retries
 AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
 NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
+LOST = "to write missing rows again, read the stream from that time with --application NEW"
 Values = list[Any]
 
 
@@ -44,7 +45,7 @@ class SqliteSink:
 
     def __init__(self, file: Path, contents: SinkSchema, label: str = "--sink") -> None:
         self._named, self._contents = f"{label} {file}", contents
-        self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private)
+        self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private, LOST)
         marks = ", ".join("?" * len(contents.fields))
         self._insert = f"INSERT INTO {contents.name} VALUES ({marks}) ON CONFLICT DO NOTHING"
 

@@ -44,6 +44,14 @@ def damage(tmp_path: Path, column: str, value: object) -> None:
         other.commit()
 
 
+def test_a_lease_table_with_a_damaged_index_is_refused_at_the_start(tmp_path: Path, table: SqliteLeaseTable) -> None:
+    """Each query by shard would miss the rows that a scan finds."""
+    table.close()
+    os.truncate(tmp_path / "leases.db", (tmp_path / "leases.db").stat().st_size - 1)
+    with pytest.raises(ConfigurationError, match=r"--leases .*leases\.db: the database is malformed"):
+        SqliteLeaseTable(tmp_path / "leases.db", SCOPE).check()
+
+
 DAMAGES: list[tuple[str, object]] = [
     ("checkpoint", None),
     ("checkpoint", ""),

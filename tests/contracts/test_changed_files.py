@@ -1,0 +1,254 @@
+"""A SQLite file whose content another program changes while it is in use: nothing is lost without an error."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from consumer.errors import LeaseTableUnavailable, SinkUnavailable
+from consumer.leases import Lease, Scope
+from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.sinks import Sink, sqlite
+from consumer.testing import DEAD_LETTERS
+from tests.contracts.places import chunk, connect
+
+MANY = range(2000)  # rows enough for more than one page
+TABLE = "CREATE TABLE things (id, value, PRIMARY KEY (id))"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "rows.db"
+
+
+@pytest.fixture
+def sink(file: Path) -> Sink:
+    """A sink with rows of which some are in the database, and some only in its -wal file."""
+    sink = connect(sqlite, f"sqlite:{file}")
+    sink.check()
+    sink.write(chunk(MANY))
+    checkpoint(file)
+    sink.write(chunk([5000]))
+    return sink
+
+
+def checkpoint(file: Path) -> None:
+    """Another process's checkpoint, which is none of our business."""
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)')"
+    os.spawnlp(os.P_WAIT, "python3", "python3", "-c", script, str(file))
+
+
+def rows(file: Path) -> list[int]:
+    with closing(sqlite3.connect(file)) as reader:
+        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [row[0] for row in reader.execute("SELECT id FROM things ORDER BY id")]
+
+
+def copied_over(file: Path, statement: str) -> None:
+    """Overwrite the file in place with a database of a restore, as `cp` does."""
+    other = file.with_name("other")
+    with closing(sqlite3.connect(other)) as database:
+        database.execute(statement)
+        database.execute("CREATE TABLE theirs (id)")
+        database.executemany("INSERT INTO theirs VALUES (?)", [(number,) for number in range(3000)])
+        database.commit()
+    shutil.copyfile(other, file)
+
+
+def emptied(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+def restored(file: Path) -> None:
+    copied_over(file, TABLE)
+
+
+def replaced_by_another(file: Path) -> None:
+    copied_over(file, "CREATE TABLE another (id)")
+
+
+def all_emptied(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        os.truncate(f"{file}{suffix}", 0)
+
+
+def restored_without_its_log(file: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        os.unlink(f"{file}{suffix}")
+    restored(file)
+
+
+USABLE = [emptied, restored, replaced_by_another, all_emptied, restored_without_its_log]
+
+
+@pytest.mark.parametrize("deed", USABLE)
+def test_new_content_is_told_once_and_then_written(sink: Sink, file: Path, deed: Callable[[Path], None]) -> None:
+    """The operator learns what may be missing and how to write it again; the new content stays whole."""
+    deed(file)
+    with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: .* may be missing; .* --application NEW"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    sink.close()
+    assert rows(file) == [6000]
+    if deed in (restored, restored_without_its_log, replaced_by_another):
+        with closing(sqlite3.connect(file)) as reader:
+            assert reader.execute("SELECT count(*) FROM theirs").fetchone() == (3000,)
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 8192)
+
+
+def cut_by_a_byte(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 1)
+
+
+def scribbled(file: Path) -> None:
+    with file.open("r+b") as other:
+        other.seek(8192)
+        other.write(os.urandom(8192))
+
+
+def no_database(file: Path) -> None:
+    with file.open("r+b") as other:
+        other.write(b"no database " * 1000)
+
+
+@pytest.mark.parametrize(
+    ("deed", "says"),
+    [(cut, "malformed"), (cut_by_a_byte, "malformed"), (scribbled, "malformed"), (no_database, "not a database")],
+)
+def test_damaged_content_is_never_written(
+    sink: Sink, file: Path, tmp_path: Path, deed: Callable[[Path], None], says: str
+) -> None:
+    """However often it is tried; put right, it is written again."""
+    with closing(sqlite3.connect(file)) as original:
+        original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
+    deed(file)
+    with pytest.raises(SinkUnavailable, match="another program"):
+        sink.write(chunk([6000]))
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=says):
+            sink.write(chunk([6000]))
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(tmp_path / "backup.db", file)
+    sink.write(chunk([6000]))
+    assert rows(file) == [*MANY, 5000, 6000]
+
+
+def log_emptied(file: Path) -> None:
+    os.truncate(f"{file}-wal", 0)
+
+
+def log_cut(file: Path) -> None:
+    os.truncate(f"{file}-wal", os.path.getsize(f"{file}-wal") // 2)
+
+
+@pytest.mark.parametrize("deed", [log_emptied, log_cut])
+def test_a_truncated_log_loses_only_its_own_rows_and_is_told(
+    sink: Sink, file: Path, deed: Callable[[Path], None]
+) -> None:
+    """What was in the database stays; SQLite would have copied half a log into it."""
+    deed(file)
+    with pytest.raises(SinkUnavailable, match=r"rows\.db: its -wal file was truncated"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    sink.close()
+    assert rows(file) == [*MANY, 6000]
+
+
+def test_a_truncated_index_is_rebuilt_without_a_loss(sink: Sink, file: Path) -> None:
+    """SQLite would be killed by a signal."""
+    os.truncate(f"{file}-shm", 0)
+    with pytest.raises(SinkUnavailable, match=r"rows\.db: its -shm file was truncated"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    assert rows(file) == [*MANY, 5000, 6000]
+
+
+def test_a_file_that_was_only_touched_loses_nothing(sink: Sink, file: Path) -> None:
+    """Some file systems change the time by themselves."""
+    file.touch()
+    with pytest.raises(SinkUnavailable, match=r"rows\.db: another program wrote to it while in use: checking it$"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    assert rows(file) == [*MANY, 5000, 6000]
+
+
+def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path, tmp_path: Path) -> None:
+    """SQLite would look for the log beside the file and not where it was left."""
+    (tmp_path / "disk").mkdir()
+    file.rename(tmp_path / "disk" / "rows.db")
+    file.symlink_to(tmp_path / "disk" / "rows.db")
+    with pytest.raises(SinkUnavailable, match=r"rows\.db: replaced"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    assert rows(file) == [*MANY, 5000, 6000]
+
+
+def test_a_change_during_a_write_is_seen_before_its_commit(sink: Sink, file: Path) -> None:
+    """Its checkpoint would write into the new content."""
+    batch = chunk([6000])
+
+    class Restoring:
+        name = batch.name
+
+        def __len__(self) -> int:
+            return len(batch)
+
+        def __iter__(self) -> Iterator[object]:
+            restored(file)
+            return iter(batch)
+
+    with pytest.raises(SinkUnavailable, match="restored by another program"):
+        sink.write(Restoring())  # type: ignore[arg-type]
+    assert rows(file) == []
+
+
+def test_checkpoints_of_others_are_no_change_from_outside(sink: Sink, file: Path) -> None:
+    """Neither those of another process, nor those of our own dead letters in the same file."""
+    letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
+    letters.check()
+    for number in range(6000, 6020):
+        letters.write(chunk(range(number * 1000, number * 1000 + 500)))
+        sink.write(chunk(range(number * 1000, number * 1000 + 500)))
+        if number % 4 == 0:
+            checkpoint(file)
+    assert len(rows(file)) == len(MANY) + 1 + 20 * 500
+
+
+def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_alive(sink: Sink, file: Path) -> None:
+    """SQLite shares an index between all connections of a process, idle ones too."""
+    letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
+    letters.write(chunk([1]))
+    emptied(file)
+    with pytest.raises(SinkUnavailable, match="may be missing"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    letters.write(chunk([2]))
+    with closing(sqlite3.connect(f"file:{file}?immutable=1", uri=True)):
+        assert rows(file) == [6000]
+
+
+@pytest.mark.parametrize("deed", [emptied, replaced_by_another, all_emptied, cut, no_database, log_emptied])
+def test_a_changed_lease_table_is_not_used(tmp_path: Path, deed: Callable[[Path], None]) -> None:
+    """Without its rows every shard would be read from the start; with half of them, some."""
+    file = tmp_path / "leases.db"
+    table = SqliteLeaseTable(file, Scope("calls", "twilio-events", 1.0))
+    table.check()
+    table.create(Lease("shardId-000000000000", owner="me"))
+    if deed is not log_emptied:
+        checkpoint(file)
+        table.create(Lease("shardId-000000000001", owner="me"))
+    deed(file)
+    with pytest.raises(LeaseTableUnavailable, match=r"--leases .*leases\.db: .* put the lease table back"):
+        table.scan()
+    for _ in range(2):
+        with pytest.raises(LeaseTableUnavailable, match=r"no leases|malformed|not a database"):
+            table.scan()
+    table.close()
