@@ -85,8 +85,8 @@ def test_the_default_table_is_named_after_the_application(store: str) -> None:
 
 def test_a_new_table_gets_the_requested_options(moto_server: str, name: str) -> None:
     """These are tags, deletion protection and point-in-time recovery. Checking it again changes nothing."""
-    wishes = "&tags=team:calls,stage:live&deletion_protection=true&point_in_time_recovery=true"
-    table = dynamodb_table(moto_server, name, more=wishes)
+    options = "&tags=team:calls,stage:live&deletion_protection=true&point_in_time_recovery=true"
+    table = dynamodb_table(moto_server, name, more=options)
     table.check()
     table.check()
     ask = table._client

@@ -55,7 +55,7 @@ class ListSink:
         return [line["event_id"] for line in self.lines]
 
 
-def outlets(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchLimits | None = None) -> Pipeline:
+def pipeline_to(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchLimits | None = None) -> Pipeline:
     """Pipeline into these sinks."""
     letters = dead_letters or ListSink()
     return Pipeline(rows, letters, limits or rows.limits, lambda letter: encode_dead_letter(letter, 1.7e9), Metrics())

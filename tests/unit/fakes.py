@@ -135,7 +135,7 @@ class QuietStream:
         pass
 
 
-def surroundings(clock: FakeClock, **changes: Any) -> ShardContext:
+def shard_context(clock: FakeClock, **changes: Any) -> ShardContext:
     """What the shards of a process share, with nothing behind it."""
     parts: dict[str, Any] = {
         "stream": QuietStream(),

@@ -225,8 +225,8 @@ def test_no_rows_have_no_weight() -> None:
 
 def test_a_lease_that_a_peer_requested_counts_as_the_peers() -> None:
     """Two of six are requested by a third worker, so we request from the remaining four."""
-    wished = of(PEER, "a", "b", wanted_by="third")
-    decided = decide([*wished, *of(PEER, "c", "d", "e", "f")])
+    requested = of(PEER, "a", "b", wanted_by="third")
+    decided = decide([*requested, *of(PEER, "c", "d", "e", "f")])
     assert set(names(decided.want)) <= {"c", "d", "e", "f"}
     assert len(decided.want) == 2
 

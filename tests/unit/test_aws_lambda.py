@@ -16,7 +16,7 @@ from consumer.decoding.deaggregation import aggregate
 from consumer.errors import SinkUnavailable
 from consumer.records import BatchLimits
 from consumer.settings import load
-from tests.unit.drivers import ListSink, event, numbered, outlets
+from tests.unit.drivers import ListSink, event, numbered, pipeline_to
 
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/twilio-events"
 SEQUENCE = 49590338271490256608559692538361571095921575989136588898
@@ -76,7 +76,7 @@ def fresh_process() -> Iterator[None]:
 
 def into(monkeypatch: pytest.MonkeyPatch, rows: ListSink, letters: ListSink | None = None) -> None:
     """Deliver into these sinks."""
-    monkeypatch.setattr(aws_lambda, "_process", lambda: (load({}, None, {}), outlets(rows, letters)))
+    monkeypatch.setattr(aws_lambda, "_process", lambda: (load({}, None, {}), pipeline_to(rows, letters)))
 
 
 def test_an_event_is_delivered_to_the_sinks_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

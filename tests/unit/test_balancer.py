@@ -17,7 +17,7 @@ from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import surroundings
+from tests.unit.fakes import shard_context
 from tests.unit.worlds import Unscheduled
 
 ME, PEER = WorkerIdentity("me", "1"), WorkerIdentity("peer", "2")
@@ -70,7 +70,7 @@ class Bench:
 
     def __init__(self, table: MemoryLeaseTable, most_leases: int) -> None:
         self.clock = FakeClock(0.0)
-        self.context = surroundings(self.clock)
+        self.context = shard_context(self.clock)
         fleet = Fleet(ME, TIMINGS.lease_duration, most_leases=most_leases)
         self.running_shards = IdleShards(fleet, table, self.context, InitialPosition(), Unscheduled())
         self.balancer: Balancer = create_balancer(self.running_shards)

@@ -99,10 +99,10 @@ def test_a_body_is_read_by_its_content_type(
     body: bytes | str, content_type: str | None, text: Any, kind: str, odd: list[str]
 ) -> None:
     """Text stays as it is. Other content stays base64, here `...`."""
-    made, oddities = decode(body, content_type)
+    made, warnings = decode(body, content_type)
     data = body if isinstance(body, bytes) else body.encode()
     assert (made.text, made.kind) == (base64.b64encode(data).decode() if text is ... else text, kind)
-    assert oddities == odd
+    assert warnings == odd
 
 
 @pytest.mark.parametrize(

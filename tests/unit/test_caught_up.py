@@ -44,11 +44,11 @@ class Run:
         self.rows = rows
         world = replace(self.bench.consumer._context, log=structlog.get_logger())
         fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
-        self.holdings = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
-        self.holdings.rows.confirm([*self.bench.table.scan(), *rows])
-        self.holdings.running = {self.bench.consumer.shard_id: self.bench.consumer}
+        self.running_shards = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
+        self.running_shards.rows.confirm([*self.bench.table.scan(), *rows])
+        self.running_shards.running = {self.bench.consumer.shard_id: self.bench.consumer}
         self.bench.held_lease.read_to = LATER
-        self.caught_up = CaughtUp(self.holdings)
+        self.caught_up = CaughtUp(self.running_shards)
 
     def judge(self, seconds: float, step: float = 1.0) -> list[Mapping[str, Any]]:
         """Step once a second for `seconds`. Return the log lines with their times."""
@@ -111,9 +111,9 @@ def test_a_halted_or_undelivered_shard_logs_its_error() -> None:
     assert "halted by ZeroDivisionError at test_shard_consumer.py:" in run.judge(15)[0]["waits_for"][0]
     other = Run()
     other.bench.held_lease.read_to = None
-    other.bench.stream.answers = [StreamUnavailable("the stream is away")] * 30
+    other.bench.stream.answers = [StreamUnavailable("the stream is down")] * 30
     other.bench.run()
-    assert "the stream is away" in other.judge(15)[0]["waits_for"][0]
+    assert "the stream is down" in other.judge(15)[0]["waits_for"][0]
 
 
 class Damaged(MemoryLeaseTable):
@@ -134,7 +134,7 @@ def test_a_damaged_row_keeps_the_run_from_ending_and_is_named() -> None:
 def test_a_stream_that_was_never_listed_keeps_the_run_from_ending() -> None:
     """It may have more shards than the table has rows."""
     run = Run()
-    run.holdings.rows.discovered = False
+    run.running_shards.rows.discovered = False
     assert "has not been listed" in run.judge(15)[0]["waits_for"][0]
     assert not run.done
 

@@ -7,7 +7,7 @@ from consumer.leases import Change, Lease, NextOwner, WorkerIdentity
 from consumer.leases.lease import handed_on, taken
 from consumer.leases.memory import MemoryLeaseTable
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import surroundings
+from tests.unit.fakes import shard_context
 from tests.unit.worlds import Unscheduled
 
 ME, DUPLICATE, PEER = WorkerIdentity("me", "2"), WorkerIdentity("me", "1"), WorkerIdentity("peer", "1")
@@ -30,6 +30,6 @@ def test_declining_offers_releases_offers_to_us_and_no_lease_of_a_duplicate_work
         ]
     )
     scheduler = Unscheduled()
-    running_shards = RunningShards(Fleet(ME), table, surroundings(FakeClock()), InitialPosition(), scheduler)
+    running_shards = RunningShards(Fleet(ME), table, shard_context(FakeClock()), InitialPosition(), scheduler)
     Coordinator(running_shards, scheduler).decline_offers()
     assert [row.owner for row in table.read(names)] == [None, "me", None, "peer"]

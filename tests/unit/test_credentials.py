@@ -25,10 +25,10 @@ SECRET = "s.HUSH12345"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-class Giver:
+class FakeSource:
     """A source of credentials with a clock. Each set has a number and lives for `lifetime`."""
 
-    asking = "the giver"
+    asking = "the source"
 
     def __init__(self, lifetime: float | None = 3600.0) -> None:
         self.now, self.lifetime, self.asked = START, lifetime, 0
@@ -52,23 +52,23 @@ class Giver:
 class Running:
     """Credentials whose renewal a test steps in the source's time."""
 
-    def __init__(self, giver: Giver) -> None:
-        self.giver, self.log = giver, CapturingLogger()
-        self.credentials = SharedCredentials(giver, giver.clock)
-        self.renewal = Renewal(self.credentials, Outages(self.log, giver.seconds))
+    def __init__(self, source: FakeSource) -> None:
+        self.source, self.log = source, CapturingLogger()
+        self.credentials = SharedCredentials(source, source.clock)
+        self.renewal = Renewal(self.credentials, Outages(self.log, source.seconds))
         self._due = 0.0
 
     def run(self, seconds: float) -> None:
         """Advance the time, and step the task when it is due."""
-        end = (self.giver.now - START).total_seconds() + seconds
+        end = (self.source.now - START).total_seconds() + seconds
         while self._due <= end:
-            self.giver.now = START + timedelta(seconds=self._due)
+            self.source.now = START + timedelta(seconds=self._due)
             delay = self.renewal.step(self._due)
             if delay is None:
                 return
             assert delay > 0
             self._due += delay
-        self.giver.now = START + timedelta(seconds=end)
+        self.source.now = START + timedelta(seconds=end)
 
     @property
     def key(self) -> str:
@@ -81,7 +81,7 @@ class Running:
 
 def test_credentials_are_renewed_a_quarter_of_an_hour_before_they_expire() -> None:
     """No request waits for the renewal."""
-    running = Running(Giver())
+    running = Running(FakeSource())
     running.run(3600 - 16 * 60)
     assert running.key == "A1"
     running.run(2 * 60)
@@ -91,26 +91,26 @@ def test_credentials_are_renewed_a_quarter_of_an_hour_before_they_expire() -> No
 @pytest.mark.parametrize("lifetime", [2.0, 20.0, 60.0, 14 * 60.0])
 def test_short_lived_credentials_are_renewed_after_half_their_life(lifetime: float) -> None:
     """They never expire, and the source is not asked more often than needed."""
-    running = Running(Giver(lifetime))
+    running = Running(FakeSource(lifetime))
     for _ in range(50):
         running.run(lifetime / 10)
         assert running.credentials.valid
-    assert 5 <= running.giver.asked <= 12
+    assert 5 <= running.source.asked <= 12
 
 
 @pytest.mark.parametrize("error", [CredentialsUnavailable("hangs"), ConfigurationError("no"), KeyError(SECRET)])
 def test_valid_credentials_sign_while_their_source_fails(error: Exception) -> None:
     """After they expire, each request fails with the reason."""
-    running = Running(Giver())
+    running = Running(FakeSource())
     running.run(1)
-    running.giver.error = error
+    running.source.error = error
     running.run(3590)
     assert running.key == "A1"
     running.run(30)
     with pytest.raises(CredentialsUnavailable, match="AWS credentials expired at 2026-11-01 01:00:00 UTC: ") as caught:
         _ = running.key
     assert SECRET not in str(caught.value)
-    running.giver.error = None
+    running.source.error = None
     running.run(60)
     assert running.key.startswith("A")
     assert running.events[-1] == "credentials.resumed"
@@ -118,11 +118,11 @@ def test_valid_credentials_sign_while_their_source_fails(error: Exception) -> No
 
 def test_failed_renewals_are_logged_seldom_and_with_a_reason() -> None:
     """The interval grows, and one line reports the end."""
-    running = Running(Giver())
+    running = Running(FakeSource())
     running.run(1)
-    running.giver.error = CredentialsUnavailable("hangs")
+    running.source.error = CredentialsUnavailable("hangs")
     running.run(3300)
-    running.giver.error = None
+    running.source.error = None
     running.run(120)
     warnings = [call for call in running.log.calls if call.args[0] == "credentials.not_renewed"]
     assert 3 <= len(warnings) <= 6
@@ -133,11 +133,11 @@ def test_failed_renewals_are_logged_seldom_and_with_a_reason() -> None:
 
 def test_a_hanging_source_delays_no_request() -> None:
     """The renewal has a separate thread, so other threads use the valid credentials."""
-    giver = Giver()
-    credentials = SharedCredentials(giver, giver.clock)
+    source = FakeSource()
+    credentials = SharedCredentials(source, source.clock)
     renewal = Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
     renewal.step(0.0)
-    giver.now += timedelta(seconds=3000)
+    source.now += timedelta(seconds=3000)
     hung, reached = threading.Event(), threading.Event()
 
     class Hanging(ConsumerError):
@@ -159,17 +159,17 @@ def test_a_hanging_source_delays_no_request() -> None:
 
 def test_the_first_credentials_are_waited_for_by_the_name_of_their_source() -> None:
     """Nothing can be signed without them."""
-    credentials = SharedCredentials(Giver())
+    credentials = SharedCredentials(FakeSource())
     Renewal(credentials, Outages(CapturingLogger(), lambda: 0.0))
-    with pytest.raises(CredentialsUnavailable, match="still waiting for the giver"):
+    with pytest.raises(CredentialsUnavailable, match="still waiting for the source"):
         credentials.get_frozen_credentials()
 
 
 def test_a_lasting_reason_for_missing_credentials_is_a_configuration_error() -> None:
     """It ends the start at once."""
-    running = Running(Giver())
+    running = Running(FakeSource())
     for error in (ConfigurationError("no"), CredentialsUnavailable("later")):
-        running.giver.error = error
+        running.source.error = error
         running.run(30)
         with pytest.raises(type(error), match=f"AWS credentials: {error}"):
             running.credentials.ready()
@@ -177,7 +177,7 @@ def test_a_lasting_reason_for_missing_credentials_is_a_configuration_error() -> 
 
 def test_rejected_credentials_are_loaded_again_but_seldom() -> None:
     """A file may contain newer ones by now. A service that rejects all of them must not cause a storm of requests."""
-    running = Running(Giver(lifetime=None))
+    running = Running(FakeSource(lifetime=None))
     running.run(1)
     running.credentials.doubt()
     running.run(3)
@@ -185,32 +185,32 @@ def test_rejected_credentials_are_loaded_again_but_seldom() -> None:
     for _ in range(100):
         running.credentials.doubt()
         running.run(3)
-    assert running.giver.asked <= 13
+    assert running.source.asked <= 13
 
 
 def test_credentials_of_the_environment_need_no_renewal() -> None:
     """They cannot change."""
-    giver = Giver(lifetime=None)
-    giver.fixed = True
-    renewal = Renewal(SharedCredentials(giver), Outages(CapturingLogger(), lambda: 0.0))
+    source = FakeSource(lifetime=None)
+    source.fixed = True
+    renewal = Renewal(SharedCredentials(source), Outages(CapturingLogger(), lambda: 0.0))
     assert renewal.step(0.0) is not None
     assert renewal.step(1.0) is None
 
 
 def test_a_source_that_returns_expired_credentials_is_named() -> None:
     """The clock of this machine may be wrong."""
-    running = Running(Giver(lifetime=-5.0))
+    running = Running(FakeSource(lifetime=-5.0))
     running.run(1)
-    with pytest.raises(CredentialsUnavailable, match=r"the giver: those it gives out expired .* clock"):
+    with pytest.raises(CredentialsUnavailable, match=r"the source: those it gives out expired .* clock"):
         _ = running.key
 
 
 def test_without_a_renewal_task_credentials_are_loaded_on_demand() -> None:
     """`doctor` and `publish` do this."""
-    giver = Giver(lifetime=60.0)
-    credentials = SharedCredentials(giver, giver.clock)
+    source = FakeSource(lifetime=60.0)
+    credentials = SharedCredentials(source, source.clock)
     assert credentials.get_frozen_credentials().access_key == "A1"
-    giver.now += timedelta(seconds=61)
+    source.now += timedelta(seconds=61)
     assert credentials.access_key == "A2"
 
 
@@ -364,11 +364,11 @@ def test_a_mistake_in_the_config_file_is_one_line(configured: Callable[[str], Ch
 def test_the_party_that_failed_is_named_with_its_message() -> None:
     """This is STS or SSO with code and message, not the service that was to be called."""
     for operation, who in (("AssumeRoleWithWebIdentity", "STS"), ("AssumeRole", "STS"), ("GetRoleCredentials", "SSO")):
-        giver = Giver()
+        source = FakeSource()
         response: Any = {"Error": {"Code": "InvalidIdentityToken", "Message": "no\nprovider"}}
-        giver.error = ClientError(response, operation)
+        source.error = ClientError(response, operation)
         with pytest.raises(ConfigurationError, match=f"{who} refuses {operation}: InvalidIdentityToken: no provider"):
-            SharedCredentials(giver, giver.clock).get_frozen_credentials()
+            SharedCredentials(source, source.clock).get_frozen_credentials()
 
 
 @pytest.mark.parametrize(
@@ -383,10 +383,10 @@ def test_the_party_that_failed_is_named_with_its_message() -> None:
 )
 def test_a_temporary_failure_of_a_source_is_retried(code: str, status: int, says: str) -> None:
     """Its message says that the source did not respond, not that it denied."""
-    giver = Giver()
+    source = FakeSource()
     metadata: Any = {"HTTPStatusCode": status}
-    giver.error = ClientError(
+    source.error = ClientError(
         {"Error": {"Code": code, "Message": "no provider"}, "ResponseMetadata": metadata}, "AssumeRole"
     )
     with pytest.raises(CredentialsUnavailable, match=says):
-        SharedCredentials(giver, giver.clock).get_frozen_credentials()
+        SharedCredentials(source, source.clock).get_frozen_credentials()

@@ -10,7 +10,7 @@ from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.shard.consumer import ShardConsumer
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import surroundings
+from tests.unit.fakes import shard_context
 from tests.unit.worlds import Unscheduled
 
 ME = WorkerIdentity("me", "1")
@@ -25,7 +25,7 @@ class DrainingShards(RunningShards):
         self.next_owners = next_owners
         self.handed_off: dict[str, NextOwner | None] = {}
         clock, table = FakeClock(100.0), MemoryLeaseTable()
-        super().__init__(Fleet(ME), table, surroundings(clock), InitialPosition(), Unscheduled())
+        super().__init__(Fleet(ME), table, shard_context(clock), InitialPosition(), Unscheduled())
         for shard_id in ("a", "b"):
             row = steps.taken(Lease(shard_id), ME)
             table.create(row)

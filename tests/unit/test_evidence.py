@@ -24,7 +24,7 @@ from consumer.shard.shard_end import CONFIRM_AFTER
 from consumer.shard.tip import AGREEING_AFTER_LIE, ARRIVAL_MARGIN
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
-from tests.unit.worlds import NOON, surroundings
+from tests.unit.worlds import NOON, shard_context
 
 Change = Callable[[Fetched], Fetched]
 
@@ -63,7 +63,7 @@ class Bench:
         self.clock = FakeClock()
         self.stream = OddStream(self.clock, shards)
         self.shard = MemoryStream.shards(self.stream)[0].shard_id
-        world = surroundings(self.stream, self.clock, eager)
+        world = shard_context(self.stream, self.clock, eager)
         made = self.stream.summary().created_at
         self.reading = ShardReader(Lease(self.shard, stream_created_at=made), world)
         self.refusals: list[Exception] = []

@@ -18,7 +18,7 @@ from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, Shard
 from consumer.runtime.scheduler import Lane, Task
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import QuietStream, surroundings
+from tests.unit.fakes import QuietStream, shard_context
 
 ME, PEER = WorkerIdentity("me", "2"), WorkerIdentity("peer", "1")
 DURATION = 12.0
@@ -69,11 +69,11 @@ class Bench:
     def __init__(self, origin: InitialPosition | None = None, **fleet: object) -> None:
         self.clock, self.stream = FakeClock(), Listed()
         self.table = SlowTable(self.clock)
-        self.world = surroundings(self.clock, stream=self.stream)
+        self.world = shard_context(self.clock, stream=self.stream)
         terms = Fleet(ME, DURATION, **fleet)  # type: ignore[arg-type]
-        self.holdings = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Ignored())
-        self.balance, self.renewals = create_balancer(self.holdings), Renewer(self.holdings)
-        self.discovery = ShardSync(terms, self.table, self.holdings.rows, self.world)
+        self.running_shards = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Ignored())
+        self.balance, self.renewals = create_balancer(self.running_shards), Renewer(self.running_shards)
+        self.discovery = ShardSync(terms, self.table, self.running_shards.rows, self.world)
 
     def rows(self, *rows: Lease) -> None:
         for row in rows:
@@ -88,7 +88,7 @@ class Bench:
         passed = 0.0
         while True:
             try:
-                for consumer in self.holdings.running.values():
+                for consumer in self.running_shards.running.values():
                     consumer.held_lease.ensure_held()
             except LeaseStale:
                 return passed
@@ -102,7 +102,7 @@ def test_a_take_counts_from_before_it_was_sent() -> None:
     bench.rows(Lease("a"), Lease("b"))
     bench.table.takes = 5.0
     bench.balance.step(bench.clock())
-    assert set(bench.holdings.running) == {"a", "b"}
+    assert set(bench.running_shards.running) == {"a", "b"}
     assert bench.left() == DURATION - 5.0
 
 
@@ -125,9 +125,9 @@ def test_the_number_of_moves_per_step_doubles(step: int) -> None:
     bench.rows(*(Lease(f"{number:03}") for number in range(100)))
     for _ in range(step):
         bench.clock.advance(bench.balance.step(bench.clock()))
-    before = len(bench.holdings.running)
+    before = len(bench.running_shards.running)
     bench.balance.step(bench.clock())
-    assert len(bench.holdings.running) - before == FIRST_MOVES * 2**step
+    assert len(bench.running_shards.running) - before == FIRST_MOVES * 2**step
 
 
 def test_the_starting_instant_is_copied_to_new_rows() -> None:
@@ -137,7 +137,7 @@ def test_the_starting_instant_is_copied_to_new_rows() -> None:
         Lease("a", Position.of(7), hash_range=LEFT, started_at=NOON),
         Lease("b", LATEST, hash_range=RIGHT, started_at=NOON + timedelta(hours=1)),
     )
-    bench.holdings.rows.add([Shard("new", ("b",), RIGHT)])
+    bench.running_shards.rows.add([Shard("new", ("b",), RIGHT)])
     assert (bench.row("new").started_at, bench.row("new").checkpoint) == (NOON, LATEST)
 
 
@@ -147,7 +147,7 @@ def test_the_children_of_a_finished_shard_start_where_the_application_did() -> N
     parent = Lease("parent", Position.of(7), started_at=NOON)
     bench.rows(parent)
     children = [Shard("left", ("parent",), LEFT), Shard("right", ("parent",), RIGHT)]
-    assert bench.holdings.rows.register(parent, children) == ("left", "right")
+    assert bench.running_shards.rows.register(parent, children) == ("left", "right")
     assert {bench.row(name).started_at for name in ("left", "right")} == {NOON}
 
 
@@ -246,7 +246,7 @@ def test_rows_of_an_old_process_with_our_id_are_taken_after_one_and_a_half_renew
     bench = Bench()
     bench.rows(steps.taken(Lease("a"), WorkerIdentity("me", "1")))
     began = bench.clock()
-    while not bench.holdings.running:
+    while not bench.running_shards.running:
         bench.clock.advance(bench.balance.step(bench.clock()))
     assert 0.5 * DURATION <= bench.clock() - began < DURATION
 
@@ -263,7 +263,7 @@ def test_our_own_pause_makes_no_peer_look_dead() -> None:
     bench.balance.step(bench.clock())
     bench.clock.advance(3600.0)
     bench.balance.step(bench.clock())
-    assert not bench.holdings.running
+    assert not bench.running_shards.running
 
 
 @pytest.mark.parametrize(("most_leases", "taken"), [(3, 3), (2, 2)])
@@ -279,7 +279,7 @@ def test_leases_that_a_full_peer_does_not_take_are_taken_up_to_the_maximum(most_
         full = renewed_by(full, PEER)
         bench.table._rows["full"] = full
         bench.renewals.step(bench.clock())
-        seen.append((bench.clock() - began, len(bench.holdings.running)))
+        seen.append((bench.clock() - began, len(bench.running_shards.running)))
     assert {count for at, count in seen if at < DURATION / 2} == {2}
     assert seen[-1][1] == taken
 
@@ -290,8 +290,8 @@ def test_a_request_is_written_once_and_the_offered_lease_is_taken() -> None:
     held = [steps.taken(Lease(name), PEER) for name in ("a", "b", "c")]
     bench.rows(*held)
     bench.balance.step(bench.clock())
-    [wished] = [row for row in bench.table.scan() if row.wanted_by == "me"]
-    bench.table.write([Change(wished, steps.handed_on(wished, PEER, NextOwner("me")))])
+    [requested] = [row for row in bench.table.scan() if row.wanted_by == "me"]
+    bench.table.write([Change(requested, steps.handed_on(requested, PEER, NextOwner("me")))])
     bench.clock.advance(1.0)
     bench.balance.step(bench.clock())
-    assert set(bench.holdings.running) == {wished.shard_id}
+    assert set(bench.running_shards.running) == {requested.shard_id}

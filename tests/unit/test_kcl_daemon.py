@@ -24,7 +24,7 @@ from consumer.multilang.wire import Wire
 from consumer.process import Exit
 from consumer.records import BatchLimits, Shard
 from consumer.settings import load
-from tests.unit.drivers import ListSink, event, numbered, outlets
+from tests.unit.drivers import ListSink, event, numbered, pipeline_to
 
 SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 AT_ONCE = BatchLimits(rows=1)
@@ -107,7 +107,7 @@ def talk(rows: ListSink, letters: ListSink | None = None, patience: float = 25.0
     talking = Talk(Daemon(daemon_reads, daemon_writes))
     child = RecordProcessor(
         Wire(child_reads, child_writes),
-        outlets(rows, letters),
+        pipeline_to(rows, letters),
         _decoder,
         lambda: talking.now,
         structlog.get_logger(),
@@ -300,7 +300,7 @@ def test_nothing_is_written_after_the_daemon_closed_the_pipe() -> None:
     message = {"action": "processRecords", "records": [record(1)]}
     os.write(writing, json.dumps(message).encode() + b"\n")
     os.close(writing)
-    child = RecordProcessor(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
+    child = RecordProcessor(Wire(reading, 2), pipeline_to(rows), _decoder, lambda: 0.0, structlog.get_logger())
     assert child.run() is Exit.NOT_DRAINED
     os.close(reading)
     assert rows.ids == []
@@ -321,7 +321,7 @@ def test_waiting_for_a_sink_at_the_start_ends_with_the_daemon() -> None:
     reading, writing = os.pipe()
     os.write(writing, b'{"action": "initialize", "shardId": "s"}\n')
     os.close(writing)
-    child = RecordProcessor(Wire(reading, 2), outlets(rows), _decoder, lambda: 0.0, structlog.get_logger())
+    child = RecordProcessor(Wire(reading, 2), pipeline_to(rows), _decoder, lambda: 0.0, structlog.get_logger())
     assert child.run() is Exit.DONE
     os.close(reading)
     assert rows.tries == 1

@@ -44,9 +44,9 @@ def test_whatever_moves_counter_or_owner_is_a_sign_of_life(moved: Lease) -> None
 
 def test_other_fields_are_no_sign_of_life() -> None:
     """A wish is written by somebody else."""
-    wished = replace(ROW, wanted_by="me", draining=True)
-    watch = watched([*every_second(10, ROW), (10.5, wished)])
-    assert watch.still_for(wished, 10.5) == 10.5
+    requested = replace(ROW, wanted_by="me", draining=True)
+    watch = watched([*every_second(10, ROW), (10.5, requested)])
+    assert watch.still_for(requested, 10.5) == 10.5
 
 
 @pytest.mark.parametrize("away", [TIMINGS.longest_gap, 5.0, 11.0, 3600.0])

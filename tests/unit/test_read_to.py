@@ -10,7 +10,7 @@ from consumer.shard.context import PollingPolicy
 from consumer.shard.reader import ShardReader
 from consumer.shard.tip import AGREEING, ARRIVAL_MARGIN
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import QuietStream, surroundings
+from tests.unit.fakes import QuietStream, shard_context
 
 
 class Lagging(QuietStream):
@@ -27,7 +27,7 @@ class Lagging(QuietStream):
 def read(*answers: Fetched, eager: bool = False) -> tuple[timedelta | None, ShardReader]:
     """Return how many seconds before the last request everything is read, after these responses."""
     clock = FakeClock()
-    world = surroundings(clock, stream=Lagging(clock, *answers), polling=PollingPolicy(eager=eager))
+    world = shard_context(clock, stream=Lagging(clock, *answers), polling=PollingPolicy(eager=eager))
     reading, asked = ShardReader(Lease("shard"), world), world.server_time()
     for _ in answers:
         asked = world.server_time()

@@ -17,7 +17,7 @@ from consumer.records import SHARD_END, Position, Shard
 from consumer.shard.listing import complete, doubtful
 from consumer.streams.memory import MemoryStream
 from tests.unit.clocks import FakeClock
-from tests.unit.worlds import NOON, Log, Unscheduled, surroundings
+from tests.unit.worlds import NOON, Log, Unscheduled, shard_context
 
 Listing = Sequence[Shard]
 ME = WorkerIdentity("me", "1")
@@ -44,10 +44,10 @@ class Bench:
         self.clock, self.log, self.stream, self.table = FakeClock(), Log(), Shown(), MemoryLeaseTable()
         for row in rows:
             self.table.create(row)
-        world = surroundings(self.stream, self.clock, log=self.log)
+        world = shard_context(self.stream, self.clock, log=self.log)
         fleet = Fleet(ME, until=NOON if until else None)
-        self.holdings = RunningShards(fleet, self.table, world, InitialPosition(), Unscheduled())
-        self.discovery = ShardSync(fleet, self.table, self.holdings.rows, world)
+        self.running_shards = RunningShards(fleet, self.table, world, InitialPosition(), Unscheduled())
+        self.discovery = ShardSync(fleet, self.table, self.running_shards.rows, world)
 
     def step(self) -> float:
         """Step once. Return the seconds until the next step."""
@@ -83,13 +83,13 @@ def test_an_incomplete_listing_is_repeated_within_seconds(shown: Callable[[Listi
     bench.stream.next = [shown] * 6
     waits = [bench.step() for _ in range(6)]
     assert bench.rows == set()
-    assert not bench.holdings.rows.discovered
+    assert not bench.running_shards.rows.discovered
     # logged once, because repeated failures are logged at growing intervals
     assert bench.log.told == ["discovery.failed"]
     assert max(waits) <= RETRIES.most
     bench.step()
     assert bench.rows == set(bench.names)
-    assert bench.holdings.rows.discovered
+    assert bench.running_shards.rows.discovered
 
 
 def test_a_single_listing_without_parents_creates_no_rows() -> None:
@@ -187,9 +187,9 @@ def test_a_run_is_not_caught_up_while_a_shard_has_no_row() -> None:
     bench = Bench(until=True)
     first, second = MemoryStream.shards(bench.stream)
     read_to = NOON + timedelta(seconds=5)
-    bench.holdings.rows.discovered = True
+    bench.running_shards.rows.discovered = True
     bench.table.create(Lease(first.shard_id, Position.of(1), hash_range=first.hash_range, read_to=read_to))
-    balance = create_balancer(bench.holdings)
+    balance = create_balancer(bench.running_shards)
     balance.step(bench.clock())
     assert not balance.caught_up
     bench.table.create(Lease(second.shard_id, Position.of(1), hash_range=second.hash_range, read_to=read_to))
@@ -202,8 +202,8 @@ def test_a_run_whose_shards_have_ended_is_caught_up_only_after_a_listing() -> No
     """Only the stream knows whether there are children without rows."""
     rows = [Lease("shardId-000000000000", SHARD_END), Lease("shardId-000000000001", SHARD_END)]
     bench = Bench(*rows, until=True)
-    bench.holdings.rows.discovered = True
-    balance = create_balancer(bench.holdings)
+    bench.running_shards.rows.discovered = True
+    balance = create_balancer(bench.running_shards)
     balance.step(bench.clock())
     assert not balance.caught_up
     bench.stream.next = [lambda shards: [replace(shard, closed=True) for shard in shards]] * 2
@@ -258,7 +258,7 @@ def test_named_children_get_rows_from_an_incomplete_listing() -> None:
     bench.stream.split(parent)
     children = [shard for shard in MemoryStream.shards(bench.stream) if shard.parents]
     bench.stream.next = [lambda shards: [shard for shard in shards if shard.shard_id == other]]
-    named = bench.holdings.rows.register(Lease(parent), children)
+    named = bench.running_shards.rows.register(Lease(parent), children)
     assert sorted(named) == sorted(child.shard_id for child in children)
     assert bench.rows == set(named)
     assert other not in bench.rows
@@ -278,9 +278,9 @@ def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
     bench.stream.next = [lambda shards: [s for s in shards if shown != "nothing" and s.shard_id != grandchild]] * 2
     for _ in range(2):
         with pytest.raises(StreamUnavailable):
-            bench.holdings.rows.register(Lease(one), [named])
+            bench.running_shards.rows.register(Lease(one), [named])
     assert child not in bench.rows
-    bench.holdings.rows.register(Lease(one), [named])
+    bench.running_shards.rows.register(Lease(one), [named])
     assert {child, grandchild} <= bench.rows
 
 
@@ -289,7 +289,7 @@ def test_a_listing_provides_the_parents_and_keys_of_a_child() -> None:
     bench = Bench()
     one, other = bench.names
     [child] = bench.stream.merge(one, other)
-    bench.holdings.rows.register(Lease(one), [Shard(child, (one,))])
+    bench.running_shards.rows.register(Lease(one), [Shard(child, (one,))])
     [row] = [row for row in bench.table.scan() if row.shard_id == child]
     assert set(row.parents) == {one, other}
 
@@ -303,5 +303,5 @@ def test_no_child_gets_a_row_while_the_stream_does_not_respond() -> None:
 
     bench.stream.next = [away]
     with pytest.raises(StreamUnavailable):
-        bench.holdings.rows.register(Lease(bench.names[0]), [])
+        bench.running_shards.rows.register(Lease(bench.names[0]), [])
     assert bench.rows == set()

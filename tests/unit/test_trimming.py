@@ -12,7 +12,7 @@ from consumer.pipeline.batching import Batch
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Fetched, Position, Record, StreamSummary
 from consumer.shard.trimming import MARGIN, Retention, TrimWatch, read_up_to, unread
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import SHARD, held, surroundings
+from tests.unit.fakes import SHARD, held, shard_context
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = 86_400.0
@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, **lease: Any) -> None:
         self.clock, self.retention, self.told = FakeClock(0.0), DAY, []
         self.table, self.held_lease = held([], self.clock, **lease)
-        self.world = surroundings(
+        self.world = shard_context(
             self.clock,
             server_time=self.now,
             retention=lambda: self.retention,

@@ -50,7 +50,7 @@ def decoder(shard: Shard) -> Process:
     return Decoder("calls", shard)
 
 
-def surroundings(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> ShardContext:
+def shard_context(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> ShardContext:
     """A process that has all the memory it wants; its clock shows the seconds since noon."""
     return ShardContext(
         stream=stream,
