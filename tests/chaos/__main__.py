@@ -1,6 +1,6 @@
-"""`python -m tests.chaos --minutes 10`: a fleet of real processes in a storm, and a summary of what came of it.
+"""Run storms over a fleet of real processes, and print a summary: `python -m tests.chaos --minutes 10`.
 
-With `--kills N` instead: N times ten kill -9 beside eight busy loops, each followed by one run that has to find all.
+With `--kills N`, run N times ten kill -9 beside eight busy loops, each followed by one run that must find all events.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from tests.chaos.storm import Storm
 from tests.servers.dynamodb import dynamodb_local
 from tests.servers.kinesis import kinesis_local
 
-LONGEST = 300.0  # seconds of one storm: an emulated shard slows down as it fills
+LONGEST = 300.0  # seconds of one storm: an emulated shard becomes slower as it fills
 
 
 def storm(seed: int, seconds: float, sink: str, verbose: bool, keep: bool = False) -> Report:
-    """One storm with servers of its own. What the workers wrote is kept if something was broken, or on demand."""
+    """Run one storm with separate servers. Keep the workers' output if a check failed, or if requested."""
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
 
     def say(line: str) -> None:
@@ -40,7 +40,7 @@ def storm(seed: int, seconds: float, sink: str, verbose: bool, keep: bool = Fals
 
 
 def kills(seed: int, keep: bool) -> bool:
-    """One run of kills on a server of its own; what was written is kept if something was broken, or on demand."""
+    """Run one set of kills with a separate server. Keep the workers' output if a check failed, or if requested."""
     directory = Path(tempfile.mkdtemp(prefix="kills-"))
     with kinesis_local() as kinesis:
         report = kill_run(seed, directory, kinesis)
@@ -53,7 +53,7 @@ def kills(seed: int, keep: bool) -> bool:
 
 
 def main() -> int:
-    """Arguments in, exit code out."""
+    """Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long, in storms of 5 minutes at most")
     parser.add_argument("--seed", type=int, help="of the first storm; each after it has one more [default: random]")

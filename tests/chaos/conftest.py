@@ -1,4 +1,4 @@
-"""The servers that fleets run on."""
+"""Provide the servers for the fleets."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,6 @@ from tests.servers.kinesis import kinesis_local
 
 @pytest.fixture
 def services() -> Iterator[Services]:
-    """New ones for each test: a lease table of another stream, even of its name, is refused."""
+    """Start new servers for each test, because a worker rejects a lease table of another stream."""
     with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
         yield Services(kinesis, dynamodb)

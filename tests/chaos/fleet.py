@@ -1,4 +1,4 @@
-"""Worker processes, each behind proxies of its own, and what may be said of how they end."""
+"""Run worker processes, each behind separate proxies, and check how they end."""
 
 import json
 import random
@@ -14,12 +14,12 @@ from tests.integration.workers import STREAM, environment
 from tests.servers.faulty_proxy import FaultyProxy
 
 LEASE_TABLE = "chaos"
-MAY_EXIT = {0, 3, -signal.SIGKILL}  # 3: it was told to stop while the table was away, and said so
+MAY_EXIT = {0, 3, -signal.SIGKILL}  # 3: it was told to stop while the table was unavailable, and reported that
 
 
 @dataclass
 class Services:
-    """Where the stream and the lease table really are."""
+    """The real addresses of the stream and the lease table."""
 
     kinesis: str
     dynamodb: str
@@ -27,7 +27,7 @@ class Services:
 
 @dataclass
 class Worker:
-    """One process. `leaving`: it was told to end; `in_calm`: while nothing was wrong."""
+    """One process. `leaving`: it was told to end. `in_calm`: it was told so while no fault was active."""
 
     name: str
     process: "subprocess.Popen[bytes]"
@@ -44,11 +44,11 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Running, and not about to end."""
+        """Return whether it runs and was not told to end."""
         return self.alive and not self.leaving
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; a frozen one that is to end has to wake for it."""
+        """Send it a signal. Continue a frozen process that must end."""
         self.frozen = number is signal.SIGSTOP
         self.leaving = self.leaving or number in (signal.SIGTERM, signal.SIGKILL)
         self.process.send_signal(number)
@@ -60,7 +60,7 @@ class Worker:
         self.stream.heal()
 
     def events(self) -> Iterator[dict[str, object]]:
-        """Its log, as far as it is JSON."""
+        """Return the JSON lines of its log."""
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("{"):
                 try:
@@ -80,7 +80,7 @@ class Fleet:
     workers: list[Worker] = field(default_factory=list)
 
     def start(self, name: str | None = None) -> Worker:
-        """One more worker; `name` may be that of a dead one, as where hosts keep their names."""
+        """Start a worker. `name` may be that of a dead one, as on hosts that keep their names."""
         number = len(self.workers)
         name = name or f"w{number}"
         table = FaultyProxy(self.services.dynamodb, random.Random(self.rng.random()))
@@ -98,14 +98,14 @@ class Fleet:
         return [worker for worker in self.workers if worker.busy]
 
     def heal(self) -> None:
-        """End all faults, and wake who is frozen."""
+        """End all faults, and continue frozen processes."""
         for worker in self.workers:
             worker.heal()
             if worker.frozen and worker.alive:
                 worker.send(signal.SIGCONT)
 
     def stop(self, patience: float = 40.0) -> None:
-        """Nothing is wrong any more: ask all to end, and wait for it; who does not is killed."""
+        """Tell all workers to end without faults. Kill those that do not."""
         for worker in self.workers:
             if worker.busy:
                 worker.in_calm = True
@@ -121,7 +121,7 @@ class Fleet:
             worker.stream.close()
 
     def complaints(self) -> Iterator[str]:
-        """What no trouble outside excuses: an unforeseen error, a traceback, an end of its own accord."""
+        """Return failures that no fault explains: an unforeseen error, a traceback, an unexpected end."""
         for worker in self.workers:
             code = worker.process.returncode
             text = worker.log.read_text(errors="replace")
@@ -137,12 +137,12 @@ class Fleet:
 
 
 def _before_it_began(code: int, text: str) -> bool:
-    """A signal before it could take one, or an outage at its start."""
+    """Return whether a signal came before its handler, or an outage at its start."""
     return (code in (-signal.SIGTERM, 128 + signal.SIGTERM) and not text) or (code == 2 and "tried for" in text)
 
 
 def run_command(kinesis: str, dynamodb: str, *arguments: str) -> list[str]:
-    """The command line of a worker whose lease table is on DynamoDB."""
+    """Return the command line of a worker with a lease table in DynamoDB."""
     leases = f"dynamodb:{LEASE_TABLE}?endpoint_url={dynamodb}&region=us-east-1"
     run = [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", kinesis, "--leases", leases]
     return [*run, "--log-format", "json", *arguments]

@@ -1,4 +1,4 @@
-"""How long a shard went unread, and how much of that the storm itself excuses."""
+"""Measure how long a shard was unread, and which part of that the faults explain."""
 
 import time
 from collections import defaultdict
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from consumer.leases import Lease
 from tests.chaos.sinks import Seen
 
-STEP = 0.1  # seconds between the instants at which an excuse is looked for
-LOOKED_AT = 10  # the slowest rows of each shard: those in between shared their wait
+STEP = 0.1  # seconds between the checked times
+LOOKED_AT = 10  # the slowest rows of each shard, because rows in between waited at the same time
 
 
 @dataclass
 class Trouble:
-    """What was done to some workers, and from when to when it kept them from reading. Epoch seconds."""
+    """A fault of some workers, and when it kept them from reading. Epoch seconds."""
 
     what: str
     workers: frozenset[str]
@@ -28,7 +28,7 @@ class Trouble:
 
 
 class State(NamedTuple):
-    """Whose a shard was, from some instant on."""
+    """The owner of a shard from a time on."""
 
     since: float
     owner: str | None
@@ -36,7 +36,7 @@ class State(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """How long a row was waited for, and how much of that nothing excuses."""
+    """How long a row waited, and which part of that no fault explains."""
 
     shard: str
     seconds: float
@@ -55,7 +55,7 @@ class Gap(NamedTuple):
 
 @dataclass
 class History:
-    """Who held what, and what went wrong for whom."""
+    """Record owners and faults over time."""
 
     troubles: list[Trouble] = field(default_factory=list)
     states: dict[str, list[State]] = field(default_factory=lambda: defaultdict(list))
@@ -63,7 +63,7 @@ class History:
     def suffered(
         self, what: str, workers: Collection[str], everyone: bool = False, lasts: float | None = None
     ) -> Trouble:
-        """Something begins to go wrong."""
+        """Record the start of a fault."""
         now = time.time()
         ends = float("inf") if lasts is None else now + lasts
         trouble = Trouble(what, frozenset(workers), everyone, now, ends)
@@ -71,18 +71,18 @@ class History:
         return trouble
 
     def all_is_well(self) -> None:
-        """Nothing goes wrong any more."""
+        """Record the end of all faults."""
         for trouble in self.troubles:
             trouble.ended = min(trouble.ended, time.time())
 
     def saw(self, lease: Lease) -> None:
-        """Take in a row of the lease table."""
+        """Record a row of the lease table."""
         known = self.states[lease.shard_id]
         if not known or known[-1][1:] != (lease.owner, lease.ended):
             known.append(State(time.time(), lease.owner, lease.ended))
 
     def gaps(self, rows: Iterable[Seen], parents: Mapping[str, Sequence[str]]) -> list[Gap]:
-        """For each shard the gap of which the least is excused; worst first."""
+        """Return the gap of each shard with the longest unexplained part, the longest first."""
         shards: dict[str, list[Seen]] = defaultdict(list)
         for row in rows:
             shards[row.shard].append(row)
@@ -93,7 +93,7 @@ class History:
         return sorted(found, key=lambda gap: -gap.net)
 
     def longest(self, rows: Sequence[Seen], parents: Mapping[str, Sequence[str]]) -> Gap | None:
-        """The row that was waited for longest, whatever excuses it."""
+        """Return the row that waited longest, whether explained or not."""
         return self._gap(max(rows, key=lambda row: row.delay), parents) if rows else None
 
     def _gap(self, row: Seen, parents: Mapping[str, Sequence[str]]) -> Gap:
@@ -117,7 +117,7 @@ class History:
     def _excuse(
         self, shard: str, moment: float, troubles: Sequence[Trouble], parents: Mapping[str, Sequence[str]]
     ) -> str | None:
-        """What kept a shard from being read at that instant: its owner's trouble, or that of a parent's owner."""
+        """Return the fault that kept a shard from being read: that of its owner, or of a parent's owner."""
         state = self._state(shard, moment)
         if state is not None and state.ended:
             return None

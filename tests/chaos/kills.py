@@ -1,4 +1,4 @@
-"""Ten times kill -9 on a machine without a moment to spare, and one last run that has to find every event."""
+"""Kill workers ten times on a busy machine, then check that one last run finds every event."""
 
 import random
 import signal
@@ -20,15 +20,15 @@ EVENTS = 6_000
 SHARDS = 4
 KILLS = 10
 LOOPS = 8
-LAST_RUN = 120.0  # seconds within which the last run has to end
-BUSY_FOR = 300.0  # seconds after which a busy loop ends, whatever became of its parent
+LAST_RUN = 120.0  # seconds in which the last run must end
+BUSY_FOR = 300.0  # seconds after which a busy loop ends, even without its parent
 ARGUMENTS = ["--sink", "sqlite:rows.db", "--dead-letters", "sqlite:letters.db", "--lease-duration", "3"]
 LOOP = f"import time\nends = time.monotonic() + {BUSY_FOR}\nwhile time.monotonic() < ends: pass"
 
 
 @dataclass
 class KillReport:
-    """What came of one run. `expected` is what a plain loop over the stream finds."""
+    """The result of one run. `expected` are the events that a plain loop over the stream finds."""
 
     seed: int
     expected: int = 0
@@ -46,7 +46,7 @@ class KillReport:
 
 
 def kill_run(seed: int, directory: Path, endpoint: str, loops: int = LOOPS) -> KillReport:
-    """Kill a worker ten times at moments drawn from `seed`, then let one read to the end and judge what is there."""
+    """Kill a worker ten times at moments drawn from `seed`, then let one read to the end and check the rows."""
     rng, report = random.Random(seed), KillReport(seed)
     client = kinesis_client(endpoint)
     client.create_stream(StreamName=STREAM, ShardCount=SHARDS)
@@ -65,7 +65,7 @@ def kill_run(seed: int, directory: Path, endpoint: str, loops: int = LOOPS) -> K
 
 @contextmanager
 def _busy(loops: int) -> Iterator[None]:
-    """Loops that take all of the processor that they are given; they end by themselves too."""
+    """Start loops that use all of the processor. They end without a signal, too."""
     processes = [subprocess.Popen([sys.executable, "-c", LOOP]) for _ in range(loops)]
     try:
         yield
@@ -76,7 +76,7 @@ def _busy(loops: int) -> Iterator[None]:
 
 
 def _killed(rng: random.Random, directory: Path, endpoint: str, number: int) -> None:
-    """One worker that does not live long, now and then under the name of the one before."""
+    """Start one worker that is killed soon, sometimes with the name of the one before."""
     name = "same" if rng.random() < 0.5 else f"w{number}"
     process = start(directory, endpoint, *ARGUMENTS, "--worker-id", name)
     time.sleep(rng.uniform(1.0, 6.0))
@@ -102,7 +102,7 @@ def _last_run(report: KillReport, directory: Path, endpoint: str) -> None:
 
 
 def _events(client: Any) -> Iterator[str]:
-    """The ids of all events on the stream, by a plain loop over it that shares nothing with the reading of a worker."""
+    """Return the ids of all events on the stream. This plain loop shares no code with the worker's reader."""
     for shard in client.list_shards(StreamName=STREAM)["Shards"]:
         asked = client.get_shard_iterator(StreamName=STREAM, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
         iterator, empty = asked["ShardIterator"], 0

@@ -1,4 +1,4 @@
-"""Puts events with known numbers on a stream, plain and aggregated, and reshards it."""
+"""Put events with known numbers on a stream, plain and aggregated, and reshard it."""
 
 import random
 import threading
@@ -10,11 +10,11 @@ from consumer.decoding.deaggregation import aggregate
 from tests.integration.workers import STREAM, event
 
 LARGEST_AGGREGATE = 8
-MOST_RECORDS = 4  # in one call
+MOST_RECORDS = 4  # per call
 
 
 class Publisher:
-    """Publishes in a thread of its own until it is stopped. `pause`: seconds between calls, on average."""
+    """Publish on a separate thread until it is stopped. `pause`: mean seconds between calls."""
 
     def __init__(self, client: Any, rng: random.Random, pause: float = 0.25, stream: str = STREAM) -> None:
         self._client, self._rng, self._pause, self._stream = client, rng, pause, stream
@@ -27,7 +27,7 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> int:
-        """End it; returns how many events there are: their numbers are 0 to one less."""
+        """Stop, and return the number of events. Their numbers start at 0."""
         self._stopped.set()
         self._thread.join()
         if self.error is not None:
@@ -42,13 +42,14 @@ class Publisher:
             self.error = error
 
     def put(self, records: int) -> None:
-        """Put so many records, each one event or an aggregate of some; what the stream refuses is put again."""
+        """Put records, each with one event or an aggregate. Retry those that the stream rejects."""
         entries = []
         for _ in range(records):
             events = self._rng.randint(2, LARGEST_AGGREGATE) if self._rng.random() < 0.4 else 1
             numbers = range(self.published, self.published + events)
             self.published += events
-            key = str(self._rng.random())  # one key for all: a KCL drops an aggregate with a key of another shard
+            # one key for all, because a KCL drops an aggregate with a key of another shard
+            key = str(self._rng.random())
             data = event(numbers[0]) if events == 1 else aggregate([(key, event(n)) for n in numbers])
             entries.append({"Data": data, "PartitionKey": key})
         while entries:
@@ -58,19 +59,19 @@ class Publisher:
 
 
 class Resharder:
-    """Splits and merges, within bounds: an emulator has so many shards at most, and each takes its time."""
+    """Split and merge shards. The number is limited, because each costs an emulator time."""
 
     def __init__(self, client: Any, rng: random.Random, least: int = 2, most: int = 6, stream: str = STREAM) -> None:
         self._client, self._rng, self._least, self._most, self._stream = client, rng, least, most, stream
 
     def open_shards(self) -> list[dict[str, Any]]:
-        """In the order of their hash keys."""
+        """Return the open shards in the order of their hash keys."""
         shards = self._client.list_shards(StreamName=self._stream)["Shards"]
         found = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
         return sorted(found, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
     def split(self, name: str | None = None) -> str | None:
-        """Split one in its middle; returns its name, or None when there are enough or the stream is busy."""
+        """Split a shard in its middle. Return its id, or None when there are enough or the stream is busy."""
         shards = self.open_shards()
         if len(shards) >= self._most:
             return None
@@ -84,7 +85,7 @@ class Resharder:
         )
 
     def merge(self) -> str | None:
-        """Merge two neighbours; returns their names, or None when there are few or the stream is busy."""
+        """Merge two neighbours. Return their ids, or None when there are few or the stream is busy."""
         shards = self.open_shards()
         if len(shards) <= self._least:
             return None

@@ -1,4 +1,4 @@
-"""What happened in a storm, and what was broken."""
+"""Report what happened in a storm and which checks failed."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from tests.chaos.gaps import Gap
 
 @dataclass
 class Report:
-    """What happened."""
+    """The result of one storm."""
 
     seed: int
     sink: str

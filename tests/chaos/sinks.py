@@ -1,4 +1,4 @@
-"""What is in a sink: each row with its number, its place, and when it could first be seen there."""
+"""Read the rows of a sink: number, location, and when each was first visible."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Seen(NamedTuple):
-    """A row. `at` and `arrived_at` are in epoch seconds: both clocks are this machine's."""
+    """A row. `at` and `arrived_at` are in epoch seconds of this machine."""
 
     number: int
     shard: str
@@ -25,24 +25,24 @@ class Seen(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Seconds from the stream's taking it to its being in the sink."""
+        """Return the seconds between the arrival on the stream and the sink."""
         return self.at - self.arrived_at
 
 
 class Rows(Protocol):
-    """A sink as one who looks at it from outside."""
+    """The rows of a sink, as another process sees them."""
 
     url: str
 
     def poll(self) -> None:
-        """Take in what is new."""
+        """Read new rows."""
 
     def rows(self) -> list[Seen]:
-        """All of it, in the order in which it was written."""
+        """Return all rows in the order in which they were written."""
 
 
 class SqliteRows:
-    """The rows of an SQLite sink, in the order of their insertion; seen when polled."""
+    """The rows of an SQLite sink in the order of insertion. The time is that of the poll."""
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "rows.db"
@@ -62,7 +62,7 @@ class SqliteRows:
                 self._seen.append(_seen(row, time.time()))
                 self._last = row["rowid"]
         except sqlite3.OperationalError:
-            return  # no table yet, or busy: the next poll will see it
+            return  # no table yet, or locked: the next poll reads it
         finally:
             database.close()
 
@@ -72,14 +72,14 @@ class SqliteRows:
 
 
 class JsonlRows:
-    """The rows of a directory of files, each file's time being that of its rows."""
+    """The rows of a directory of files. The time of a row is that of its file."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "rows"
         self.url = f"jsonl:{self._directory}"
 
     def poll(self) -> None:
-        """The files keep their times."""
+        """Do nothing, because files keep their times."""
 
     def rows(self) -> list[Seen]:
         files = sorted(self._directory.rglob("[!.]*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
@@ -103,7 +103,7 @@ def _seen(row: Any, at: float) -> Seen:
 
 
 def dead_letters(file: Path) -> int:
-    """How many an SQLite file holds."""
+    """Return the number of dead letters in an SQLite file."""
     if not file.exists():
         return 0
     database = sqlite3.connect(file)

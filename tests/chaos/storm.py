@@ -1,7 +1,7 @@
-"""A storm over a fleet: everything is drawn from one seed, then comes quiet, and all promises are checked.
+"""Run a storm over a fleet: draw faults from a seed, end them, and check all guarantees.
 
-The seed decides what is done and when; how processes and the machine run is not the seed's to decide, so a seed that
-failed is a scenario to run again, not a recording.
+The seed determines faults and their times, but not how processes are scheduled. So a failed seed is a scenario to run
+again, not a recording.
 """
 
 import heapq
@@ -27,16 +27,17 @@ MOST_WORKERS = 5
 SHARDS = 3
 LEASE = 3.0
 PACE = ["--lease-duration", str(LEASE), "--batch-age", "0.5", "--batch-rows", "40", "--poll-interval", "0.3"]
-TABLE_FAULTS = [*Fault, Fault.LOST, Fault.LATE]  # the two that leave it open what was written come more often
+# the two that leave it unknown whether a write happened come more often
+TABLE_FAULTS = [*Fault, Fault.LOST, Fault.LATE]
 STREAM_FAULTS = [Fault.REFUSE, Fault.HANG, Fault.SLOW, Fault.LOST, Fault.THROTTLE]
-# Seconds in which the shards of a killed worker are read again: the lease, two probes, a take and the first batch.
+# Seconds until the shards of a killed worker are read again: the lease, two probes, a take and the first batch.
 FAILOVER = 1.2 * LEASE + 1.5
-QUIET = 60.0  # seconds within which the fleet has to deliver all once nothing goes wrong any more
+QUIET = 60.0  # seconds in which the fleet must deliver all records after the last fault
 WEIGHTS = {"kill": 3, "freeze": 3, "terminate": 3, "join": 1, "split": 2, "merge": 2, "table": 5, "stream": 2}
 
 
 class Storm:
-    """One run over a stream of its own."""
+    """One storm over a separate stream."""
 
     def __init__(
         self, seed: int, seconds: float, directory: Path, services: Services, sink: str, say: Callable[[str], None]
@@ -57,7 +58,7 @@ class Storm:
         self._began = time.monotonic()
 
     def run(self) -> Report:
-        """Storm, quiet, and a last run; returns what happened and what was broken."""
+        """Run the storm, the calm, and a last run. Return what happened and which checks failed."""
         self._kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
         self._kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
         for _ in range(WORKERS):
@@ -78,12 +79,12 @@ class Storm:
         return self._report
 
     def _settle(self) -> None:
-        """Wait until all workers read: what is killed before it has begun teaches nothing."""
+        """Wait until all workers read, because killing a starting worker tests nothing."""
         give_up = time.monotonic() + QUIET
         while len({lease.owner for lease in self._witness.leases} - {None}) < WORKERS and time.monotonic() < give_up:
             time.sleep(0.2)
 
-    # The storm -------------------------------------------------------------------------------------------------------
+    # Storm -----------------------------------------------------------------------------------------------------------
 
     def _storm(self) -> None:
         self._began = time.monotonic()
@@ -98,7 +99,7 @@ class Storm:
         heapq.heappush(self._agenda, (time.monotonic() + seconds, next(self._tie), action))
 
     def _next(self) -> None:
-        if not self._fleet.busy:  # as a supervisor would: a worker ends if the table is away when it starts
+        if not self._fleet.busy:  # as a supervisor would: a worker ends if the table is unavailable at its start
             self._fleet.start()
         [kind] = self._rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
         getattr(self, f"_{kind}")()
@@ -125,7 +126,7 @@ class Storm:
             self._replace(worker)
 
     def _replace(self, gone: Worker) -> None:
-        """Start another, now and then under the same name once the old one is dead."""
+        """Start another worker, sometimes with the name of a dead one."""
         same = self._rng.random() < 0.3
 
         def start() -> None:
@@ -169,7 +170,7 @@ class Storm:
         self._trouble("stream", STREAM_FAULTS, {worker.name: worker.stream for worker in self._fleet.busy})
 
     def _trouble(self, what: str, faults: Sequence[Fault], proxies: dict[str, FaultyProxy]) -> None:
-        """An outage for all, or for one alone; of all requests or of some."""
+        """Start an outage for all workers or for one, of all requests or of some."""
         if not proxies:
             return
         fault = self._rng.choice(faults)
@@ -188,10 +189,10 @@ class Storm:
         self._did(f"{what} {fault}", f"{share:.0%} for {len(hit)} of {len(proxies)}, {seconds:.1f} s")
         self._at(seconds, heal)
 
-    # The quiet -------------------------------------------------------------------------------------------------------
+    # Calm ------------------------------------------------------------------------------------------------------------
 
     def _quiet(self) -> None:
-        """Nothing goes wrong any more: the fleet delivers all, and every open shard has an owner."""
+        """Check that the fleet delivers all records without faults, and that every open shard has an owner."""
         self._report.published = self._publisher.stop()
         self._fleet.heal()
         self._history.all_is_well()
@@ -217,7 +218,7 @@ class Storm:
         return self._witness.unowned(shards, {worker.name for worker in self._fleet.busy})
 
     def _last_run(self) -> None:
-        """One worker, with nothing in between, reads to the end and says that there is no more."""
+        """Let one worker without proxies read to the end, and check that no record was left."""
         command = run_command(
             self._services.kinesis,
             self._services.dynamodb,
@@ -232,7 +233,7 @@ class Storm:
         if done.returncode != 0:
             self._report.broken.append(f"the last run ended with {done.returncode}: {done.stderr[-300:]}")
 
-    # The judgement ---------------------------------------------------------------------------------------------------
+    # Checks ----------------------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
         report, rows = self._report, self._rows.rows()

@@ -1,4 +1,4 @@
-"""A minute of chaos with real processes; `make soak` has more of it."""
+"""Run a minute of chaos with real processes; `make soak` runs longer."""
 
 import os
 import random
@@ -13,10 +13,10 @@ from tests.chaos.witness import check_rows
 
 
 @pytest.mark.parametrize(("sink", "seconds"), [("sqlite", 35.0), ("jsonl", 25.0)])
-def test_a_fleet_in_a_storm_delivers_everything_once(
+def test_a_fleet_in_a_storm_delivers_every_event_once_and_in_order(
     services: Services, tmp_path: Path, sink: str, seconds: float
 ) -> None:
-    """Kills, freezes, joins, splits, merges and outages of table and stream: each event is there once, in order."""
+    """The storm has kills, freezes, joins, splits, merges and outages of table and stream."""
     seed = int(os.environ.get("CHAOS_SEED") or random.randrange(1_000_000))
     print(f"CHAOS_SEED={seed}")
     report = Storm(seed, seconds, tmp_path, services, sink, print).run()
@@ -39,8 +39,8 @@ def seen(number: int, shard: str, sequence: int) -> Seen:
         ([seen(0, "b", 1), seen(1, "a", 2)], "read before its parent a was finished"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(rows: list[Seen], says: str | None) -> None:
-    """Lost, twice, out of order, a child before its parent; and nothing where nothing is wrong."""
+def test_the_checks_find_each_kind_of_failure(rows: list[Seen], says: str | None) -> None:
+    """Kinds are lost, duplicate, out of order, and a child before its parent. Correct rows pass."""
     found = list(check_rows(rows, 2, {"b": ["a"]}))
     assert len(found) == (0 if says is None else 1)
     if says is not None:

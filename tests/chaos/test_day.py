@@ -1,4 +1,4 @@
-"""A day in the life of one worker: everything around it fails, one after the other, and heals."""
+"""Let each dependency of one worker fail and recover, one after the other."""
 
 import fcntl
 import http.server
@@ -35,14 +35,14 @@ from tests.servers.kinesis import kinesis_local
 from tests.servers.moto import moto
 
 SHARDS = 8
-GOOD_FOR = 40.0  # seconds for which credentials are valid; from half of it on they are renewed, well before they expire
+GOOD_FOR = 40.0  # seconds for which credentials are valid; their renewal starts after half of that
 HOLD = 8.0  # seconds for which the disk, the table and the stream fail
-LEASE = 12.0  # a renewal each 4 s
+LEASE = 12.0  # one renewal every 4 s
 PATIENCE = 90.0
 
 
 class CredentialsEndpoint(http.server.ThreadingHTTPServer):
-    """What a container asks for credentials; hangs while `healthy` is not set."""
+    """The credentials endpoint of a container. It hangs while `healthy` is not set."""
 
     daemon_threads = True
     block_on_close = False
@@ -58,7 +58,7 @@ class CredentialsEndpoint(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/credentials"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that gives up is no news."""
+        """Ignore a client that gives up."""
 
 
 class _Visit(http.server.BaseHTTPRequestHandler):
@@ -74,11 +74,11 @@ class _Visit(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 class Publisher:
-    """Puts events on the stream until it is closed; `count` of them so far."""
+    """Put events on the stream until it is closed. `count` is their number so far."""
 
     def __init__(self, endpoint: str) -> None:
         self.count = 0
@@ -101,7 +101,7 @@ class Publisher:
 
 
 class Day:
-    """The worker and what is around it. `lines`: those of its stderr that somebody has read."""
+    """The worker and its dependencies. `lines` are the lines of its stderr that were read."""
 
     def __init__(self, directory: Path, kinesis: str, dynamodb: str) -> None:
         rng = random.Random(1)
@@ -126,7 +126,7 @@ class Day:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def read_stderr(self) -> None:
-        """From now on somebody reads it."""
+        """Start to read stderr."""
         self._reader.start()
 
     def _read(self) -> None:
@@ -136,19 +136,19 @@ class Day:
 
     @property
     def told(self) -> list[str]:
-        """What was told of troubles: where each began and where it ended."""
+        """Return the log events that start or end a failure."""
         of_note = [
             line for line in self.lines if line["level"] not in ("debug", "info") or line["event"].endswith(".resumed")
         ]
         return [line["event"] for line in of_note]
 
     def goes_on(self) -> None:
-        """See that rows arrive that were put from now on."""
+        """Check that rows put from now on arrive."""
         before = self.publisher.count
         wait_until(lambda: len(ids(self.directory / "rows")) > before + 8 * SHARDS, PATIENCE)
 
     def trouble(self, begin: Callable[[], object], end: Callable[[], object], hold: float = HOLD) -> list[str]:
-        """Let something fail for `hold` seconds and until it is told, then heal it; returns what was told of it."""
+        """Let a dependency fail for `hold` seconds and until it is logged, then recover. Return the log events."""
         before = len(self.told)
         begin()
         try:
@@ -161,7 +161,7 @@ class Day:
         return self.told[before:]
 
     def may_write(self, most: int) -> None:
-        """Let no file of the worker grow beyond `most` bytes, as a full disk or a quota does."""
+        """Limit the files of the worker to `most` bytes, as a full disk or a quota does."""
         _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (most, hard))
 
@@ -196,11 +196,11 @@ def a_day(directory: Path) -> Iterator[Day]:
 
 
 @pytest.mark.alone
-def test_a_day_costs_no_row_and_each_trouble_is_told_once_and_ended_once(tmp_path: Path) -> None:
-    """Stderr that nobody reads, credentials that hang, a full disk, a table that throttles, a stream that is gone."""
+def test_each_failure_of_a_day_is_logged_once_and_loses_no_row(tmp_path: Path) -> None:
+    """Failures are an unread stderr, hanging credentials, a full disk, a throttled table and a missing stream."""
     with a_day(tmp_path) as day:
         day.goes_on()
-        time.sleep(HOLD)  # by now what it says has filled the pipe
+        time.sleep(HOLD)  # by now its log has filled the pipe
         day.goes_on()
         day.read_stderr()
         wait_until(lambda: len(day.lines) > 50)

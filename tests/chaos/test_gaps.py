@@ -1,4 +1,4 @@
-"""What a storm excuses, and what it does not."""
+"""Check which waits the faults of a storm explain."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ CHILD = "shardId-000000000002"
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> "list[float]":
-    """What time it is."""
+    """Return the time after some seconds."""
     now = [1000.0]
     monkeypatch.setattr("tests.chaos.gaps.time.time", lambda: now[0])
     return now
@@ -30,16 +30,16 @@ def net(history: History, *rows: Seen) -> float:
     return gap.net
 
 
-def test_a_frozen_owner_excuses_the_wait_for_its_own_shards(at: list[float]) -> None:
-    """For as long as it is frozen."""
+def test_a_frozen_owner_explains_the_wait_for_its_own_shards(at: list[float]) -> None:
+    """This holds while it is frozen."""
     history = History()
     history.saw(Lease(SHARD, owner="w1"))
     history.suffered("freeze", ["w1"], lasts=4.0)
     assert net(history, row(1000.0, 1010.0)) == pytest.approx(6.0, abs=0.2)
 
 
-def test_trouble_of_others_excuses_nothing_unless_all_have_it(at: list[float]) -> None:
-    """An outage for all is one for whoever would take the shard."""
+def test_a_fault_of_other_workers_explains_nothing_unless_all_have_it(at: list[float]) -> None:
+    """An outage for all also affects any worker that would take the shard."""
     history = History()
     history.saw(Lease(SHARD, owner="w1"))
     history.suffered("freeze", ["w2"], lasts=4.0)
@@ -48,8 +48,8 @@ def test_trouble_of_others_excuses_nothing_unless_all_have_it(at: list[float]) -
     assert net(history, row(1000.0, 1010.0)) == pytest.approx(5.0, abs=0.2)
 
 
-def test_what_keeps_a_parent_from_ending_excuses_its_children(at: list[float]) -> None:
-    """They are read after it; once it has ended they have no excuse."""
+def test_a_parent_that_cannot_end_explains_the_wait_for_its_children(at: list[float]) -> None:
+    """After the parent has ended, nothing explains it."""
     history = History()
     parent = Lease(SHARD, owner="w1")
     history.saw(parent)
@@ -60,8 +60,8 @@ def test_what_keeps_a_parent_from_ending_excuses_its_children(at: list[float]) -
     assert net(history, row(1000.0, 1010.0, CHILD)) == pytest.approx(7.0, abs=0.2)
 
 
-def test_the_least_excused_of_the_long_waits_is_told(at: list[float]) -> None:
-    """A long outage must not hide a shorter wait that is the worker's own fault."""
+def test_the_least_explained_of_the_long_waits_is_reported(at: list[float]) -> None:
+    """A long outage must not hide a shorter wait that the worker caused."""
     history = History()
     history.saw(Lease(SHARD, owner="w1"))
     history.suffered("stream hang", ["w1"], lasts=20.0)

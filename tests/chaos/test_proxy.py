@@ -1,4 +1,4 @@
-"""The proxy does to requests what its faults say."""
+"""Check each fault of the proxy."""
 
 import http.server
 import random
@@ -13,7 +13,7 @@ from tests.servers.faulty_proxy import Fault, FaultyProxy
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """Counts what it carries out."""
+    """A server that counts the requests that it carries out."""
 
     def __init__(self) -> None:
         self.carried_out: list[bytes] = []
@@ -39,7 +39,7 @@ class Response(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -65,21 +65,21 @@ def ask(proxy: FaultyProxy, body: bytes = b"put", patience: float = 5.0) -> byte
     return answer
 
 
-def test_without_a_fault_it_forwards(proxy: FaultyProxy) -> None:
-    """The answer comes back as it was."""
+def test_without_a_fault_the_proxy_forwards(proxy: FaultyProxy) -> None:
+    """The response is unchanged."""
     assert ask(proxy, b"hello") == b"hello"
 
 
-def test_an_answer_is_lost_after_the_request_was_carried_out(proxy: FaultyProxy, upstream: Upstream) -> None:
-    """The client sees a broken connection, the service a request."""
+def test_a_response_is_lost_after_the_request_was_carried_out(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """The client sees a broken connection."""
     proxy.suffer(Fault.LOST)
     with pytest.raises((OSError, ConnectionError)):
         ask(proxy)
     assert upstream.carried_out == [b"put"]
 
 
-def test_a_late_request_arrives_when_its_client_has_long_gone(proxy: FaultyProxy, upstream: Upstream) -> None:
-    """Carried out once the fault ends, and not before."""
+def test_a_late_request_arrives_long_after_its_client_gave_up(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """It is carried out when the fault ends, and not before."""
     proxy.suffer(Fault.LATE)
     with pytest.raises(OSError):  # noqa: PT011
         ask(proxy, patience=0.2)
@@ -89,8 +89,8 @@ def test_a_late_request_arrives_when_its_client_has_long_gone(proxy: FaultyProxy
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSE, Fault.HANG])
-def test_a_refused_or_hanging_request_never_arrives(proxy: FaultyProxy, upstream: Upstream, fault: Fault) -> None:
-    """Not even when the fault is over; the next one does."""
+def test_a_rejected_or_hanging_request_never_arrives(proxy: FaultyProxy, upstream: Upstream, fault: Fault) -> None:
+    """The end of the fault does not change this, but the next request arrives."""
     proxy.suffer(fault)
     with pytest.raises(OSError):  # noqa: PT011
         ask(proxy, patience=0.2)
@@ -99,8 +99,8 @@ def test_a_refused_or_hanging_request_never_arrives(proxy: FaultyProxy, upstream
     assert upstream.carried_out == [b"next"]
 
 
-def test_a_throttle_is_the_services_own_answer(proxy: FaultyProxy, upstream: Upstream) -> None:
-    """HTTP 400 with the name of the exception, and nothing carried out."""
+def test_a_throttle_is_the_response_of_the_service(proxy: FaultyProxy, upstream: Upstream) -> None:
+    """It is HTTP 400 with the name of the exception, and nothing is carried out."""
     proxy.suffer(Fault.THROTTLE)
     with pytest.raises(urllib.error.HTTPError) as caught:
         ask(proxy)
@@ -111,7 +111,7 @@ def test_a_throttle_is_the_services_own_answer(proxy: FaultyProxy, upstream: Ups
 
 
 def test_a_fault_can_hit_a_share_of_the_requests(proxy: FaultyProxy) -> None:
-    """Half of them here, as the seed draws."""
+    """Here it hits half of them, drawn from the seed."""
     proxy.suffer(Fault.THROTTLE, share=0.5)
     failed = 0
     for _ in range(40):

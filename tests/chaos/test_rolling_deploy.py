@@ -1,4 +1,4 @@
-"""A rolling deploy under load, with a sink that repeats whatever is delivered twice."""
+"""Replace workers under load, with a sink that stores duplicates."""
 
 import json
 import random
@@ -15,7 +15,7 @@ WORKERS = 3
 
 
 def numbers(fleet: Fleet) -> Iterator[int]:
-    """The events that came out of the workers' standard outputs."""
+    """Return the events from the standard outputs of all workers."""
     for worker in fleet.workers:
         for line in worker.log.with_suffix(".out").read_text().splitlines():
             yield int(json.loads(line)["event_id"][2:], 16)
@@ -26,7 +26,7 @@ def reads(worker: Worker) -> bool:
 
 
 def test_a_rolling_deploy_repeats_nothing(services: Services, tmp_path: Path) -> None:
-    """Each worker is replaced in turn, and every event comes out once."""
+    """Each worker is replaced in turn, and every event is written once."""
     client = kinesis_client(services.kinesis)
     client.create_stream(StreamName=STREAM, ShardCount=2 * WORKERS)
     client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})

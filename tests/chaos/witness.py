@@ -1,4 +1,4 @@
-"""Watches the lease table and the sink while all goes wrong, past the proxies, and says what was broken."""
+"""Sample the lease table and the sink during a storm, without proxies, and report failed checks."""
 
 import threading
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ INTERVAL = 0.4
 
 
 def dynamodb_client(endpoint: str) -> Any:
-    """A client of the lease table's store, with no proxy in between."""
+    """Return a client of the lease table's store without a proxy."""
     return client("dynamodb", endpoint)
 
 
@@ -56,7 +56,7 @@ class Witness:
             self.error = error
 
     def look(self) -> None:
-        """One look at the table and the sink."""
+        """Sample the table and the sink once."""
         self._rows.poll()
         try:
             items = self._client.scan(TableName=self._table, ConsistentRead=True)["Items"]
@@ -82,13 +82,13 @@ class Witness:
         return lease
 
     def unowned(self, open_shards: Collection[str], live: Collection[str]) -> set[str]:
-        """The open shards that no live worker holds, as seen last."""
+        """Return the open shards without a live owner at the last sample."""
         held = {lease.shard_id for lease in self.leases if lease.owner in live and not lease.ended}
         return set(open_shards) - held
 
 
 def check_rows(rows: Sequence[Seen], published: int, parents: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Everything once, each shard in order, and no child before its parents."""
+    """Check that each event is stored once, each shard in order, and no child before its parents."""
     counts = Counter(row.number for row in rows)
     if lost := sorted(set(range(published)) - counts.keys()):
         yield f"{len(lost)} events are lost, such as {lost[:5]}"

@@ -1,4 +1,4 @@
-"""A reader of standard output that ends early, such as `head -1`, ends each command quietly and with exit code 0."""
+"""End each command quietly with exit code 0 when a reader such as `head -1` closes standard output."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "consumer"]
 
 
 def closed(directory: Path, *arguments: str, given: bytes = b"") -> tuple[int, bytes]:
-    """Run a command whose standard output has no reader; return its exit code and what it wrote on stderr."""
+    """Run a command whose standard output has no reader. Return its exit code and its stderr."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -48,18 +48,18 @@ def closed(directory: Path, *arguments: str, given: bytes = b"") -> tuple[int, b
     ],
     ids=" ".join,
 )
-def test_a_command_whose_output_nobody_reads_ends_with_0_and_says_nothing(tmp_path: Path, arguments: list[str]) -> None:
-    """It is no error; what was not printed is not wanted."""
+def test_a_command_without_a_reader_ends_quietly_with_0(tmp_path: Path, arguments: list[str]) -> None:
+    """The reader did not want the rest."""
     assert closed(tmp_path, *arguments, given=examples.load("live-like-call-created")) == (0, b"")
 
 
-def test_publish_whose_output_nobody_reads_ends_with_0(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
-    """The events are on the stream by then."""
+def test_publish_without_a_reader_ends_with_0(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
+    """The events are already on the stream."""
     assert closed(tmp_path, "publish", STREAM, "--endpoint-url", endpoint) == (0, b"")
 
 
-def test_a_demo_whose_reader_ends_after_a_line_leaves_no_worker_behind(tmp_path: Path) -> None:
-    """`demo | head -1`."""
+def test_a_demo_whose_reader_ends_after_a_line_ends_its_worker(tmp_path: Path) -> None:
+    """`demo | head -1` does this."""
     command = [*COMMAND, "demo", "--directory", str(tmp_path)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), start_new_session=True
@@ -72,8 +72,8 @@ def test_a_demo_whose_reader_ends_after_a_line_leaves_no_worker_behind(tmp_path:
         assert demo.stderr.read() == b""
 
 
-def test_help_that_a_full_disk_does_not_take_is_an_error(tmp_path: Path) -> None:
-    """A file that is full is no reader that has ended."""
+def test_help_on_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    """A full file is not a closed reader."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*COMMAND, "--help"], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
     assert done.returncode == 2

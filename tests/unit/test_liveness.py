@@ -1,4 +1,4 @@
-"""Who is alive, by what one worker has seen on its own clock."""
+"""Decide which workers are alive, by what one worker observed on its own clock."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,8 +25,8 @@ def every_second(until: int, row: Lease = ROW) -> list[tuple[float, Lease]]:
     return [(float(now), row) for now in range(until + 1)]
 
 
-def test_an_owner_whose_counter_stands_still_for_longer_than_a_lease_is_dead() -> None:
-    """And not a moment before."""
+def test_an_owner_whose_counter_does_not_change_for_longer_than_a_lease_is_dead() -> None:
+    """It is alive until then."""
     watch = watched(every_second(10))
     assert not watch.expired(ROW, 10.0)
     assert watch.expired(ROW, 10.01)
@@ -35,36 +35,36 @@ def test_an_owner_whose_counter_stands_still_for_longer_than_a_lease_is_dead() -
 @pytest.mark.parametrize(
     "moved", [replace(ROW, counter=4), replace(ROW, counter=2), replace(ROW, owner="other"), replace(ROW, owner=None)]
 )
-def test_whatever_moves_counter_or_owner_is_a_sign_of_life(moved: Lease) -> None:
-    """The silence is counted from when that was seen."""
+def test_a_change_of_counter_or_owner_is_a_sign_of_life(moved: Lease) -> None:
+    """The silence counts from when the change was seen."""
     watch = watched([*every_second(9), (9.5, moved)])
     assert watch.still_for(moved, 9.5) == 0.0
     assert not watch.expired(moved, 19.4)
 
 
 def test_other_fields_are_no_sign_of_life() -> None:
-    """A wish is written by somebody else."""
+    """Another worker writes requests."""
     requested = replace(ROW, wanted_by="me", draining=True)
     watch = watched([*every_second(10, ROW), (10.5, requested)])
     assert watch.still_for(requested, 10.5) == 10.5
 
 
 @pytest.mark.parametrize("away", [TIMINGS.longest_gap, 5.0, 11.0, 3600.0])
-def test_time_without_looking_is_not_silence(away: float) -> None:
-    """After our own pause, or an outage of the table, the others may not have had the chance to renew."""
+def test_time_between_scans_is_not_silence(away: float) -> None:
+    """During our own pause, or an outage of the table, peers may have been unable to renew."""
     watch = watched([(0.0, ROW), (away, ROW)])
     assert watch.still_for(ROW, away) == pytest.approx(TIMINGS.longest_gap)
     assert not watch.expired(ROW, away)
 
 
-def test_each_pause_is_left_out_and_looking_is_counted() -> None:
-    """Two hours of it between seconds of looking."""
+def test_each_pause_is_left_out_and_time_with_scans_counts() -> None:
+    """Here pauses take two hours between seconds of scans."""
     looks = [(0.0, ROW), (1.0, ROW), (3601.0, ROW), (3602.0, ROW), (7202.0, ROW)]
     assert watched(looks).still_for(ROW, 7202.0) == pytest.approx(1 + 4 + 1 + 4)
 
 
-def test_single_looks_count_as_scans_do() -> None:
-    """And a pause before them is left out as well."""
+def test_refreshed_rows_count_as_scans_do() -> None:
+    """A pause before them is left out, too."""
     watch = watched([(0.0, ROW)])
     watch.refresh([ROW], 100.0)
     assert watch.still_for(ROW, 100.0) == pytest.approx(TIMINGS.longest_gap)
@@ -73,7 +73,7 @@ def test_single_looks_count_as_scans_do() -> None:
 
 
 def test_a_row_that_a_scan_lacks_is_forgotten() -> None:
-    """One that is made anew under its name begins afresh; looks at single rows forget nothing."""
+    """A row that is created again starts anew. Refreshing single rows forgets nothing."""
     watch = watched(every_second(9))
     watch.refresh([Lease("other")], 9.5)
     assert watch.still_for(ROW, 9.5) == 9.5
@@ -83,15 +83,15 @@ def test_a_row_that_a_scan_lacks_is_forgotten() -> None:
     assert watch.still_for(ROW, 9.7) == 0.0
 
 
-def test_what_was_never_seen_or_has_no_owner_is_not_dead() -> None:
-    """There is nobody who could be."""
+def test_an_unknown_row_or_a_row_without_an_owner_is_not_dead() -> None:
+    """No worker owns it."""
     nobodys = replace(ROW, owner=None)
     assert not Liveness(TIMINGS).expired(ROW, 100.0)
     assert not watched(every_second(20, nobodys)).expired(nobodys, 20.0)
 
 
-def test_how_long_a_worker_has_had_a_row_is_counted_from_its_owner_alone() -> None:
-    """Renewer change nothing about it."""
+def test_the_age_of_an_ownership_counts_from_the_change_of_owner() -> None:
+    """Renewals do not change it."""
     watch = watched([(float(n), replace(ROW, counter=n)) for n in range(10)])
     assert watch.owned_for(ROW, 9.0) == 9.0
     watch.observe([replace(ROW, owner="other", counter=10)], 10.0)
@@ -107,17 +107,17 @@ def test_how_long_a_worker_has_had_a_row_is_counted_from_its_owner_alone() -> No
         (replace(ROW, checkpoint=SHARD_END), TIMINGS.silence + 0.1, False),
     ],
 )
-def test_a_row_that_stands_for_longer_than_renewals_are_apart_is_looked_at_closer(
+def test_a_row_unchanged_for_longer_than_the_renewal_interval_is_refreshed(
     row: Lease, seen: float, silent: bool
 ) -> None:
-    """Only time in which it was seen to stand makes it so, not the time since."""
+    """Only time with scans counts, not the time since."""
     watch = watched([(0.0, row), (seen, row)])
     assert watch.silent(row, seen) is silent
     assert watched([(0.0, row)]).silent(row, 1000.0) is False
 
 
-def test_how_long_a_lease_has_been_free() -> None:
-    """Without a break: taken in between, it begins anew."""
+def test_the_time_that_a_lease_is_free_counts_without_a_break() -> None:
+    """A take in between starts it anew."""
     watch, free = Liveness(TIMINGS), Lease("shard")
     assert watch.free_for([free], 5.0) == {"shard": 0.0}
     assert watch.free_for([free], 9.0) == {"shard": 4.0}
