@@ -5,7 +5,7 @@ back-pressure there is. When the lease may be lost, undelivered records are drop
 from the checkpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from consumer.errors import ConfigurationError, IteratorExpired, LeaseLost, OutputClosed, Retryable
 from consumer.leases import Lease, NextOwner
@@ -91,6 +91,22 @@ class ShardConsumer:
     def _holds_records(self) -> bool:
         """Return whether fetched records are undelivered."""
         return self._batch is not None or not self._assembly.empty or bool(self._reader.backlog)
+
+    @property
+    def progress(self) -> Hashable:
+        """Return a value that changes whenever records are fetched or delivered, or the tip is seen."""
+        lease = self.held_lease
+        return self._reader.furthest, self._reader.tip.read_to, lease.read_to, lease.lease.checkpoint
+
+    @property
+    def obstacle(self) -> str:
+        """Return why the shard may make no progress, in words."""
+        if self.failures.text:
+            return self.failures.text
+        if self._holds_records:
+            return "its fetched records are not delivered yet"
+        lag = self._reader.tip.lag
+        return f"it has no new records, and the stream reports a lag of {'nothing' if lag is None else f'{lag} ms'}"
 
     # The state machine -----------------------------------------------------------------------------------------------
 

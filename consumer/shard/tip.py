@@ -53,12 +53,13 @@ class Tip:
     """How far one shard has been read, from each response in turn.
 
     `at_tip`: by its lag, the last response left nothing to fetch. `settled`: enough responses agree. `read_to`:
-    everything that had arrived by then is fetched; None if that is unknown.
+    everything that had arrived by then is fetched; None if that is unknown. `lag`: the last response's, milliseconds.
     """
 
     def __init__(self, eager: bool) -> None:
         self._eager = eager  # in a run that ends once it has caught up
         self._lied = False
+        self.lag: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -75,7 +76,7 @@ class Tip:
 
     def judge(self, response: Response) -> None:
         """Take in a response."""
-        behind = response.fetched.millis_behind
+        self.lag = behind = response.fetched.millis_behind
         self._compare(response)
         self.at_tip = behind == 0 if behind is not None else response.found_nothing
         self._near_tip = self.at_tip or (behind is not None and behind < NEARLY_NOTHING)

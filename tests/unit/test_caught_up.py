@@ -10,13 +10,13 @@ import pytest
 import structlog
 
 from consumer.errors import StreamUnavailable
-from consumer.fleet.caught_up import CaughtUp
+from consumer.fleet.caught_up import FIRST_LINE, NO_PROGRESS, CaughtUp
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, LeaseTable, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
-from consumer.records import SHARD_END
+from consumer.records import SHARD_END, Fetched
 from consumer.runtime.scheduler import Lane, Task
 from tests.unit.fakes import ME
 from tests.unit.test_shard_consumer import NOW, Bench, records
@@ -72,9 +72,31 @@ def test_a_run_ends_when_every_shard_is_read_by_any_worker() -> None:
 def test_a_shard_that_this_worker_reads_is_not_logged() -> None:
     """The progress of a backlog is logged elsewhere."""
     run = Run()
-    run.bench.held_lease.read_to = None
-    assert run.judge(1000) == []
+    for second in range(20):
+        run.bench.held_lease.read_to = NOW + timedelta(seconds=second)
+        assert run.judge(NO_PROGRESS) == []
     assert not run.done
+
+
+def test_a_shard_that_this_worker_reads_without_progress_is_logged_with_its_lag() -> None:
+    """Its responses are empty, and their lag never falls."""
+    run = Run()
+    run.bench.stream.answers = [Fetched([], "next", 5000) for _ in range(3)]
+    run.bench.run(3)
+    run.bench.held_lease.read_to = None
+    [line] = run.judge(NO_PROGRESS + 15)
+    assert line["at"] == NO_PROGRESS + FIRST_LINE
+    assert line["waits_for"] == ["shard: it has no new records, and the stream reports a lag of 5000 ms"]
+    assert not run.done
+
+
+def test_a_shard_whose_records_are_not_delivered_is_logged() -> None:
+    """The sink may hang."""
+    run = Run()
+    run.bench.held_lease.read_to = None
+    run.bench.stream.answers = [records(1, 2)]
+    run.bench.run(2)
+    assert run.judge(NO_PROGRESS + 15)[0]["waits_for"] == ["shard: its fetched records are not delivered yet"]
 
 
 @pytest.mark.parametrize(
