@@ -46,6 +46,15 @@ def identity_of(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Return whether the path leads to the open file."""
+    found = os.fstat(descriptor)
+    try:
+        return os.path.samestat(os.stat(path), found)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Fsync a folder, so that its entries survive a crash of the machine."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, SinkUnavailable
-from consumer.files.disk import Identity, at_start, identity_of, reason_of, sync_folder, try_block
+from consumer.files.disk import Identity, at_start, identity_of, leads_to, reason_of, sync_folder, try_block
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.sinks.unfinished import SUFFIX, Leftovers, created
@@ -152,8 +152,10 @@ class JsonlSink:
         unfinished, repeated = final.with_name(f".{final.name}.{secrets.token_hex(8)}{SUFFIX}"), 0
         try:
             with created(unfinished, self._mode) as descriptor:
-                _fill(descriptor, batch)
+                size = _fill(descriptor, batch)
+                self._require(descriptor, unfinished, size)
                 os.link(unfinished, final)
+                self._require_published(descriptor, final, size)
         except FileExistsError:
             repeated = len(batch)
         finally:
@@ -161,6 +163,23 @@ class JsonlSink:
                 unfinished.unlink()
         sync_folder(final.parent)
         return repeated
+
+    def _require(self, descriptor: int, path: Path, size: int) -> None:
+        """Check that the path leads to the open file, and that it holds what was written.
+
+        Raises:
+            SinkUnavailable: another program changed it.
+        """
+        if os.fstat(descriptor).st_size != size or not leads_to(path, descriptor):
+            raise SinkUnavailable(f"{self._named}: another program changed or removed {path.name} while it was written")
+
+    def _require_published(self, descriptor: int, final: Path, size: int) -> None:
+        """Check the file once more under its final name. Remove it if it is wrong: it would count as written."""
+        try:
+            self._require(descriptor, final, size)
+        except SinkUnavailable:
+            final.unlink(missing_ok=True)
+            raise
 
     def _try_link(self) -> None:
         token = secrets.token_hex(8)
@@ -186,10 +205,12 @@ class JsonlSink:
         return "it is a file" if isinstance(error, FileExistsError) else reason_of(error)
 
 
-def _fill(descriptor: int, batch: Batch) -> None:
+def _fill(descriptor: int, batch: Batch) -> int:
+    """Write the lines durably. Return their size in bytes."""
     with open(descriptor, "wb", closefd=False) as file:
-        items = iter(batch)
+        items, size = iter(batch), 0
         while lines := [item.line for item in islice(items, LINES_A_WRITE)]:
-            file.write(b"\n".join([*lines, b""]))
+            size += file.write(b"\n".join([*lines, b""]))
         file.flush()
         os.fsync(descriptor)
+    return size

@@ -47,6 +47,7 @@ class StdoutSink:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._output = output_of(descriptor)
+        self._has_name = os.fstat(descriptor).st_nlink > 0  # a temporary file of the parent process has none
 
     def check(self) -> None:
         """Check that standard output is open for writing. Only the first write shows whether it is read."""
@@ -61,15 +62,31 @@ class StdoutSink:
         lines = iter(batch)
         with self._output.lock:
             try:
+                self._follow()
                 while part := b"".join(item.line + b"\n" for item in islice(lines, AT_ONCE)):
                     self._output.write(self._descriptor, part)
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
+                self._follow()
             except (BrokenPipeError, ConnectionResetError):
                 raise OutputClosed("standard output was closed by its reader") from None
             except (OSError, ValueError) as error:
                 raise SinkUnavailable(f"standard output: {reason_of(error)}") from None
         return 0
+
+    def _follow(self) -> None:
+        """Check that the file has not been deleted, and go to the end of one that was truncated.
+
+        Raises:
+            SinkUnavailable: nobody would find the rows.
+        """
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if self._has_name and status.st_nlink == 0:
+            raise SinkUnavailable("standard output: its file was deleted while in use; restart this worker")
+        if os.lseek(self._descriptor, 0, os.SEEK_CUR) > status.st_size:  # writing there would fill the gap with zeros
+            os.lseek(self._descriptor, 0, os.SEEK_END)
 
     def holds(self, name: str) -> bool:
         """Return False: standard output does not store batch names."""

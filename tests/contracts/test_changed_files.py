@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consumer.errors import LeaseTableUnavailable, SinkUnavailable
 from consumer.leases import Lease, Scope
 from consumer.leases.sqlite import SqliteLeaseTable
-from consumer.sinks import Sink, sqlite
+from consumer.sinks import Sink, jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS
 from tests.contracts.places import chunk, connect
 
@@ -191,22 +192,29 @@ def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path,
     assert rows(file) == [*MANY, 5000, 6000]
 
 
-def test_a_change_during_a_write_is_seen_before_its_commit(sink: Sink, file: Path) -> None:
-    """Its checkpoint would write into the new content."""
-    batch = chunk([6000])
+def meanwhile(deed: Callable[[], object]) -> Any:
+    """Return a batch; the deed happens when half of it was iterated."""
+    batch = chunk([6000, 6001])
 
-    class Restoring:
+    class Interrupted:
         name = batch.name
 
         def __len__(self) -> int:
             return len(batch)
 
         def __iter__(self) -> Iterator[object]:
-            restored(file)
-            return iter(batch)
+            first, second = batch
+            yield first
+            deed()
+            yield second
 
+    return Interrupted()
+
+
+def test_a_change_during_a_write_is_seen_before_its_commit(sink: Sink, file: Path) -> None:
+    """Its checkpoint would write into the new content."""
     with pytest.raises(SinkUnavailable, match="restored by another program"):
-        sink.write(Restoring())  # type: ignore[arg-type]
+        sink.write(meanwhile(lambda: restored(file)))
     assert rows(file) == []
 
 
@@ -252,3 +260,59 @@ def test_a_changed_lease_table_is_not_used(tmp_path: Path, deed: Callable[[Path]
         with pytest.raises(LeaseTableUnavailable, match=r"no leases|malformed|not a database"):
             table.scan()
     table.close()
+
+
+def exchanged(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.touch()
+
+
+FILE_DEEDS: list[Callable[[Path], object]] = [lambda path: os.truncate(path, 0), Path.unlink, exchanged]
+
+
+@pytest.mark.parametrize("deed", FILE_DEEDS, ids=["truncated", "removed", "replaced"])
+@pytest.mark.parametrize("when", ["written", "linked"])
+def test_a_file_that_is_changed_while_it_is_written_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: Callable[[Path], object], when: str
+) -> None:
+    """A file under its final name counts as written for ever."""
+    sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
+    sink.check()
+    fsync, link = os.fsync, os.link
+
+    def disturbed(call: Callable[..., None], *arguments: Any) -> None:
+        call(*arguments)
+        if found := list(tmp_path.rglob(".shard*.tmp")):
+            deed(found[0])
+
+    with monkeypatch.context() as patch:
+        if when == "written":
+            patch.setattr(os, "fsync", lambda number: disturbed(fsync, number))
+        else:
+            patch.setattr(os, "link", lambda *names: (deed(Path(names[0])), link(*names)))
+        with pytest.raises(SinkUnavailable):
+            sink.write(chunk([1]))
+    assert not list(tmp_path.rglob("*.jsonl"))
+    assert sink.write(chunk([1])) == 0
+    [file] = tmp_path.rglob("*.jsonl")
+    assert file.read_text() == '{"id": 1, "value": "v"}\n'
+
+
+def test_standard_output_into_a_deleted_file_is_not_written(tmp_path: Path) -> None:
+    """Nobody would find the rows."""
+    with (tmp_path / "out").open("wb") as output:
+        sink = stdout.StdoutSink(output.fileno())
+        sink.write(chunk([1]))
+        (tmp_path / "out").unlink()
+        with pytest.raises(SinkUnavailable, match="its file was deleted while in use"):
+            sink.write(chunk([2]))
+
+
+def test_standard_output_into_a_truncated_file_starts_at_its_beginning(tmp_path: Path) -> None:
+    """Log rotation copies and truncates; without O_APPEND, zeros would make the next row unreadable."""
+    with (tmp_path / "out").open("wb") as output:
+        sink = stdout.StdoutSink(output.fileno())
+        sink.write(chunk([1]))
+        os.truncate(tmp_path / "out", 0)
+        sink.write(chunk([2]))
+        assert (tmp_path / "out").read_text() == '{"id": 2, "value": "v"}\n'
