@@ -42,7 +42,7 @@ from consumer.worker import Health, Probes, Worker
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class WorkerParts:
     """The objects that the tasks of one worker process share."""
 
     adapters: Adapters
@@ -61,7 +61,7 @@ def create_worker(settings: Settings) -> Worker:
     """
     metrics, log = Metrics(clock=boottime), structlog.get_logger()
     adapters = measured(connect(settings), metrics)
-    parts = Parts(
+    parts = WorkerParts(
         adapters,
         metrics,
         MemoryBudget(settings.memory),
@@ -131,7 +131,7 @@ def create_record_processor(settings: Settings, reading: int, writing: int) -> R
     )
 
 
-def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
+def _checks(parts: WorkerParts) -> dict[str, Callable[[], object]]:
     """Return the checks before the start, by the name of what each asks."""
     adapters = parts.adapters
     return {
@@ -144,7 +144,7 @@ def _checks(parts: Parts) -> dict[str, Callable[[], object]]:
     }
 
 
-def _probes(address: tuple[str, int] | None, parts: Parts) -> Callable[[Health], Probes] | None:
+def _probes(address: tuple[str, int] | None, parts: WorkerParts) -> Callable[[Health], Probes] | None:
     """Return what creates the HTTP server, or None without an address. Its modules are only loaded when needed."""
     if address is None:
         return None
@@ -156,7 +156,7 @@ def _probes(address: tuple[str, int] | None, parts: Parts) -> Callable[[Health],
     return lambda health: HttpServer(listen(address), pages(health.not_live, health.not_ready, shown), log)
 
 
-def _coordinator(settings: Settings, parts: Parts, scheduler: ThreadScheduler) -> Coordinator:
+def _coordinator(settings: Settings, parts: WorkerParts, scheduler: ThreadScheduler) -> Coordinator:
     """Create the coordinator once the checks have passed, because it needs the stream's summary."""
     summary = parts.clock.summary
     identity = WorkerIdentity(settings.worker, uuid.uuid4().hex)
@@ -174,7 +174,7 @@ def _coordinator(settings: Settings, parts: Parts, scheduler: ThreadScheduler) -
 
 
 def _shard_context(
-    settings: Settings, parts: Parts, log: structlog.stdlib.BoundLogger, scheduler: Scheduler
+    settings: Settings, parts: WorkerParts, log: structlog.stdlib.BoundLogger, scheduler: Scheduler
 ) -> ShardContext:
     adapters, clock = parts.adapters, parts.clock
     retention = Retention(adapters.stream.summary, clock.summary.retention)

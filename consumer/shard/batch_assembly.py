@@ -49,11 +49,6 @@ class BatchAssembly:
         """Return whether nothing is buffered."""
         return self._buffer.empty
 
-    @property
-    def replays(self) -> bool:
-        """Return whether the next batch repeats a prepared one."""
-        return self._pending is not None
-
     def ripe_in(self, now: float) -> float:
         """Return the seconds until the buffer is old enough for a delivery; infinite while it is empty."""
         return self._buffer.ripe_in(now)

@@ -1,4 +1,4 @@
-"""The workers of a simulated fleet: the real engine on ports that fail."""
+"""The workers of a simulated fleet: the real coordinator and shard consumers on ports that fail."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,10 @@ class Done(NamedTuple):
 
 
 def processor(shard: Shard) -> Callable[[Record, Position], Done]:
-    """Comma-separated ids stand for a KPL aggregate; x… is a dead letter, s… is skipped, r… is rejected by the sink."""
+    """Return a decoder for records whose data are comma-separated ids, as in a KPL aggregate.
+
+    x… becomes a dead letter, s… is skipped, and the sink rejects r….
+    """
 
     def process(record: Record, after: Position) -> Done:
         ids = record.data.decode().split(",")
@@ -69,12 +72,12 @@ class SimWorker:
         return not self.process.alive or (self.draining and self.coordinator.finished)
 
     def leave(self, world: World, patience: float = 25.0) -> None:
-        """As the worker's process does: wait until all is handed over, say farewell, and end."""
+        """End as a worker process does: wait until all leases are handed off, decline offers, and stop."""
         give_up = world.now + patience
 
         def end() -> None:
             if self.failed:
-                self.coordinator.discard("failed")  # again: a take may have ended late
+                self.coordinator.discard("failed")  # again, because a take may have completed
             if not self.over and world.now < give_up:
                 world.at(world.now + 0.2, end, self.process)
                 return
@@ -89,12 +92,12 @@ class SimWorker:
 
 
 def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
-    """Start a worker on the fleet's stream, table and sinks."""
+    """Start a worker on the fleet's stream, lease table and sinks."""
     process = Process(name, f"{world.rng.getrandbits(32):08x}")
     client = SimClient(fleet.stream, process, fleet.faults)
     table = SimTable(fleet, process)
     rows = SimSink(world, fleet.rows, process, fleet.faults, fleet.holder_for(name))
-    surroundings = ShardContext(
+    context = ShardContext(
         stream=client,
         pipeline=Pipeline(
             rows,
@@ -113,14 +116,14 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
     )
     settings = Fleet(WorkerIdentity(name, process.start), lease_duration=LEASE, until=None)
     scheduler = VirtualScheduler(world, process, lambda error: _failed(world, worker, error))
-    coordinator = Coordinator(RunningShards(settings, table, surroundings, fleet.origin, scheduler), scheduler)
+    coordinator = Coordinator(RunningShards(settings, table, context, fleet.origin, scheduler), scheduler)
     worker = SimWorker(process, coordinator)
     coordinator.start()
     return worker
 
 
 def _failed(world: World, worker: SimWorker, error: Exception) -> None:
-    """One of two live workers under one id gives way, which is foreseen; nothing else is."""
+    """Drain a worker that must end because of a duplicate worker id. Any other failure is a violation."""
     if not isinstance(error, ConfigurationError):
         world.violated(f"unforeseen: {type(error).__name__} at {where(error)}")
     elif not worker.draining:
@@ -137,7 +140,7 @@ class Move(NamedTuple):
 
 @dataclass
 class SimFleet:
-    """Everything the workers share."""
+    """Everything that the workers share."""
 
     world: World
     stream: SimStream
@@ -150,22 +153,23 @@ class SimFleet:
     workers: list[SimWorker] = field(default_factory=list)
     kcls: "list[KclWorker]" = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
-    finished: set[str] = field(default_factory=set)  # shards that one of ours has brought to their end
+    finished: set[str] = field(default_factory=set)  # shards that one of our workers has checkpointed as ended
 
     def holder_for(self, name: str) -> Callable[[str], str | None]:
-        """Who holds a shard while `name` writes to a sink.
+        """Return a function that names the owner of a shard while worker `name` writes to a sink.
 
-        Not told beside a KCL, which steals, and of several lives under one id, of which a later one may be quick.
+        It always returns `name` beside a KCL, which steals, and for several processes with one id, because a later one
+        may take a lease at any time.
         """
 
         def holder(shard_id: str) -> str | None:
             [row] = self.table.read([shard_id])
-            lives = sum(worker.process.name == name for worker in self.workers)
-            return name if self.kcls or lives > 1 else row.checkpoint_owner or row.owner
+            processes = sum(worker.process.name == name for worker in self.workers)
+            return name if self.kcls or processes > 1 else row.checkpoint_owner or row.owner
 
         return holder
 
     def moved(self, before: Lease, after: Lease) -> None:
-        """Remember that a lease went from one worker to another."""
+        """Note that a lease has moved from one worker to another."""
         if before.owner != after.owner:
             self.moves.append(Move(self.world.now, after.shard_id, before.owner, after.owner))

@@ -1,8 +1,8 @@
-"""Models of Amazon's KCL as peers in a simulated fleet: what 2.x and 3.x do to the table, and how they read.
+"""Models of Amazon's KCL 2.x and 3.x as peers in a simulated fleet: how they change the table, and how they read.
 
-Only what other workers can notice is modelled: conditions on the counter alone, takes each two leases, stealing, leases
-of finished shards that are taken and renewed; in 3.x a leader that assigns and moves leases by `checkpointOwner`. A KCL
-notices the loss of a lease only when it next writes, so its late batches may repeat.
+They only show behaviour that other workers can notice: conditions on the counter alone, takes every two leases,
+stealing, leases of finished shards that are taken and renewed, and in 3.x a leader that assigns and moves leases by
+`checkpointOwner`. A KCL notices the loss of a lease only when it next writes, so its late batches may repeat.
 """
 
 import math
@@ -36,7 +36,7 @@ class KclTable:
         self._table.create(lease)
 
     def update(self, seen: Lease, **changes: object) -> Lease | None:
-        """Change a row if its counter is as seen; KCL knows no other condition."""
+        """Change a row if its counter is as seen, which is KCL's only condition; return the row, or None."""
         row = self.rows().get(seen.shard_id)
         if row is None or row.counter != seen.counter:
             return None
@@ -49,7 +49,7 @@ class KclTable:
 
 
 class KclTask:
-    """One of a worker's periodic jobs."""
+    """A periodic job of a worker."""
 
     def __init__(self, act: Callable[[], None], interval: float) -> None:
         self._act, self._interval = act, interval
@@ -61,14 +61,14 @@ class KclTask:
 
 @dataclass
 class KclWorker:
-    """One worker: which rows it believes its own, and where it is in each."""
+    """One worker: the rows that it believes to hold, and its iterator in each."""
 
     fleet: SimFleet
     process: Process
-    three: bool = False  # KCL 3.x: a leader assigns; 2.x: everybody takes
+    three: bool = False  # in KCL 3.x a leader assigns leases; in 2.x every worker takes them
     held: dict[str, Lease] = field(default_factory=dict)
     iterators: dict[str, str] = field(default_factory=dict)
-    sights: dict[str, tuple[int, float]] = field(default_factory=dict)
+    observed: dict[str, tuple[int, float]] = field(default_factory=dict)
     moved: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -109,17 +109,17 @@ class KclWorker:
         self.iterators.pop(shard_id, None)
 
     def _expired(self) -> list[Lease]:
-        """Rows that nobody has moved for a lease; unowned ones count as expired at once."""
+        """Return rows whose counter has not moved for one lease. Rows without an owner count as expired at once."""
         now, rows = self.fleet.world.now, self.table.rows()
         for row in rows.values():
-            if self.sights.get(row.shard_id, (None, 0.0))[0] != row.counter:
-                self.sights[row.shard_id] = (row.counter, now)
-        return [row for row in rows.values() if row.owner is None or now - self.sights[row.shard_id][1] > LEASE]
+            if self.observed.get(row.shard_id, (None, 0.0))[0] != row.counter:
+                self.observed[row.shard_id] = (row.counter, now)
+        return [row for row in rows.values() if row.owner is None or now - self.observed[row.shard_id][1] > LEASE]
 
     # 2.x -------------------------------------------------------------------------------------------------------------
 
     def take(self) -> None:
-        """Expired leases up to the target, else one of the most loaded worker's."""
+        """Take expired leases up to the target, or else steal one from the worker with the most leases."""
         expired = [row for row in self._expired() if row.shard_id not in self.held]
         rows = self.table.rows()
         live = Counter(row.owner for row in rows.values() if row.owner and row not in expired)
@@ -150,13 +150,13 @@ class KclWorker:
     # 3.x -------------------------------------------------------------------------------------------------------------
 
     def discover(self) -> None:
-        """Start what the leader has assigned to us."""
+        """Start to read the shards that the leader has assigned to this worker."""
         for row in self.table.rows().values():
             if row.owner == self.name and row.checkpoint_owner is None and row.shard_id not in self.held:
                 self.held[row.shard_id] = row
 
     def lead(self) -> None:
-        """The first live worker leads: it assigns what has expired, and now and then moves a lease."""
+        """Lead if this is the first live worker: assign expired leases, and sometimes move a lease."""
         threes = [kcl for kcl in self.fleet.kcls if kcl.three and kcl.process.alive]
         if threes[:1] != [self]:
             return
@@ -239,7 +239,7 @@ class KclWorker:
         self._checkpoint(shard_id, SHARD_END, tuple(self.fleet.stream.shards[shard_id].children))
 
     def _end_move(self, shard_id: str) -> None:
-        """The old owner ends a hand-over: everything read is checkpointed."""
+        """Complete a move as the old owner: everything read is checkpointed."""
         row = self.held.get(shard_id)
         if row is not None and row.checkpoint_owner == self.name:
             self.table.update(row, checkpoint_owner=None, counter=row.counter + 1)

@@ -1,4 +1,4 @@
-"""One simulated fleet from one seed, and what must hold after it, whatever happened on the way."""
+"""Run one simulated fleet from one seed, and check the guarantees after it."""
 
 from collections import Counter
 
@@ -11,11 +11,11 @@ from tests.simulation.sinks import Store
 from tests.simulation.stream import Faults, SimStream
 from tests.simulation.world import Process, Silent, World
 
-TROUBLE = 70.0  # seconds of events and faults
-QUIET = 150.0  # seconds to settle at most
-CALM = 35.0  # seconds from the last trouble and thaw until every open shard is owned and no lease moves any more
-PAUSE = 13.0  # seconds that a worker is paused while another, under its id, settles in and takes its leases
-CALM_BESIDE_KCL = 90.0  # a KCL 2.x takes each 20 s, and one lease at a time
+TROUBLE = 70.0  # seconds with events and faults
+QUIET = 150.0  # seconds after which everything must be delivered
+CALM = 35.0  # seconds after the last fault and freeze until every open shard has an owner and no lease moves
+PAUSE = 13.0  # seconds of pause for a worker while another process with its id takes its leases
+CALM_BESIDE_KCL = 90.0  # a KCL 2.x takes one lease every 20 s
 
 RATES = {
     "throttle": 0.03,
@@ -31,22 +31,22 @@ RATES = {
     "table": 0.02,
     "slow table": 0.03,
     "slow stream": 0.01,
-    "lost answer": 0.02,
+    "lost response": 0.02,
     "slow sink": 0.02,
     "sink before": 0.03,
     "sink after": 0.02,
     "death": 0.02,
 }
-# Troubles that never excuse a repeat.
+# Faults that never excuse a repeat.
 HARMLESS = {"throttle", "expire", "stream", "slow stream", "slow table", "sparse", "childless"}
 HARMLESS |= {"incomplete", "nothing at all", "no iterator", "wrong lag", "part of a listing"}
 
 
 def simulate(seed: int, verbose: bool = False) -> list[str]:
-    """Run one fleet; returns the promises it broke, as sentences."""
+    """Run one fleet; return the guarantees that it broke, as sentences."""
     world = World(seed)
-    orderly = seed % 4 == 0  # only reshards, joins and orderly ends: nothing excuses a repeat
-    beside_kcl = seed % 10 in (7, 9)  # of version 2.x, of version 3.x; it repeats, so only a sink by row absorbs it
+    orderly = seed % 4 == 0  # only reshards, joins and drains, so nothing excuses a repeat
+    beside_kcl = seed % 10 in (7, 9)  # 2.x or 3.x; a KCL repeats rows, which only a sink that deduplicates rows absorbs
     rates = {kind: rate for kind, rate in RATES.items() if not orderly or kind in HARMLESS}
     kinds = list(Deduplication)
     fleet = SimFleet(
@@ -58,14 +58,14 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
         Faults(world, rates),
         Silent(world, verbose),
     )
-    fleet.faults.opened = lambda shard_id: _witness_open(fleet, shard_id)
+    fleet.faults.opened = lambda shard_id: _check_open(fleet, shard_id)
     for number in range(world.rng.randint(1, 3)):
         fleet.workers.append(start_worker(world, f"w{number}", fleet))
     if beside_kcl:
         _add_kcl(fleet, three=seed % 10 == 9)
     _plan_troubles(fleet, orderly)
     _supervise(fleet)
-    _produce(fleet)
+    _put_records(fleet)
     world.run_until(world.now + TROUBLE)
     fleet.faults.quiet = True
     _supervise(fleet)
@@ -75,12 +75,12 @@ def simulate(seed: int, verbose: bool = False) -> list[str]:
     calm = CALM_BESIDE_KCL if beside_kcl else CALM
     world.run_until(max(world.now, quiet_since + calm) + LEASE)
     broken = _broken(fleet) + _restless(fleet, world.now - LEASE)
-    _pass(fleet)  # in the end, so that in a fleet where all went well nothing before it is excused
+    _pass(fleet)  # last, so that this pause excuses no earlier repeat
     world.run_until(world.now + PAUSE + calm)
     return world.violations + broken + _broken(fleet) + _unread(fleet)
 
 
-def _produce(fleet: SimFleet) -> None:
+def _put_records(fleet: SimFleet) -> None:
     world = fleet.world
     made = 0
 
@@ -107,7 +107,7 @@ def _plan_troubles(fleet: SimFleet, orderly: bool) -> None:
 
 
 def _supervise(fleet: SimFleet) -> None:
-    """Now and then somebody sees to it that one worker runs."""
+    """Start a worker if none runs; check this every few seconds."""
     if not _alive(fleet):
         _join(fleet)
     if not fleet.faults.quiet:
@@ -115,7 +115,7 @@ def _supervise(fleet: SimFleet) -> None:
 
 
 def _add_kcl(fleet: SimFleet, three: bool) -> None:
-    """One to three workers of a KCL, before or after our own; one of them may be killed."""
+    """Add one to three KCL workers, before or after our own, and maybe kill one of them."""
     world = fleet.world
     for number in range(world.rng.randint(1, 3)):
         kcl = KclWorker(fleet, Process(f"kcl{number}"), three)
@@ -147,7 +147,7 @@ def _kill(fleet: SimFleet) -> None:
 
 
 def _return(fleet: SimFleet) -> None:
-    """Kill a worker and start another under its id."""
+    """Kill a worker and start another with its id."""
     if workers := _alive(fleet):
         worker = fleet.world.rng.choice(workers)
         worker.process.alive = False
@@ -163,7 +163,7 @@ def _freeze(fleet: SimFleet) -> None:
 
 
 def _pass(fleet: SimFleet) -> None:
-    """Pause a worker, most likely amid a call, and start another under its id; the paused one wakes in the end."""
+    """Pause a worker, probably during a call, and start another with its id. The paused one continues later."""
     if workers := _alive(fleet):
         worker = max(workers, key=lambda worker: worker.coordinator.leases)
         worker.process.frozen_until = fleet.world.now + PAUSE
@@ -171,10 +171,10 @@ def _pass(fleet: SimFleet) -> None:
         fleet.workers.append(start_worker(fleet.world, worker.process.name, fleet))
 
 
-def _witness_open(fleet: SimFleet, shard_id: str) -> None:
-    """A shard is opened: it must not be finished, and its parents must be.
+def _check_open(fleet: SimFleet, shard_id: str) -> None:
+    """Check that an opened shard has not ended, and that its parents have.
 
-    A KCL takes a lease without asking; what it has finished may be opened until the next renewal tells.
+    A KCL takes leases without a request, so a shard that it has ended may be opened until the next renewal fails.
     """
     rows = {row.shard_id: row for row in fleet.table.scan()}
     shard = fleet.stream.shards[shard_id]
@@ -208,7 +208,7 @@ def _broken(fleet: SimFleet) -> list[str]:
 
 
 def _restless(fleet: SimFleet, since: float) -> list[str]:
-    """Once all is quiet every open shard has a live owner, and leases stay where they are."""
+    """Return violations of: without faults every open shard has a live owner, and no lease moves."""
     broken = _unread(fleet)
     restless = [move for move in fleet.moves if move.at > since]
     if restless and not any(kcl.three for kcl in fleet.kcls):
@@ -220,7 +220,7 @@ def _unread(fleet: SimFleet) -> list[str]:
     alive = {worker.process.name for worker in _alive(fleet)}
     alive |= {kcl.name for kcl in fleet.kcls if kcl.process.alive}
     orphans = [row.shard_id for row in runnable(fleet.table.scan()) if row.owner not in alive]
-    return [f"nobody reads {orphans}"] if orphans else []
+    return [f"no worker reads {orphans}"] if orphans else []
 
 
 def _repeated(store: Store, fleet: SimFleet) -> list[str]:
@@ -233,7 +233,7 @@ def _repeated(store: Store, fleet: SimFleet) -> list[str]:
 
 
 def _disordered(fleet: SimFleet) -> list[str]:
-    """First deliveries must follow the shard's order, and a child's may not come before its parents' last."""
+    """Return violations of the order: within a shard by sequence number, and parents before children."""
     last: dict[str, int] = {}
     first_at: dict[str, int] = {}
     last_at: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The sinks of a simulated fleet: slow, failing, rejecting, and deadly to the process that writes."""
+"""The sinks of a simulated fleet: they are slow, fail, reject rows, or kill the process that writes."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Delivered(NamedTuple):
 
 @dataclass
 class Store:
-    """What a sink holds: every row as it was delivered, in order, whoever wrote it."""
+    """Everything that a sink holds: every delivered row of all workers, in order."""
 
     repeats: Deduplication
     rows: list[Delivered] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Store:
     whole: set[str] = field(default_factory=set)  # names of batches without a rejected row
 
     def add(self, name: str, rows: Sequence[Delivered]) -> int:
-        """Take rows as a sink of this kind does; returns how many it had already."""
+        """Store rows as a sink with this deduplication does; return how many it had already."""
         if self.repeats is Deduplication.BY_BATCH:
             if name in self.known:
                 return len(rows)
@@ -42,10 +42,10 @@ class Store:
 
 
 class SimSink:
-    """A store as one process reaches it: slow, failing before or after the write, rejecting some rows.
+    """The sink of one process. It is slow, fails before or after the write, and rejects some rows.
 
-    The process may die between the write and the checkpoint; its successor's batches have other limits.
-    `holder` names the worker whose shard it is.
+    The process may die between write and checkpoint, and the next owner's batches have other limits. `holder` returns
+    the owner of a shard.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SimSink:
 
     def write(self, batch: Batch) -> int:
         items = [(item.line.decode(), item.location) for item in batch]  # type: ignore[attr-defined]
-        self._witness({place.shard_id for _, place in items})
+        self._check_holder({place.shard_id for _, place in items})
         slow = self._faults.happens("slow sink")
         self._world.spend(
             self._process, self._world.rng.uniform(2, 25) if slow else self._world.rng.uniform(0.001, 0.05)
@@ -99,22 +99,21 @@ class SimSink:
             raise RowsRejected(bad, repeated)
         return repeated
 
-    def _witness(self, shards: Collection[str]) -> None:
+    def _check_holder(self, shards: Collection[str]) -> None:
         for shard_id in shards:
             if (holder := self._holder(shard_id)) != self._process.name:
                 self._world.violated(f"{self._process.name} delivers {shard_id}, which is {holder}'s")
 
 
 class SimDeadLetters(SimSink):
-    """The same for dead letters, whose lines begin with what they are."""
+    """The sink for dead letters, which marks their lines."""
 
     def write(self, batch: Batch) -> int:
-        renamed = _Renamed(batch)
-        return super().write(renamed)
+        return super().write(_Marked(batch))
 
 
-class _Renamed:
-    """Dead letters are never rejected: hide what the rows' sink would reject them for."""
+class _Marked:
+    """A batch of dead letters whose lines do not look like rejected rows, because dead letters are never rejected."""
 
     def __init__(self, batch: Batch) -> None:
         self.name = batch.name

@@ -1,4 +1,4 @@
-"""A Kinesis stream in virtual time: reshards, throttles, expiring iterators, sparse answers."""
+"""A Kinesis stream in virtual time, with reshards, throttles, expiring iterators and sparse responses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ SPACE = 2**128
 
 @dataclass
 class SimShard:
-    """A shard with all its records; the stream forgets nothing in a run."""
+    """A shard with all its records. The stream trims nothing during a run."""
 
     shard: Shard
     records: list[Record] = field(default_factory=list)
@@ -22,7 +22,7 @@ class SimShard:
 
 
 class SimStream:
-    """The stream itself, as the producers and the operator see it."""
+    """The stream as producers and the operator use it."""
 
     def __init__(self, world: World, shards: int) -> None:
         self.world = world
@@ -45,7 +45,7 @@ class SimStream:
         return [shard for shard in self.shards.values() if not shard.closed]
 
     def put(self, ids: list[str]) -> None:
-        """Put one record that holds these user records on a random open shard."""
+        """Put one record with these user records on a random open shard."""
         shard = self.world.rng.choice(self.open_shards())
         self._sequence += self.world.rng.randint(1, 5)
         shard.records.append(Record(self._sequence, "key", self.world.now, ",".join(ids).encode()))
@@ -75,21 +75,21 @@ class SimStream:
 
 
 class SimClient:
-    """The stream as one process reaches it: the port, with the faults of the way."""
+    """The stream port of one process, with faults."""
 
     def __init__(self, stream: SimStream, process: Process, faults: "Faults", ours: bool = True) -> None:
         self._stream, self._process, self._faults = stream, process, faults
-        self._ours = ours  # a KCL that has not noticed yet that it lost a lease opens what we have finished
+        self._ours = ours  # a KCL that has not noticed the loss of a lease may open shards that have ended
         self._world = stream.world
         self._iterators: dict[str, tuple[str, int, float]] = {}
         self._ended_rows: set[str] = set()
 
     def summary(self) -> StreamSummary:
-        self._trouble()
+        self._fail_sometimes()
         return StreamSummary("sim", True, EPOCH, self._world.wall())
 
     def shards(self) -> list[Shard]:
-        self._trouble()
+        self._fail_sometimes()
         shards = [
             Shard(s.shard.shard_id, s.shard.parents, s.shard.hash_range, s.shard.starting_sequence, s.closed)
             for s in self._stream.shards.values()
@@ -101,7 +101,7 @@ class SimClient:
     def open(self, shard_id: str, position: Position) -> str:
         if self._ours:
             self._faults.opened(shard_id)
-        self._trouble()
+        self._fail_sometimes()
         if shard_id not in self._stream.shards:
             raise ShardGone
         records = self._stream.shards[shard_id].records
@@ -114,7 +114,7 @@ class SimClient:
         return self._iterator(shard_id, start)
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
-        self._trouble()
+        self._fail_sometimes()
         shard_id, start, made = self._iterators[iterator]
         if self._world.now - made > 300 or self._faults.happens("expire"):
             raise IteratorExpired
@@ -139,7 +139,7 @@ class SimClient:
         return self._odd(fetched) if self._ours else fetched
 
     def _odd(self, fetched: Fetched) -> Fetched:
-        """A response that lacks something, as proxies and emulators send them."""
+        """Return a response that lacks members, as proxies and emulators send them."""
         if self._faults.happens("incomplete"):
             raise IncompleteResponse
         if self._faults.happens("nothing at all"):
@@ -158,7 +158,7 @@ class SimClient:
         self._iterators[name] = (shard_id, start, self._world.now)
         return name
 
-    def _trouble(self) -> None:
+    def _fail_sometimes(self) -> None:
         slow = self._faults.happens("slow stream")
         self._world.spend(
             self._process, self._world.rng.uniform(0.5, 4.0) if slow else self._world.rng.uniform(0.002, 0.03)
@@ -168,7 +168,7 @@ class SimClient:
 
 
 class Faults:
-    """How likely each trouble is; all of it ends when the run is let to settle."""
+    """The probability of each fault. `quiet` ends all faults, so that the fleet can settle."""
 
     def __init__(self, world: World, rates: dict[str, float]) -> None:
         self._world, self._rates = world, rates
@@ -176,7 +176,7 @@ class Faults:
         self.opened: Callable[[str], None] = lambda _: None
 
     def happens(self, kind: str) -> bool:
-        """Roll the dice for one kind of trouble."""
+        """Decide at random whether a fault of this kind happens now."""
         rate = self._rates.get(kind, 0.0)
         if self.quiet or not rate or self._world.rng.random() >= rate:
             return False

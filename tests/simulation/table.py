@@ -1,4 +1,4 @@
-"""The lease table of a simulated fleet as one process reaches it, and what no write to it may ever do."""
+"""The lease table of one process in a simulated fleet, with faults, and the checks of every write."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SimTable:
-    """The lease table as one process reaches it, and the witness of what is written."""
+    """The lease table port of one process. It fails sometimes, and checks every write."""
 
     def __init__(self, fleet: "SimFleet", process: Process) -> None:
         self._fleet, self._world, self._table = fleet, fleet.world, fleet.table
@@ -24,11 +24,11 @@ class SimTable:
         pass
 
     def scan(self) -> Sequence[Lease]:
-        self._trouble()
+        self._fail_sometimes()
         return self._table.scan()
 
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
-        self._trouble()
+        self._fail_sometimes()
         return self._table.read(shard_ids)
 
     def unreadable(self) -> Mapping[str, str]:
@@ -38,41 +38,41 @@ class SimTable:
         return [kcl.name for kcl in self._fleet.kcls if kcl.three and kcl.process.alive]
 
     def create(self, lease: Lease) -> None:
-        self._trouble()
+        self._fail_sometimes()
         self._table.create(lease)
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
-        """Make one change after the other, while others act; any answer may be lost on the way."""
-        self._trouble()
-        answers: list[Written | None] = []
+        """Make the changes one by one, while other workers run. Any result may be lost."""
+        self._fail_sometimes()
+        results: list[Written | None] = []
         for change in changes:
             [written] = self._carry_out(change)
-            answers.append(None if self._faults.happens("lost answer") else written)
+            results.append(None if self._faults.happens("lost response") else written)
             self._world.spend(self._process, self._world.rng.uniform(0.001, 0.01))
-        given = [answer for answer in answers if answer is not None]
-        if len(given) == len(answers):
-            return given
-        raise PartlyWritten(LeaseTableUnavailable("answers were lost"), answers) if given else LeaseTableUnavailable()
+        known = [result for result in results if result is not None]
+        if len(known) == len(results):
+            return known
+        raise PartlyWritten(LeaseTableUnavailable("responses were lost"), results) if known else LeaseTableUnavailable()
 
     def _carry_out(self, change: Change) -> Sequence[Written]:
         before = {row.shard_id: row for row in self._table.scan()}.get(change.before.shard_id)
         written = self._table.write([change])
         if before is not None and written[0].done and written[0].row is not None:
-            self._witness(change, before, written[0].row)
+            self._check(change, before, written[0].row)
         return written
 
     def want(self, lease: Lease, worker_id: str) -> None:
-        self._trouble()
+        self._fail_sometimes()
         self._table.want(lease, worker_id)
 
     def delete(self, lease: Lease) -> None:
-        self._trouble()
+        self._fail_sometimes()
         self._table.delete(lease)
 
     def close(self) -> None:
         pass
 
-    def _trouble(self) -> None:
+    def _fail_sometimes(self) -> None:
         slow = self._faults.happens("slow table")
         self._world.spend(
             self._process, self._world.rng.uniform(0.2, 1.0) if slow else self._world.rng.uniform(0.001, 0.02)
@@ -80,8 +80,8 @@ class SimTable:
         if self._faults.happens("table"):
             raise LeaseTableUnavailable
 
-    def _witness(self, change: Change, before: Lease, after: Lease) -> None:
-        """Judge a write by the row as it stood, not by what the writer or the table made of it."""
+    def _check(self, change: Change, before: Lease, after: Lease) -> None:
+        """Check a write against the row before it, not against what writer or table report."""
         shard_id, me = after.shard_id, (self._process.name, self._process.start)
         self._fleet.moved(before, after)
         try:

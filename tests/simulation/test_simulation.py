@@ -1,4 +1,4 @@
-"""Whatever happens to a fleet, its promises hold; and the simulation would see it if they did not."""
+"""Run simulated fleets: their guarantees hold, and the simulation detects planted bugs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,39 +19,39 @@ from tests.simulation.__main__ import failing
 from tests.simulation.run import simulate
 
 SEEDS = 500
-# Seeds on which a run once failed, while the engine or the simulation was being built.
+# Seeds that once failed, while the program or the simulation was being built.
 KEPT = [202, 358, 453, 502, 529, 614, 845, 1006, 1139, 1141, 1515, 1582, 2157, 2693]
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def test_a_fleet_keeps_its_promises_whatever_happens() -> None:
-    """Nothing lost, order kept, parents first, one owner, nothing twice without a cause; then leases come to rest."""
+def test_a_fleet_keeps_its_guarantees_under_faults() -> None:
+    """Nothing is lost, order is kept, parents come first, repeats have a cause, and leases stop moving."""
     broken = failing(range(SEEDS))
     assert broken == {}, "replay with: " + ", ".join(f"make simulate SEED={seed}" for seed in broken)
 
 
 @pytest.mark.parametrize("seed", KEPT)
-def test_a_seed_that_once_failed_stays_mended(seed: int) -> None:
-    """A seed that ever failed is kept."""
+def test_a_seed_that_once_failed_passes(seed: int) -> None:
+    """Every seed that ever failed is kept."""
     assert simulate(seed) == []
 
 
-def test_a_seed_always_tells_the_same_story(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_seed_always_gives_the_same_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A failing seed can be replayed."""
-    stories = []
+    runs = []
     for _ in range(2):
         simulate(7, verbose=True)
-        stories.append(capsys.readouterr().out)
-    assert stories[0] == stories[1]
-    assert "lease.taken" in stories[0]
+        runs.append(capsys.readouterr().out)
+    assert runs[0] == runs[1]
+    assert "lease.taken" in runs[0]
 
 
-# Plants: each wraps the real code and changes one decision of it, so that nothing but that decision is wrong.
+# Plants: each wraps the real code and changes one decision, so that only this decision is wrong.
 
 
 def checkpoint_before_sink(patch: pytest.MonkeyPatch) -> None:
-    """The checkpoint moves first."""
+    """Checkpoint before the delivery."""
     deliver = Delivery.deliver
 
     def early(self: Delivery, batch: Batch) -> None:
@@ -62,7 +62,7 @@ def checkpoint_before_sink(patch: pytest.MonkeyPatch) -> None:
 
 
 def unfenced_writes(patch: pytest.MonkeyPatch) -> None:
-    """The table compares nothing: it takes for seen whatever stands there."""
+    """Let the table accept every write, without comparing the row."""
     swap = MemoryLeaseTable._swap
 
     def unfenced(self: MemoryLeaseTable, change: Change) -> Written:
@@ -72,7 +72,7 @@ def unfenced_writes(patch: pytest.MonkeyPatch) -> None:
 
 
 def token_ignored_by_the_table(patch: pytest.MonkeyPatch) -> None:
-    """A former life of a worker, paused and overtaken under the same id, passes for the new one."""
+    """Let the table compare only the owner, so that a paused process may write after a new one with its id."""
     swap = MemoryLeaseTable._swap
 
     def by_name(self: MemoryLeaseTable, change: Change) -> Written:
@@ -83,7 +83,7 @@ def token_ignored_by_the_table(patch: pytest.MonkeyPatch) -> None:
 
 
 def token_ignored_by_the_worker(patch: pytest.MonkeyPatch) -> None:
-    """A refused write is made again over whatever row names this worker, though another life of it wrote that."""
+    """Let a worker repeat a rejected write on a row that another process with its id wrote."""
     held_by = Lease.held_by
 
     def by_name(self: Lease, worker: WorkerIdentity) -> bool:
@@ -92,13 +92,13 @@ def token_ignored_by_the_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "held_by", by_name)
 
 
-def leases_like_hot_potatoes(patch: pytest.MonkeyPatch) -> None:
-    """A lease is asked for although that makes the two less even."""
+def moves_that_make_the_fleet_less_even(patch: pytest.MonkeyPatch) -> None:
+    """Request a lease although the move makes the two workers less even."""
     patch.setattr(assignment, "SLACK", -1.5)
 
 
 def children_not_held(patch: pytest.MonkeyPatch) -> None:
-    """A child is read while its parents are not finished."""
+    """Read a child before its parents have ended."""
     runnable = lineage.runnable
 
     def parentless(rows: Sequence[Lease]) -> list[Lease]:
@@ -109,7 +109,7 @@ def children_not_held(patch: pytest.MonkeyPatch) -> None:
 
 
 def buffer_dropped_on_sink_failure(patch: pytest.MonkeyPatch) -> None:
-    """A batch that could not be written passes for one that was."""
+    """Count a batch as written although the sink failed."""
     write = Delivery._write
 
     def drop(self: Delivery, batch: Batch) -> None:
@@ -122,7 +122,7 @@ def buffer_dropped_on_sink_failure(patch: pytest.MonkeyPatch) -> None:
 
 
 def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
-    """A shard's end is not waited for by what it has not delivered yet."""
+    """End a shard without delivering its last buffer."""
     due = BatchAssembly.is_due
 
     def forget(self: BatchAssembly, now: float, draining: bool) -> bool:
@@ -133,7 +133,7 @@ def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
 
 
 def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:
-    """Whoever takes a lease ends its first batch where it likes."""
+    """Let the next owner end its first batch anywhere, although one was prepared."""
 
     def forgetful(lease: Lease, worker: WorkerIdentity) -> Lease:
         return replace(taken(lease, worker), pending=None)
@@ -142,14 +142,14 @@ def pending_end_ignored_by_the_next_owner(patch: pytest.MonkeyPatch) -> None:
 
 
 def finished_parent_read_again(patch: pytest.MonkeyPatch) -> None:
-    """A tombstone goes though its shard is listed, and the shard is found anew though its children have rows."""
+    """Delete the row of an ended shard that is still listed, and create it again although its children have rows."""
     tombstones, ancestors = lineage.tombstones, lineage._ancestors
     patch.setattr(discovery, "tombstones", lambda rows, _: tombstones(rows, ()))
     patch.setattr(lineage, "_ancestors", lambda listed, _: ancestors(listed, ()))
 
 
 def checkpointed_record_read_again(patch: pytest.MonkeyPatch) -> None:
-    """A shard is opened one place too early."""
+    """Open a shard one record too early."""
     start = Lease.__dict__["start"].fget
 
     def early(self: Lease) -> Position:
@@ -169,7 +169,7 @@ LOST, TWICE, TWO_OWNERS, UNFENCED = "lost: ", " more than once", "two owners: ",
         (unfenced_writes, UNFENCED),
         (token_ignored_by_the_table, UNFENCED),
         (token_ignored_by_the_worker, TWO_OWNERS),
-        (leases_like_hot_potatoes, "leases still move"),
+        (moves_that_make_the_fleet_less_even, "leases still move"),
         (children_not_held, "before its parent"),
         (buffer_dropped_on_sink_failure, LOST),
         (shard_end_without_its_last_buffer, LOST),
@@ -179,7 +179,7 @@ LOST, TWICE, TWO_OWNERS, UNFENCED = "lost: ", " more than once", "two owners: ",
     ],
 )
 def test_the_simulation_catches_a_planted_bug(plant: Plant, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the bugs that matter most is seen within twenty fleets, for what it does and not for a crash."""
+    """Each bug is detected within twenty fleets, by its effect and not by a crash."""
     plant(monkeypatch)
     found = []
     for seed in range(20):
@@ -187,18 +187,18 @@ def test_the_simulation_catches_a_planted_bug(plant: Plant, reason: str, monkeyp
         assert not [why for why in found if "unforeseen" in why], seed
         if any(reason in why for why in found):
             return
-    pytest.fail(f"no fleet broke it with {reason!r}")
+    pytest.fail(f"no fleet broke a guarantee with {reason!r}")
 
 
-def test_writes_without_a_fence_are_seen_in_every_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each of twenty fleets some worker writes over what another has made of a lease."""
+def test_unfenced_writes_are_detected_in_every_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each of twenty fleets some worker overwrites the change of another one."""
     unfenced_writes(monkeypatch)
-    blind = [seed for seed in range(20) if not any(UNFENCED in why for why in simulate(seed))]
-    assert not blind
+    undetected = [seed for seed in range(20) if not any(UNFENCED in why for why in simulate(seed))]
+    assert not undetected
 
 
-def test_a_defect_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that raises what nobody foresaw is a finding of its own, with its place."""
+def test_an_unforeseen_error_is_a_violation_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never taken for one of the guarantees."""
 
     def broken(*_: object) -> None:
         raise ZeroDivisionError

@@ -1,7 +1,7 @@
-"""Virtual time for a whole fleet: one heap of due steps, run on one thread, from one seed.
+"""Virtual time for a whole fleet: a heap of due steps that run on one thread, from one seed.
 
-A port that takes time calls `spend`: meanwhile everybody else's steps run, nested on the same stack. So a worker can be
-frozen, killed or overtaken in the middle of any call, between any two of its lines that touch the outside.
+A port that takes time calls `spend`. Meanwhile the steps of other workers run, nested on the same stack. So a worker
+can be frozen, killed or overtaken during any call of a port.
 """
 
 import heapq
@@ -16,15 +16,15 @@ from consumer.errors import where
 from consumer.runtime.scheduler import Lane, Task
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-DEEPEST = 12  # nested calls; deeper ones take no time
+MOST_NESTED = 12  # nested calls; deeper ones take no time
 
 
 class Killed(BaseException):
-    """The process this step belongs to is dead."""
+    """The process of the running step has been killed."""
 
 
 class Silent:
-    """A logger that says nothing, or prints when a seed is replayed; a halted shard is a defect that is reported."""
+    """A logger that prints only when a seed is replayed. It reports a halted shard as a violation."""
 
     def __init__(self, world: "World | None" = None, verbose: bool = False, **bound: object) -> None:
         self._world, self._verbose, self._bound = world, verbose, bound
@@ -44,7 +44,7 @@ class Silent:
 
 
 def halted(error: str, place: str) -> str:
-    """Why a shard halts: a lease's own guard of its checkpoint is foreseen, though it never should have to act."""
+    """Return the violation for a halted shard. A checkpoint that would go back is named, because plants cause it."""
     if error == "ValueError" and place.startswith("lease.py:"):
         return "a checkpoint would have gone back"
     return f"unforeseen: {error} at {place} halts a shard"
@@ -52,7 +52,7 @@ def halted(error: str, place: str) -> str:
 
 @dataclass
 class Process:
-    """A worker process as the world sees it; `start` tells it from others of its name."""
+    """A simulated process. `start` differs for each process with the same name."""
 
     name: str
     start: str = ""
@@ -62,12 +62,12 @@ class Process:
 
 @dataclass
 class World:
-    """The clock, the dice and the heap."""
+    """The clock, the random numbers and the due steps of one run."""
 
     seed: int
     now: float = 1000.0
     violations: list[str] = field(default_factory=list)
-    causes: list[str] = field(default_factory=list)  # what may excuse a repeat
+    causes: list[str] = field(default_factory=list)  # the faults that happened, which may excuse a repeat
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -76,11 +76,11 @@ class World:
         self._depth = 0
 
     def at(self, due: float, act: Any, process: Process | None = None) -> None:
-        """Call `act` at `due`; with a process, only while it lives."""
+        """Call `act` at `due`. With a process, call it only while that process is alive."""
         heapq.heappush(self._due, (due, next(self._order), process, act))
 
     def run_until(self, until: float) -> None:
-        """Let everything happen that is due."""
+        """Run everything that is due until then."""
         while self._due and self._due[0][0] <= until:
             due, _, process, act = heapq.heappop(self._due)
             self.now = max(self.now, due)
@@ -96,8 +96,8 @@ class World:
         self.now = max(self.now, until)
 
     def spend(self, process: Process, seconds: float) -> None:
-        """Let a call of `process` take time, and as long as it is frozen."""
-        if self._depth < DEEPEST:
+        """Let a call of `process` take these seconds, and longer while the process is frozen."""
+        if self._depth < MOST_NESTED:
             self._depth += 1
             try:
                 self.run_until(max(self.now + seconds, process.frozen_until))
@@ -109,16 +109,16 @@ class World:
             raise Killed
 
     def violated(self, what: str) -> None:
-        """Remember a broken promise."""
+        """Note a broken guarantee."""
         self.violations.append(f"t={self.now:.2f} {what}")
 
     def wall(self) -> datetime:
-        """The service's time."""
+        """Return the service's time."""
         return EPOCH + timedelta(seconds=self.now)
 
 
 class VirtualScheduler:
-    """Runs one process's tasks in the world's time. A step that raises ends the process: `on_failure` is told."""
+    """Runs the tasks of one process in virtual time. A step that raises an error calls `on_failure`."""
 
     def __init__(self, world: World, process: Process, on_failure: Callable[[Exception], None] | None = None) -> None:
         self._world, self._process = world, process
