@@ -76,5 +76,8 @@ class ShardRows:
         uncertain = unlisted if trusted else family + unlisted
         if any(other not in known for child in uncertain for other in child.parents):
             raise StreamUnavailable("the listing lacks a parent of this shard's children; looking again")
+        if unlisted:
+            names, note = [child.shard_id for child in unlisted], "they are read as soon as the stream knows them"
+            self._log.warning("children.not_listed", shard=parent.shard_id, children=names, note=note)
         self.add((shards if trusted else family) + unlisted)
         return tuple(sorted(named | {shard.shard_id for shard in family}))

@@ -57,6 +57,10 @@ class ShardEnd:
         if self._listed(shards) or not complete(shards):
             self._absent_since = None
             raise StreamUnavailable("the stream does not know a shard that it should have")
+        if parents := sorted({shard.shard_id for shard in shards} & set(self._lease.parents)):
+            # Kinesis removes a shard after its parents, so this one is not listed yet.
+            self._absent_since = None
+            raise StreamUnavailable(f"the stream lists the shard's parent {parents[0]}, but not yet the shard")
         if self._absent_since is None:
             self._absent_since = now
         if now - self._absent_since < CONFIRM_AFTER:

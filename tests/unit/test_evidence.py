@@ -242,6 +242,27 @@ def test_a_shard_is_gone_when_two_complete_listings_lack_it() -> None:
     assert bench.stream.listings >= 2
 
 
+@pytest.mark.parametrize("parent_is_closed", [False, True])
+def test_a_child_that_is_not_listed_yet_is_waited_for(parent_is_closed: bool) -> None:
+    """Kinesis removes a shard after its parents, so a child of a listed parent cannot be gone."""
+    bench = Bench()
+    before = MemoryStream.shards(bench.stream)
+    child, _ = bench.stream.split(bench.shard)
+    [listed] = MemoryStream.shards(bench.stream)[:1]
+    shown = [listed, *before[1:]] if parent_is_closed else before
+    bench.stream.list = lambda _: shown
+    bench.stream.next = [refused(ShardGone())] * 100
+    numbers = [bench.stream.put(b"x", shard_id=child)]
+    world = shard_context(bench.stream, bench.clock)
+    lease = Lease(child, parents=(bench.shard,), stream_created_at=bench.stream.summary().created_at)
+    bench.reading = ShardReader(lease, world)
+    bench.run(100)
+    assert not bench.reading.ended
+    assert {type(error) for error in bench.refusals} == {StreamUnavailable}
+    bench.stream.list = lambda shards: shards
+    assert bench.run() == numbers
+
+
 @pytest.mark.parametrize("listing", ["empty", "partial", "with it"])
 def test_an_incomplete_listing_ends_no_shard(listing: str) -> None:
     """Seeing it repeatedly changes nothing."""

@@ -284,6 +284,20 @@ def test_a_merge_child_gets_no_row_before_its_other_parent(shown: str) -> None:
     assert {child, grandchild} <= bench.rows
 
 
+def test_a_child_that_no_listing_shows_yet_gets_a_row_and_a_warning() -> None:
+    """The response of the parent names it, and the listing still shows the parent open: the response counts."""
+    bench = Bench()
+    before = MemoryStream.shards(bench.stream)
+    parent = bench.names[0]
+    bench.stream.split(parent)
+    children = [shard for shard in MemoryStream.shards(bench.stream) if shard.parents]
+    bench.stream.next = [lambda _: before]
+    bench.table.create(Lease(parent))
+    named = bench.running_shards.rows.register(Lease(parent), children)
+    assert set(named) <= bench.rows
+    assert bench.log.told == ["children.not_listed"]
+
+
 def test_a_listing_provides_the_parents_and_keys_of_a_child() -> None:
     """The response of the parent only names the child."""
     bench = Bench()
