@@ -11,6 +11,7 @@ timed as they come out. `--kcl N` does the same with N kills of Amazon's KCL on 
 import argparse
 import itertools
 import json
+import os
 import random
 import signal
 import statistics
@@ -27,11 +28,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.integration.workers import STREAM, environment, event, kinesis_client
-from tests.interop import kcl
-from tests.servers.dynamodb import dynamodb_local
-from tests.servers.kinesis import kinesis_local
+from benchmarks.servers import environment, kcl_worker, kinesis_client, server
 
+STREAM = "twilio-events"
+KCL_VERSION = os.environ.get("KCL") or "3.5.1"
+TYPE = "com.twilio.voice.api-request.call.created"
 SHARDS = 4
 WORKERS = 3
 PAUSE = 0.2
@@ -183,15 +184,20 @@ def ours(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
 
 def kcls(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
     """Workers of Amazon's KCL with its own defaults but for the lease."""
-    installed = kcl.install()
 
     def start(name: str) -> "subprocess.Popen[bytes]":
         options = {"stream": STREAM, "application": "kcl", "kinesis": kinesis, "dynamodb": dynamodb, "worker": name}
-        command = kcl.command(installed, rows="/dev/stdout", failover=int(1000 * lease), shardSync=1000, **options)
+        command = kcl_worker(rows="/dev/stdout", failover=int(1000 * lease), shardSync=1000, **options)
         with (directory / f"{name}.log").open("wb") as log:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
 
     return Fleet(start, kcl_row)
+
+
+def event(number: int) -> bytes:
+    data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {"To": "+15550100000"}}}
+    envelope = {"specversion": "1.0", "type": TYPE, "source": "/calls", "id": f"VW{number:032x}", "data": data}
+    return json.dumps(envelope).encode()
 
 
 @contextmanager
@@ -229,7 +235,7 @@ def line(what: str, seconds: Sequence[float], note: str) -> str:
 def measure(make: Callable[..., Fleet], name: str, lease: float, readers: int, kills: int, deploys: int) -> None:
     """Print the lines of one kind. It begins once `readers` of the workers read: a KCL does not share soon."""
     directory = Path(tempfile.mkdtemp(prefix="failover-"))
-    with kinesis_local() as kinesis, dynamodb_local() as dynamodb, publishing(kinesis):
+    with server("kinesis-local") as kinesis, server("dynamodb-local") as dynamodb, publishing(kinesis):
         fleet = make(kinesis, dynamodb, lease, directory)
         try:
             for _ in range(WORKERS):
@@ -259,7 +265,7 @@ def main() -> None:
         if arguments.kills or arguments.deploys:
             measure(ours, "ours", lease, WORKERS, arguments.kills, arguments.deploys)
         if arguments.kcl:
-            measure(kcls, f"KCL {kcl.VERSION}", lease, 1, arguments.kcl, min(1, arguments.deploys))
+            measure(kcls, f"KCL {KCL_VERSION}", lease, 1, arguments.kcl, min(1, arguments.deploys))
 
 
 if __name__ == "__main__":

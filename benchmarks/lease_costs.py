@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from benchmarks.servers import server
 from consumer.fleet.running_shards import Fleet
 from consumer.fleet.scan_interval import scan_interval
 from consumer.leases import Change, Lease, Scope, Token, WorkerIdentity
@@ -22,7 +23,6 @@ from consumer.leases.dynamodb.item import KEY, item_of
 from consumer.leases.dynamodb.provisioning import Options
 from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import Position
-from tests.servers.dynamodb import dynamodb_local
 
 ME = WorkerIdentity("worker-7d9f8b6c5d-x2x4p", "0123456789abcdef0123456789abcdef")
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
@@ -123,7 +123,7 @@ def print_cpu(table: DynamoDbLeaseTable, how: str) -> None:
 def main() -> None:
     """Print both tables."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    with dynamodb_local() as url:
+    with server("dynamodb-local") as url:
         client = dynamodb_client(Scope("calls", "calls", 10.0, "us-east-1", url), None, None)
         table = DynamoDbLeaseTable(client, "lease-costs", Options())
         table.check()

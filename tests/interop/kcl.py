@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +92,9 @@ def start(installed: Path, directory: Path, name: str, **options: object) -> Kcl
             command(installed, worker=name, rows=rows, **options), stdout=subprocess.DEVNULL, stderr=stderr
         )
     return KclWorker(name, process, rows, log)
+
+
+if __name__ == "__main__":  # for benchmarks, which import nothing from the tests; options are NAME=VALUE
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    java = command(install(), **given)
+    os.execvp(java[0], java)
