@@ -1,6 +1,6 @@
 """Parse long JSON arrays piece by piece, to bound memory: at most one piece at a time exists as Python objects.
 
-A piece is one or more whole elements. An array is valid JSON exactly if every piece is, once put between brackets. This
+A piece is one or more whole elements. An array is valid JSON if and only if each piece is valid between brackets. This
 module only finds where elements end; the parser decides what is valid JSON.
 """
 

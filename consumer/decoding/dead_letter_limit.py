@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from consumer.records import DeadLetter
 
-MOST_BYTES = 16 * 1024 * 1024  # of all dead letters of one record
-LEAST_BYTES = 512  # that a dead letter counts for, however short its data is
+MOST_BYTES = 16 * 1024 * 1024  # counted for all dead letters of one record
+LEAST_BYTES = 512  # counted for each dead letter, even if its data is shorter
 
 
 class DeadLetterLimit:

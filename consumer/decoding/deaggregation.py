@@ -23,10 +23,10 @@ def is_aggregate(data: bytes) -> bool:
 
 
 class UserRecords(NamedTuple):
-    """The user records of one Kinesis record. They are built while `found` is iterated, once.
+    """The user records of one Kinesis record. Iterate `found` once: it builds them one at a time.
 
-    `total` counts all of them. `out_of_range` counts those whose hash key lies outside the shard. These are kept: other
-    producers never send them again, and KPL since 0.15.11 sends only them again, so at worst they are duplicates.
+    `total` counts all of them. `out_of_range` counts those whose hash key lies outside the shard. Keep these, because
+    most producers never send them again. KPL since 0.15.11 does, so they may be duplicates.
     """
 
     found: Iterable[UserRecord]

@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 class Processed(msgspec.Struct, frozen=True, gc=False):
     """The outcomes of one Kinesis record; `last` is the position of its last user record.
 
-    Iterate `outcomes` once: those of a large record are built on the way, so that they are never all in memory.
+    Iterate `outcomes` once. It builds the outcomes of a large record one at a time, to bound memory.
     """
 
     outcomes: Iterable[Outcome]

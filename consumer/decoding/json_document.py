@@ -16,7 +16,7 @@ from consumer.decoding.warnings import Warnings
 from consumer.records import Reason
 from schemas.call_request import WarningCode
 
-# Nested arrays and objects. Without it the interpreter's recursion limit would decide, which depends on the caller.
+# Maximum nesting. A fixed limit is needed, because the interpreter's recursion limit depends on the caller.
 DEEPEST = 200
 LONGEST_TYPE = 1024  # bytes; no event type is longer
 LONGEST_INTEGER = 4300  # digits that msgspec writes and Python can read again (sys.int_info)

@@ -24,7 +24,7 @@ from consumer.urls import Url
 
 ROWS, DEAD_LETTERS = ".jsonl", ".dead-letters"
 OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # the suffix in earlier releases
-LINES_A_WRITE = 200  # Python's file buffer of 8 KiB would need a system call every five lines
+LINES_PER_WRITE = 200  # Python's file buffer of 8 KiB would need a system call every five lines
 
 
 class Options(BaseModel, extra="forbid"):
@@ -113,7 +113,7 @@ class JsonlSink:
         found = identity_of(self._directory)
         if found is None:
             raise SinkUnavailable(
-                f"{self._named}: deleted or moved while in use; nothing is written: put it back, make it anew, or"
+                f"{self._named}: deleted or moved while in use; nothing is written: put it back, create it, or"
                 " restart this worker"
             )
         if found != self._identity:
@@ -209,7 +209,7 @@ def _fill(descriptor: int, batch: Batch) -> int:
     """Write the lines durably. Return their size in bytes."""
     with open(descriptor, "wb", closefd=False) as file:
         items, size = iter(batch), 0
-        while lines := [item.line for item in islice(items, LINES_A_WRITE)]:
+        while lines := [item.line for item in islice(items, LINES_PER_WRITE)]:
             size += file.write(b"\n".join([*lines, b""]))
         file.flush()
         os.fsync(descriptor)

@@ -28,7 +28,7 @@ class _Shard:
 
 @dataclass(frozen=True)
 class _Iterator:
-    """An iterator behind the record with sequence number `after`, so that trimming does not move it."""
+    """An iterator at the first record after sequence number `after`, so that trimming does not move it."""
 
     shard_id: str
     after: int

@@ -14,7 +14,7 @@ SEEN = ("counter", "owner", "checkpoint_owner", "token")
 class Update:
     """One conditional update of one item: attributes to set, to remove, and to compare first (None means absent).
 
-    If `revives`, the update would move a row away from SHARD_END, so it must also check that the row is not there.
+    `revives`: the new row is not at SHARD_END, so the condition must also reject a row that is.
     """
 
     key: str

@@ -11,7 +11,7 @@ from typing import Any
 from consumer.leases import Lease
 from consumer.leases.dynamodb.item import KEY, Item
 
-FRESH = 60.0  # seconds after its last change for which KCL takes a worker for alive
+FRESH = 60.0  # seconds; KCL considers a worker alive for so long after the last change of its row
 
 
 class KclWorkers:

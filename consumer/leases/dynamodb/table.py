@@ -39,7 +39,7 @@ from consumer.urls import Url
 NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # AWS, CreateTable
 MOST_READ = 100  # AWS, BatchGetItem
 MOST_WRITTEN = 25  # AWS, BatchExecuteStatement
-# Keys that DynamoDB left unread are read again at once and soon: the whole call has a sixth of the lease.
+# Retry unread keys with short waits, because the whole call must end within a sixth of the lease.
 READ_TRIES, READ_RETRIES = 5, RetryPolicy(first=0.01, most=0.16)
 STATEMENT_REFUSED = "ConditionalCheckFailed"
 T = TypeVar("T")
@@ -141,7 +141,8 @@ class DynamoDbLeaseTable:
                 response = self._client.batch_get_item(RequestItems=wanted)
                 wanted = response.get("UnprocessedKeys") or {}
                 read = self._calls.member(response, "Responses", "BatchGetItem")
-                # Without UnprocessedKeys the response must name the table: a missing row would count as deleted.
+                # If all keys were read, the response must name the table: otherwise missing rows would count as
+                # deleted.
                 found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
             if not wanted:
                 return found
