@@ -15,7 +15,7 @@ KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas site lock audit release up down clean
+.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas pages site lock audit release up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -70,6 +70,9 @@ types: install ## mypy --strict
 schemas: install ## write the JSON Schemas
 	$(BIN)/python -m schemas
 
+pages: install ## write the generated parts of the documentation
+	$(BIN)/python docs/generate.py
+
 site: build/site/.installed ## the documentation as a site in build/site/html; broken links fail
 	NO_MKDOCS_2_WARNING=1 build/site/venv/bin/mkdocs build --strict
 
@@ -117,7 +120,7 @@ lock: ## renew the locked requirements (needs uv)
 		pyproject.toml -o requirements/runtime.txt
 	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		-c requirements/dev.txt -o requirements/mutate.txt -
-	echo 'mkdocs-material>=9.5,<10' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	printf 'duckdb\nmkdocs-material>=9.5,<10\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate -c requirements/dev.txt -o requirements/docs.txt -
 	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate -o requirements/release.txt -

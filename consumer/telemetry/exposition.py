@@ -1,4 +1,4 @@
-"""Export the counts to Prometheus. Names and labels are public; docs/deploying.md explains each metric.
+"""Export the counts to Prometheus. Names and labels are public; docs/metrics.md explains each metric.
 
 A scrape takes a snapshot and converts it. So the counting code does not depend on Prometheus, and a released shard
 disappears with the next scrape.

@@ -1,4 +1,4 @@
-"""Write each batch to a CSV file of its own: `csv:DIR` fills DIR/call_requests/dt=2026-11-24/hour=05/*.csv."""
+"""Write each batch to a separate CSV file: `csv:DIR` fills DIR/call_requests/dt=2026-11-24/hour=05/*.csv."""
 
 import csv
 import json

@@ -1,0 +1,1 @@
+"""README and docs are true: links, code blocks, generated parts, words."""

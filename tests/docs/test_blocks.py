@@ -1,0 +1,180 @@
+"""Each code block of README and docs says whether it is run, and what is run does what the page says."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import PAGES, ROOT, Block, _blocks, blocks, indented, matches
+from tests.docs.commands import CHECKS, PRINTED
+from tests.needs import need
+
+STUB = """#!/bin/sh
+{ printf '%s\\0' "${0##*/}" "$@"; printf '\\036'; } >> "$CALLS"
+echo "$PRINTED"
+"""
+TUTORIAL_PORT = "4566"  # replaced by a free one
+
+
+def marked(mark: str) -> list[Path]:
+    """Return the pages that have a block with this mark."""
+    return [page for page in PAGES if any(block.mark == mark for block in blocks(page))]
+
+
+def named(page: Path) -> str:
+    """Return a page's path for a test's name."""
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_code_block_is_marked(page: Path) -> None:
+    """As run, stubbed or not run, the last with a reason; indentation makes no block."""
+    assert indented(page) == []
+    wrong = [str(b) for b in blocks(page) if not b.mark or (b.mark == "not run" and not b.detail)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("```sh\nls\n```\n", ""),
+        ("<!-- run -->\n```sh\nls\n```\n", "run"),
+        ("<!-- run -->\n\n```sh\nls\n```\n", ""),
+        ("1. x\n\n   <!-- not run: why -->\n   ```sh\n   ls\n   ```\n", "not run"),
+        ("<!-- not running -->\n```sh\nls\n```\n", ""),
+    ],
+)
+def test_a_mark_stands_right_before_its_block(text: str, mark: str) -> None:
+    """Inside a list it is indented like the block."""
+    [block] = _blocks(ROOT / "README.md", text)
+    assert (block.mark, block.text) == (mark, "ls\n")
+
+
+def test_a_block_by_indentation_is_found(tmp_path: Path) -> None:
+    """Text that continues an item of a list is none."""
+    page = tmp_path / "page.md"
+    page.write_text("Text.\n\n    ls\n\n- item\n\n    more of the item\n", "utf-8")
+    assert indented(page) == [3]
+
+
+def scratch(folder: Path) -> Path:
+    """Fill a folder with links to the checkout's files, so that a page's relative paths work."""
+    for path in ROOT.iterdir():
+        if path.name not in ("build", "dist", ".git", "call-consumer.db", "dead-letters"):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def environment(*folders: Path, **added: str) -> dict[str, str]:
+    """Return an environment without settings or credentials of this machine."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CALL_CONSUMER_"))}
+    path = os.pathsep.join([*map(str, folders), str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
+    return {**kept, "PATH": path, "AWS_EC2_METADATA_DISABLED": "true", **added}
+
+
+def bash(script: str, folder: Path, variables: Mapping[str, str], timeout: float = 120.0) -> str:
+    """Run a script to its end, and end what it leaves behind. Return its output; it must succeed."""
+    with subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=timeout)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def as_script(block: Block) -> str:
+    """Return the shell text of a block that is run."""
+    if block.language == "python":
+        python = ROOT / "build" / "site" / "venv" / "bin" / "python"
+        need(python.exists(), "make site")
+        return f"{python} - <<'PYTHON'\n{block.text}PYTHON\n"
+    return block.text
+
+
+@pytest.mark.parametrize("page", marked("run"), ids=named)
+def test_what_a_page_runs_works_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+    """One shell for all blocks of the page, from top to bottom."""
+    script, shown = "", []
+    for number, block in enumerate(b for b in blocks(page) if b.mark == "run"):
+        if not block.detail:
+            last = number
+            script += f"echo '\x1e{number}'\n{as_script(block)}\n"
+        elif block.detail == "output":
+            shown.append((last, block))
+        else:
+            script += f"echo '\x1e{number}'\n{block.detail.removeprefix('output of ')}\n"
+            shown.append((number, block))
+    for tool in ("curl", "sqlite3"):
+        need(tool not in script or shutil.which(tool) is not None, tool)
+    printed = bash(script.replace(TUTORIAL_PORT, str(free_port())), scratch(tmp_path), environment())
+    parts = {int(n): text for n, _, text in (part.partition("\n") for part in printed.split("\x1e")[1:])}
+    for number, block in shown:
+        assert matches(block.text, parts[number]), f"{block}:\n{parts[number]}"
+
+
+@pytest.mark.parametrize("page", marked("stubbed"), ids=named)
+def test_the_commands_of_a_page_exist_with_their_arguments(page: Path, tmp_path: Path) -> None:
+    """Stubs take the arguments as the shell passes them on."""
+    calls = tmp_path / "calls"
+    stubs, folder = tmp_path / "stubs", tmp_path / "checkout"
+    stubs.mkdir()
+    folder.mkdir()
+    for name in CHECKS:
+        (stubs / name).write_text(STUB.replace("$PRINTED", PRINTED.get(name, "").replace('"', '\\"')), "utf-8")
+        (stubs / name).chmod(0o755)
+    script = "\n".join(block.text for block in blocks(page) if block.mark == "stubbed")
+    bash(script, scratch(folder), environment(stubs, CALLS=str(calls)))
+    for call in calls.read_text("utf-8").split("\x1e")[:-1]:
+        name, *arguments = call.split("\0")[:-1]
+        try:
+            CHECKS[name](arguments, folder)
+        except (Exception, SystemExit) as error:
+            pytest.fail(f"{named(page)}: {shlex.join([name, *arguments])}: {error}")
+
+
+def test_a_stubbed_block_runs_known_commands_only() -> None:
+    """Else nothing would check their arguments; `cd` and variables are the shell's."""
+    for page in marked("stubbed"):
+        for block in blocks(page):
+            if block.mark == "stubbed":
+                words = [line.split()[0] for line in commands(block.text)]
+                assert set(words) <= {*CHECKS, "cd", "export", "openssl"}, block
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of a block: joined lines, without comments, assignments and here-documents."""
+    found, until = [], ""
+    for line in text.replace("\\\n", " ").split("\n"):
+        if until:
+            until = "" if line == until else until
+            continue
+        word = line.strip()
+        if "<<" in word:
+            until = word.rpartition("<<")[2].strip("'\"")
+        if word and not word.startswith("#") and "=" not in word.split()[0] and not word.startswith("cat >"):
+            found.append(word)
+    return found
