@@ -22,6 +22,7 @@ from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.records import SHARD_END, Position
 from consumer.urls import options_of, parse
 from tests.contracts.conftest import TIMEOUT, dynamodb_table
+from tests.unit.clocks import FakeClock
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "kcl"
 ME = WorkerIdentity("me", "f00d")
@@ -389,8 +390,8 @@ def test_a_new_row_has_an_entity_type_where_the_others_have_one(table: DynamoDbL
 
 def test_kcl_workers_are_those_whose_metrics_change(client: Any, raw: Any, name: str) -> None:
     """The row of a dead worker stays for a day, so a first look proves nothing. A live one writes every 30 s."""
-    now = [1000.0]
-    table = DynamoDbLeaseTable(client, name, Options(), clock=lambda: now[0])
+    clock = FakeClock()
+    table = DynamoDbLeaseTable(client, name, Options(), clock=clock)
     table.check()
     load(raw, name, "07")
     table.scan()
@@ -400,25 +401,25 @@ def test_kcl_workers_are_those_whose_metrics_change(client: Any, raw: Any, name:
         Key={"leaseKey": {"S": "w1"}},
         AttributeUpdates={"lut": {"Value": {"N": "2000000000"}, "Action": "PUT"}},
     )
-    now[0] += 30
+    clock.advance(30)
     table.scan()
     assert set(table.assignees()) == {"w1"}
-    now[0] += 60
+    clock.advance(60)
     table.scan()
     assert set(table.assignees()) == {"w1"}
-    now[0] += 1
+    clock.advance(1)
     assert not table.assignees()
 
 
 def test_workers_of_kcl_3_0_to_3_4_are_found_in_their_own_table(client: Any, raw: Any, name: str) -> None:
     """It is read once a minute, only while other workers than ours hold leases, and may be missing."""
-    now, asked = [1000.0], []
+    clock, asked = FakeClock(), []
     client.meta.events.register("before-call.dynamodb.Scan", lambda params, **_: asked.append(params["body"]))
-    table = DynamoDbLeaseTable(client, name, Options(), clock=lambda: now[0])
+    table = DynamoDbLeaseTable(client, name, Options(), clock=clock)
     metrics = f"{name}-WorkerMetricStats"
 
     def scan(later: float) -> bool:
-        now[0] += later
+        clock.advance(later)
         asked.clear()
         table.scan()
         return any(metrics.encode() in body for body in asked)

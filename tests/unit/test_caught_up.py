@@ -17,23 +17,13 @@ from consumer.leases import Lease, LeaseTable, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END, Fetched
-from consumer.runtime.scheduler import Lane, Task
 from tests.unit.fakes import ME
 from tests.unit.test_shard_consumer import NOW, Bench, records
+from tests.unit.worlds import Unscheduled
 
 UNTIL = NOW + timedelta(seconds=500)
 LATER = UNTIL + timedelta(seconds=60)
 PEER = WorkerIdentity("peer", "x")
-
-
-class Still:
-    """A scheduler that runs nothing."""
-
-    def add(self, task: Task, lane: Lane) -> None:
-        """Do nothing."""
-
-    def wake(self, task: Task) -> None:
-        """Do nothing."""
 
 
 class Run:
@@ -44,7 +34,7 @@ class Run:
         self.rows = rows
         world = replace(self.bench.consumer._context, log=structlog.get_logger())
         fleet = Fleet(ME, most_leases=most_leases, until=UNTIL)
-        self.running_shards = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Still())
+        self.running_shards = RunningShards(fleet, table or self.bench.table, world, InitialPosition(), Unscheduled())
         self.running_shards.rows.confirm([*self.bench.table.scan(), *rows])
         self.running_shards.running = {self.bench.consumer.shard_id: self.bench.consumer}
         self.bench.held_lease.read_to = LATER

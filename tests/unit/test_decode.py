@@ -3,8 +3,7 @@
 import base64
 import json
 import sys
-from io import BytesIO
-from types import SimpleNamespace
+from io import BytesIO, TextIOWrapper
 from typing import Any
 
 import pytest
@@ -78,7 +77,7 @@ def test_missing_input_or_output_is_a_configuration_error(
     def full(_: str) -> None:
         raise OSError(28, "No space left on device")
 
-    stream = SimpleNamespace(buffer=BytesIO(EVENT))
+    stream = TextIOWrapper(BytesIO(EVENT))
     monkeypatch.setattr(sys, "stdin", None if name == "stdin" else stream)
     monkeypatch.setattr(decode.typer, "echo", full)  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=says):

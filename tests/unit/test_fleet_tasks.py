@@ -16,9 +16,9 @@ from consumer.leases import Change, Lease, NextOwner, WorkerIdentity, Written
 from consumer.leases import lease as steps
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, Shard
-from consumer.runtime.scheduler import Lane, Task
 from tests.unit.clocks import FakeClock
 from tests.unit.fakes import QuietStream, shard_context
+from tests.unit.worlds import Unscheduled
 
 ME, PEER = WorkerIdentity("me", "2"), WorkerIdentity("peer", "1")
 DURATION = 12.0
@@ -26,16 +26,6 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LAST = FULL_HASH_RANGE[1]
 HALF = (LAST + 1) // 2
 LEFT, RIGHT = (0, HALF - 1), (HALF, LAST)
-
-
-class Ignored:
-    """A scheduler that runs nothing, because the test steps the tasks."""
-
-    def add(self, task: Task, lane: Lane) -> None:
-        """Do nothing."""
-
-    def wake(self, task: Task) -> None:
-        """Do nothing."""
 
 
 class SlowTable(MemoryLeaseTable):
@@ -71,7 +61,7 @@ class Bench:
         self.table = SlowTable(self.clock)
         self.world = shard_context(self.clock, stream=self.stream)
         terms = Fleet(ME, DURATION, **fleet)  # type: ignore[arg-type]
-        self.running_shards = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Ignored())
+        self.running_shards = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Unscheduled())
         self.balance, self.renewals = create_balancer(self.running_shards), Renewer(self.running_shards)
         self.discovery = ShardSync(terms, self.table, self.running_shards.rows, self.world)
 

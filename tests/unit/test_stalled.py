@@ -8,16 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from consumer.runtime.scheduler import STALLED_AFTER, Lane, ThreadScheduler
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.clocks import FakeClock
 
 
 class Hanging:
@@ -43,7 +34,7 @@ class Idle:
 
 
 @contextmanager
-def scheduling(clock: Clock, threads: int) -> Iterator[ThreadScheduler]:
+def scheduling(clock: FakeClock, threads: int) -> Iterator[ThreadScheduler]:
     scheduler = ThreadScheduler(threads, print, clock)
     yield scheduler
     scheduler.stop()
@@ -58,11 +49,11 @@ def hang(scheduler: ThreadScheduler, lane: Lane) -> Hanging:
 
 def test_sinks_that_hang_in_every_thread_leave_the_worker_live() -> None:
     """A new process would hang in them, too, and renewals continue."""
-    clock = Clock()
+    clock = FakeClock()
     with scheduling(clock, 2) as scheduler:
         tasks = [hang(scheduler, Lane.SHARDS) for _ in range(2)]
         scheduler.add(Idle(1.0), Lane.SHARDS)  # waits for a thread
-        clock.now += 10 * STALLED_AFTER
+        clock.advance(10 * STALLED_AFTER)
         assert scheduler.stalled() == []
         for task in tasks:
             task.go.set()
@@ -71,12 +62,12 @@ def test_sinks_that_hang_in_every_thread_leave_the_worker_live() -> None:
 @pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR])
 def test_a_hanging_renewal_or_coordinator_task_ends_liveness(lane: Lane) -> None:
     """The worker cannot keep its leases or take part, so only a new process helps."""
-    clock = Clock()
+    clock = FakeClock()
     with scheduling(clock, 2) as scheduler:
         task = hang(scheduler, lane)
-        clock.now += STALLED_AFTER - 1
+        clock.advance(STALLED_AFTER - 1)
         assert scheduler.stalled() == []
-        clock.now += 2
+        clock.advance(2)
         assert scheduler.stalled() == [lane.value]
         task.go.set()
 
@@ -84,7 +75,7 @@ def test_a_hanging_renewal_or_coordinator_task_ends_liveness(lane: Lane) -> None
 @pytest.mark.parametrize("lane", [Lane.RENEWALS, Lane.COORDINATOR, Lane.SHARDS])
 def test_an_overdue_task_beside_an_idle_thread_ends_liveness(lane: Lane) -> None:
     """A wake-up was lost. A task that is not due is no sign of that."""
-    clock = Clock()
+    clock = FakeClock()
     with scheduling(clock, 1) as scheduler:
         task = Idle(3600.0)
         scheduler.add(task, lane)
@@ -93,7 +84,7 @@ def test_an_overdue_task_beside_an_idle_thread_ends_liveness(lane: Lane) -> None
         threads = scheduler._lanes[lane]
         while threads._idle < threads._threads and time.monotonic() < give_up:
             time.sleep(0.001)  # wait until all threads sleep: a late one would run the overdue task
-        clock.now += 3600
+        clock.advance(3600)
         assert scheduler.stalled() == []
-        clock.now += STALLED_AFTER + 1
+        clock.advance(STALLED_AFTER + 1)
         assert scheduler.stalled() == [lane.value]

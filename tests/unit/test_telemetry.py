@@ -16,6 +16,7 @@ from consumer.records import TRIM_HORIZON, Fetched, Position, Reason, Shard, Str
 from consumer.sinks.stdout import StdoutSink
 from consumer.telemetry.exposition import Exposition
 from consumer.telemetry.metrics import MOST_CODES, MOST_TYPES, LeaseEvent, Metrics
+from tests.unit.clocks import FakeClock
 from tests.unit.fakes import SHARD, QuietStream
 
 # Dashboards and alerts depend on these names and labels. A change here breaks them.
@@ -50,16 +51,6 @@ NAMES = {
 }
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def scrape(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Return every sample of our own metrics by name and labels."""
     text = Exposition(metrics, lambda: 4096, "1.2.3").text().decode()
@@ -74,7 +65,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def busy() -> Metrics:
     """Return metrics that contain every series."""
-    metrics = Metrics(clock=Clock())
+    metrics = Metrics(clock=FakeClock())
     metrics.read(7, 9, 1, ["com.twilio.messaging.message.sent"])
     metrics.held("shard-1")
     metrics.behind("shard-1", 2.5)
@@ -136,15 +127,15 @@ def test_a_shard_that_was_released_is_not_shown() -> None:
 
 def test_the_progress_age_grows_until_a_read_or_a_delivery() -> None:
     """A shard that hangs counts nothing, but its age grows."""
-    clock = Clock()
+    clock = FakeClock()
     metrics = Metrics(clock=clock)
     metrics.held("s")
     assert value(metrics, "shard_lag_seconds", shard="s") is None  # no lag is known
-    clock.now += 5
+    clock.advance(5)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 5
     metrics.behind("s", 0.0)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
-    clock.now += 7
+    clock.advance(7)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 7
     metrics.progressed("s")
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
@@ -152,11 +143,11 @@ def test_the_progress_age_grows_until_a_read_or_a_delivery() -> None:
 
 def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
     """Otherwise a shard that hangs at the tip would look healthy in the metrics and in the log."""
-    clock = Clock()
+    clock = FakeClock()
     metrics = Metrics(clock=clock)
     metrics.held("s")
     metrics.behind("s", 3.0)
-    clock.now += 60
+    clock.advance(60)
     metrics.progressed("s")
     assert value(metrics, "shard_lag_seconds", shard="s") == 63.0
     assert metrics.summary()["lag"] == 63.0
@@ -166,14 +157,14 @@ def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
 
 def test_the_time_until_unread_records_expire_falls_while_nothing_is_read() -> None:
     """An alert shows the time that is left. Below 0, records may be lost."""
-    clock = Clock()
+    clock = FakeClock()
     metrics = Metrics(clock=clock)
     metrics.unread_expires("s", 100.0)  # released
     assert value(metrics, "shard_unread_expires_seconds", shard="s") is None
     metrics.held("s")
     assert value(metrics, "shard_unread_expires_seconds", shard="s") is None  # no expiry is known
     metrics.unread_expires("s", 100.0)
-    clock.now += 101
+    clock.advance(101)
     metrics.behind("s", 5.0)
     metrics.progressed("s")
     assert value(metrics, "shard_unread_expires_seconds", shard="s") == -1
@@ -181,14 +172,14 @@ def test_the_time_until_unread_records_expire_falls_while_nothing_is_read() -> N
 
 def test_shards_to_read_and_shards_read_are_separate_metrics() -> None:
     """Our shard counts while reads succeed, and a peer's shard counts while the peer lives."""
-    clock = Clock()
+    clock = FakeClock()
     metrics = Metrics(clock=clock)
     metrics.seen(4, 1)
     metrics.held("a")
     metrics.held("b")
     metrics.behind("a", 0.0)
     assert (value(metrics, "shards_to_read"), value(metrics, "shards_read")) == (4, 2)
-    clock.now += 120
+    clock.advance(120)
     assert value(metrics, "shards_read") == 1
 
 
@@ -342,7 +333,7 @@ def _raising(error: Exception) -> Callable[..., Any]:
 
 def test_a_shard_without_a_known_lag_counts_as_read() -> None:
     """Some emulators omit the lag, and the alert on unread shards must not fire."""
-    metrics = Metrics(clock=Clock())
+    metrics = Metrics(clock=FakeClock())
     metrics.held("s")
     metrics.behind("s", None)
     assert value(metrics, "shards_read") == 1
