@@ -94,6 +94,8 @@ ARRAYS: dict[str, Shape] = {
     "array of smallest events": lambda: b"[" + numbered(SMALLEST.replace(b'"a"', b'"%08d"'), 108) + b"]",
     "array of events, patiently": lambda: array(SMALLEST, rb'"\ud800"'),
     "array of odd events": lambda: array(SMALLEST.replace(b'"sid":"c"', b'"sid":"c","response":{"responseCode":[]}')),
+    "array of wide events of 10 KiB": lambda: array(event(request={"parameters": {"To": "a" * 10_000 + "\U0001f600"}})),
+    "array of wide events of 1 MiB": lambda: array(event(request={"parameters": {"To": "a" * 2**20 + "\U0001f600"}})),
     "array of plain events of 100 KiB": lambda: array(event(request={"parameters": {"Twiml": "a, b, c {" * 11_000}})),
     "array torn at its end": lambda: array(SMALLEST)[:-1],
     "array torn inside of an element": lambda: array(SMALLEST)[:-20] + b"]",
@@ -145,6 +147,20 @@ EVENTS: dict[str, Shape] = {
     ),
     "event nested too deep": lambda: member(b"[" * (SIZE // 2 - 100) + b"]" * (SIZE // 2 - 100)),
     "event torn": lambda: member(filled(b"[],", b"[", b"", SIZE - 200)),
+    "event with little wide text": lambda: event(request={"parameters": {"Body": "a" * (SIZE // 3) + "\U0001f600"}}),
+    "event with nothing but wide text": lambda: event(
+        request={"parameters": {"Body": "\U0001f600" * (SIZE // 4 - 99)}}
+    ),
+    "event with wide text in escapes": lambda: parameters(filled(b"a", b'{"a":"', rb'\ud83d\ude00"}', SIZE - 200)),
+    "event with surrogates between letters": lambda: parameters(filled(rb"ab\ud800", b'{"a":"', b'"}', SIZE - 200)),
+    "event with a huge name": lambda: parameters(filled(b"a:b@//", b'{"', b'":1}', SIZE - 200)),
+    "event with a wide name": lambda: parameters(filled("//a:b@\U0001f600".encode(), b'{"', b'":1}', SIZE - 200)),
+    "event to a huge address": lambda: event(request={"parameters": {"To": "a" * (SIZE - 200)}}),
+    "event to a wide address": lambda: event(request={"parameters": {"To": "\U0001f600//a:b@" * (SIZE // 10 - 99)}}),
+    "event with a huge URL in its URL": lambda: event(
+        request={"url": "https://a:b@c?u=" + "http%3A%2F%2Fa:b@" * (SIZE // 19)}
+    ),
+    "event with a wide URL": lambda: event(request={"url": "https://a:b@c?\U0001f600" + "%40" * (SIZE // 12)}),
     "secrets in parameters": lambda: event(request={"parameters": {"Twiml": "SipAuthPassword=a&" * (SIZE // 19)}}),
     "URLs in parameters": lambda: event(request={"parameters": {"Url": "https://a:b@c/%40 " * (SIZE // 19)}}),
     "nothing but zeros": lambda: bytes(SIZE),
@@ -156,6 +172,11 @@ EVENTS: dict[str, Shape] = {
 BODIES: dict[str, Shape] = {
     "body of text": lambda: body(b"a" * SIZE, "text/plain"),
     "body of wide text": lambda: body("\U0001f600".encode() + b"a" * SIZE, "text/plain"),
+    "body of vertical tabs": lambda: body(b"\x0b" * SIZE, "text/plain"),
+    "body of line feeds": lambda: body(b"\n" * SIZE, "text/plain"),
+    "body of wide JSON": lambda: body(filled(b"a", '{"message":"\U0001f600'.encode(), b'"}', BODY)),
+    "body of a URL many times": lambda: body(b"http://a:b@c " * (SIZE // 13), "text/plain"),
+    "body in a code page": lambda: body(b"\xb0" * SIZE, "text/plain; charset=cp437"),
     "body of control characters": lambda: body(b"\x01" * SIZE, "text/plain"),
     "body of quotes": lambda: body(b'"' * SIZE, "text/plain"),
     "body of binary": lambda: body(bytes(range(256)) * (SIZE // 256), "image/png"),
@@ -183,6 +204,9 @@ AGGREGATES: dict[str, Shape] = {
     "aggregate of skipped events": lambda: aggregated(b'{"type":"a"}'),
     "aggregate of smallest events": lambda: aggregated(SMALLEST),
     "aggregate of events and garbage": lambda: aggregated(SMALLEST, b"", b"x", b"[]"),
+    "aggregate of wide events of 10 KiB": lambda: aggregated(
+        event(request={"parameters": {"To": "a" * 10_000 + "\U0001f600"}})
+    ),
     "aggregate of garbage of 2 KiB": lambda: aggregated(b"x" * 2048),
     "aggregate of arrays of 100 KiB": lambda: aggregated(filled(b"{},", b"[", b"0]", SIZE // 100)),
     "aggregate of one huge array": lambda: aggregate([("k", array(b"{}")[:-200] + b"0]")]),

@@ -2,6 +2,7 @@
 
 import binascii
 import re
+import sys
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from functools import lru_cache
@@ -18,6 +19,7 @@ from schemas.call_request import WarningCode
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
 LONGEST_HEADER = 256  # characters of a content type that are parsed and cached
+LARGEST_JSON = 8 * 1024 * 1024  # bytes of memory that its text takes; more is not parsed
 LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio accepts at most 64 KB of TwiML
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
@@ -105,12 +107,14 @@ def _read(text: str, content: Content, warnings: Warnings) -> Body:
 
 def _read_json(text: str, content: Content, warnings: Warnings) -> Body:
     try:
-        document = parse(text.encode(), warnings)
+        if sys.getsizeof(text) <= LARGEST_JSON:
+            document = parse(text.encode(), warnings)
+            return Body(text, "json", document if isinstance(document, dict) else {})
     except RecordRejected:
-        if content.json:
-            warnings.note(WarningCode.BODY)
-        return Body(text, "text")
-    return Body(text, "json", document if isinstance(document, dict) else {})
+        pass
+    if content.json:
+        warnings.note(WarningCode.BODY)
+    return Body(text, "text")
 
 
 def _read_xml(text: str, content: Content, warnings: Warnings) -> Body:

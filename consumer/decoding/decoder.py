@@ -39,6 +39,7 @@ from schemas.event_types import EVENT_TYPES
 
 INVALID_TYPE = "odd"  # shown instead of a type that does not look like one: it could be a phone number
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{,127}")
+LONGEST_ROW = 24 * 1024 * 1024  # bytes; a longer one, with text many times or in escapes, becomes a dead letter
 SHORTEST_EVENT = len(b'{"type":"a"}')  # bytes; anything shorter becomes a dead letter
 _encode = msgspec.json.Encoder().encode
 
@@ -141,7 +142,10 @@ class Decoder:
 
     def _row(self, event: Event, warnings: Warnings, user_record: UserRecord, index: int) -> Row:
         location = self._location(user_record, index)
-        return Row(encode_row(flatten(event, EVENT_TYPES[event.type], location, warnings)), location, user_record.data)
+        line = encode_row(flatten(event, EVENT_TYPES[event.type], location, warnings))
+        if len(line) > LONGEST_ROW:
+            raise _too_long()
+        return Row(line, location, user_record.data)
 
     def _location(self, user_record: UserRecord, index: int) -> EventLocation:
         return EventLocation(
@@ -168,4 +172,11 @@ def _skipped(event_type: str) -> Skipped:
 
 def _with_event(row: Row, event: dict[str, Any]) -> Row:
     """Return the row with the original event added as the member `event`."""
-    return replace(row, line=b'%b,"event":%b}' % (row.line[:-1], _encode(event)))
+    encoded = _encode(event)
+    if len(row.line) + len(encoded) > LONGEST_ROW:
+        raise _too_long()
+    return replace(row, line=b"".join((memoryview(row.line)[:-1], b',"event":', encoded, b"}")))
+
+
+def _too_long() -> RecordRejected:
+    return RecordRejected(Reason.INVALID_EVENT, f"its row takes more than {LONGEST_ROW // 2**20} MiB")

@@ -7,6 +7,8 @@ noted as warnings. NaN and Infinity are not JSON. A document with too many value
 import json
 import math
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -22,8 +24,11 @@ LONGEST_TYPE = 1024  # bytes; no event type is longer
 LONGEST_INTEGER = 4300  # digits that msgspec writes and Python can read again (sys.int_info)
 # Values in one document. As objects they take at most about 25 MB. An event of Twilio has about 50.
 MOST_VALUES = 100_000
+# Bytes of text in one document as `str`: up to four a character, if one character of a string is beyond U+FFFF.
+MOST_TEXT = 16 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # a JSON string, for a regular expression with DOTALL
+TEXT_PIECE = 64 * 1024  # characters of a string that are repaired at once, to bound memory
 _GZIP = b"\x1f\x8b"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Every value but the first follows a comma or an opening bracket: match up to the last value that is allowed.
@@ -42,7 +47,7 @@ check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class TooLarge(RecordRejected):
-    """The document has more than `MOST_VALUES` values. `event_type` is its member `type`, or "" if it has none."""
+    """The document has too many values or too much text. `event_type` is its member `type`, or "" if it has none."""
 
     def __init__(self, reason: Reason, message: str, event_type: str = "") -> None:
         super().__init__(reason, message)
@@ -66,6 +71,9 @@ def parse(data: bytes, warnings: Warnings) -> Any:
         return _parse_patiently(data, warnings)
     if len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
         _check_depth(document)
+    if _has_too_much_text(document, data):
+        del document  # before more memory is taken
+        raise too_large(data)
     return document
 
 
@@ -77,7 +85,7 @@ def _parse_patiently(data: bytes, warnings: Warnings) -> Any:
     number = _Number(warnings)
     try:
         document = json.loads(
-            data.decode(), parse_int=number.integer, parse_float=number.real, parse_constant=number.constant
+            _bounded(data), parse_int=number.integer, parse_float=number.real, parse_constant=number.constant
         )
     except UnicodeDecodeError:
         raise RecordRejected(Reason.NOT_JSON, "it is binary, or text that is not UTF-8") from None
@@ -86,12 +94,27 @@ def _parse_patiently(data: bytes, warnings: Warnings) -> Any:
     except ValueError:
         raise RecordRejected(Reason.NOT_JSON, "it does not parse" if data else "it is empty") from None
     _check_depth(document)
+    if _has_too_much_text(document, data):
+        del document  # before more memory is taken
+        raise too_large(data)
     return _without_surrogates(document, warnings)
+
+
+def _bounded(data: bytes) -> str:
+    text = data.decode()
+    if sys.getsizeof(text) <= MOST_TEXT:
+        return text
+    del text  # before more memory is taken
+    raise too_large(data)
 
 
 def _has_too_many_values(data: bytes) -> bool:
     most = data.count(b",") + data.count(b"{") + data.count(b"[")  # an upper bound: strings count too
     return most >= MOST_VALUES and _MANY_VALUES.match(data) is not None
+
+
+def _has_too_much_text(document: Any, data: bytes) -> bool:
+    return len(data) > MOST_TEXT // 4 and _text_size(document) > MOST_TEXT
 
 
 def too_large(data: bytes) -> RecordRejected:
@@ -115,7 +138,7 @@ def _too_large(data: bytes) -> TooLarge:
     event_type = bytes(_decode_type(data).type)
     known = _decode(event_type) if event_type.startswith(b'"') and len(event_type) <= LONGEST_TYPE else ""
     reason = Reason.INVALID_EVENT if known else Reason.NOT_CLOUDEVENT
-    return TooLarge(reason, f"it holds {MOST_VALUES} values or more", known)
+    return TooLarge(reason, f"it holds {MOST_VALUES} values or more, or {MOST_TEXT // 2**20} MiB of text", known)
 
 
 def with_harmless_surrogates(data: bytes) -> bytes:
@@ -146,7 +169,7 @@ class _Number:
 
 def _without_surrogates(value: Any, warnings: Warnings) -> Any:
     if isinstance(value, str):
-        repaired = _SURROGATE.sub("\ufffd", value)
+        repaired = _repair(value) if len(value) <= TEXT_PIECE else "".join(map(_repair, _text_pieces(value)))
         if repaired != value:
             warnings.note(WarningCode.UNICODE)
         return repaired
@@ -155,6 +178,23 @@ def _without_surrogates(value: Any, warnings: Warnings) -> Any:
     if isinstance(value, dict):
         return {_without_surrogates(key, warnings): _without_surrogates(item, warnings) for key, item in value.items()}
     return value
+
+
+def _text_size(value: Any) -> int:
+    """Return about how many bytes the strings of a document take."""
+    if isinstance(value, str):
+        return sys.getsizeof(value) - sys.getsizeof("")
+    if isinstance(value, dict):
+        return sum(_text_size(name) + _text_size(item) for name, item in value.items())
+    return sum(map(_text_size, value)) if isinstance(value, list) else 0
+
+
+def _repair(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _text_pieces(text: str) -> Iterator[str]:
+    return (text[start : start + TEXT_PIECE] for start in range(0, len(text), TEXT_PIECE))
 
 
 def _check_depth(document: Any) -> None:

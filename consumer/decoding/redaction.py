@@ -5,17 +5,21 @@ only three searches.
 """
 
 import re
-from typing import Any
+from typing import Any, AnyStr
 
 import msgspec
 
 HIDDEN = "***"
 _SECRET = "sipauthpassword"
 _SECRET_BYTES = _SECRET.encode()
+LONG = 64 * 1024  # characters or bytes; longer text is searched and rewritten piece by piece, to bound memory
+PIECES = 1024  # that are joined at once
 _BEFORE_AUTHORITY = re.compile(r"\s*(?:(?:[a-z][a-z0-9+.-]*:)?[/\\]+|(?:sips?|mailto|client|tel):)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#\\]*")
 _encode = msgspec.json.Encoder().encode
-_PAIR = re.compile(rf"({_SECRET}=)[^&#]*", re.IGNORECASE)
+# Each expression for secrets has two groups: the text before the secret and the text after it. Both are kept.
+_KEPT = rf"\1{HIDDEN}\2"
+_PAIR = re.compile(rf"({_SECRET}=)[^&#]*()", re.IGNORECASE)
 # A value that is a URL as a whole. A word that merely contains a colon and an @ is not one.
 _URL = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*:[/\\]+|[/\\]{2}|sips?:)", re.IGNORECASE)
 # URLs inside text, such as TwiML, JSON or a list. Each match attempt stops at the end of the authority or after 128
@@ -24,13 +28,13 @@ _WITHIN = re.compile(
     r"""
     ( (?: : | (?<![/\\:]) [/\\] ) [/\\]++      # before the user: `://`, `//`, JSON's `:\/\/`
       (?! \[ ) [^\s"'<>:/?#\\@]*+ : )          # the user; not an IPv6 address in brackets
-    (?: [^\s"'<>/?#\\]* @                      # a password, up to the last @ of the authority
+    (?: [^\s"'<>/?#\\]*                       # a password, up to the last @ of the authority
       | (?! [0-9]*+ (?: [\s"'<>/?#\\] | \Z ) ) # not a port, so a password that contains a raw / ? or #
-        [^\s"'<>]{0,128} @ )
+        [^\s"'<>]{0,128} ) (@)
     """,
     re.VERBOSE,
 )
-_SIP_WITHIN = re.compile(r"""((?:(?<=\bsip)|(?<=\bsips)):[^\s"'<>:@]*+:)[^\s"'<>:@]*+@""", re.IGNORECASE)
+_SIP_WITHIN = re.compile(r"""((?:(?<=\bsip)|(?<=\bsips)):[^\s"'<>:@]*+:)[^\s"'<>:@]*+(@)""", re.IGNORECASE)
 # Percent-encoded URLs, once or several times, as in the query of another URL.
 _END = r"""(?!%(?:25)*(?:2F|3F|23|26))[^\s"'<>/?#&]"""
 _ENCODED = re.compile(
@@ -48,14 +52,15 @@ def without_secrets(parameters: Any) -> msgspec.Raw:
     """
     # Search the encoded JSON instead of each value: it is faster, and the row needs the JSON in any case.
     encoded = _encode(parameters)
-    if b"@" not in encoded and b"%" not in encoded and _SECRET_BYTES not in encoded.lower():
+    if b"@" not in encoded and b"%" not in encoded and not _count(encoded, _SECRET_BYTES):
         return msgspec.Raw(encoded)
+    del encoded  # it may be large
     return msgspec.Raw(_encode(_cleaned(parameters)))
 
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return without_passwords(_hidden(value) if _SECRET in value.lower() else value)
+        return without_passwords(_hidden(value) if _count(value, _SECRET) else value)
     if isinstance(value, dict):
         return {
             without_passwords(key): HIDDEN if key.lower() == _SECRET and item is not None else _cleaned(item)
@@ -71,13 +76,14 @@ def encode_row(row: msgspec.Struct) -> bytes:
     line = _encode(row)
     if b"@" not in line and b"%" not in line:
         return line
+    del line  # it may be large
     members = {name: getattr(row, name) for name in row.__struct_fields__}
     return _encode({name: without_passwords(value) if type(value) is str else value for name, value in members.items()})
 
 
 def without_password(url: str) -> str:
     """Return the URL with its password, those of URLs in its query, and SipAuthPassword as `***`."""
-    if _SECRET in url.lower():
+    if _count(url, _SECRET):
         url = _hidden(url)
     return _within(_without_own_password(url) if "@" in url else url)
 
@@ -100,11 +106,35 @@ def _without_own_password(url: str) -> str:
 
 def _within(text: str) -> str:
     if "@" in text:
-        text = _SIP_WITHIN.sub(rf"\1{HIDDEN}@", _WITHIN.sub(rf"\1{HIDDEN}@", text))
-    return _ENCODED.sub(rf"\1{HIDDEN}\2", text) if "%" in text else text
+        text = _hide(_SIP_WITHIN, _hide(_WITHIN, text))
+    return _hide(_ENCODED, text) if "%" in text else text
 
 
 def _hidden(text: str) -> str:
     """Hide the values of form pairs; hide the whole text if it names the secret in another way, such as JSON."""
-    cleaned, pairs = _PAIR.subn(rf"\1{HIDDEN}", text)
-    return cleaned if pairs == text.lower().count(_SECRET) else HIDDEN
+    pairs = sum(1 for _ in _PAIR.finditer(text))
+    return _hide(_PAIR, text) if pairs == _count(text, _SECRET) else HIDDEN
+
+
+def _count(text: AnyStr, name: AnyStr) -> int:
+    """Return how often a name occurs, in upper or lower case. Only a piece of the text at a time is copied."""
+    if len(text) <= LONG:
+        return text.lower().count(name)
+    overlap = len(name) - 1
+    return sum(text[start : start + LONG + overlap].lower().count(name) for start in range(0, len(text), LONG))
+
+
+def _hide(pattern: re.Pattern[str], text: str) -> str:
+    """Replace the secrets that a pattern finds. Never hold all pieces of a long text as objects of their own."""
+    if len(text) <= LONG:
+        return pattern.sub(_KEPT, text)
+    joined: list[str] = []
+    pieces: list[str] = []
+    start = 0
+    for found in pattern.finditer(text):
+        pieces += (text[start : found.end(1)], HIDDEN)
+        start = found.start(2)
+        if len(pieces) >= PIECES:
+            joined.append("".join(pieces))
+            pieces.clear()
+    return "".join((*joined, *pieces, text[start:]))

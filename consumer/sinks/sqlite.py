@@ -4,25 +4,21 @@ This includes events that Twilio itself sent twice.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
 from consumer.files.sqlite import SqliteFile, require_sqlite
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication, SinkSchema
+from consumer.sinks.sqlite_values import LONG, Values, parts, values_of, values_of_long
 from consumer.urls import Url
 
 BUSY = 2.0  # seconds to wait for another writer of the file; after that, delivery backs off and retries
-AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
 NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
 LOST = "to write missing rows again, read the stream from that time with --application NEW"
-Values = list[Any]
 
 
 class Options(BaseModel, extra="forbid"):
@@ -46,8 +42,7 @@ class SqliteSink:
     def __init__(self, file: Path, contents: SinkSchema, label: str = "--sink") -> None:
         self._named, self._contents = f"{label} {file}", contents
         self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private, LOST)
-        marks = ", ".join("?" * len(contents.fields))
-        self._insert = f"INSERT INTO {contents.name} VALUES ({marks}) ON CONFLICT DO NOTHING"
+        self._utf8 = True
 
     def check(self) -> None:
         self._file.check()
@@ -55,10 +50,10 @@ class SqliteSink:
     def write(self, batch: Batch) -> int:
         """Insert the batch in one transaction. Only a part of it is in memory at once."""
         rejected: dict[int, str] = {}
-        rows, start = iter(batch), 0
+        start = 0
         with self._file.transaction() as connection:
             before = connection.total_changes
-            while part := [self._values(item.line) for item in islice(rows, AT_ONCE)]:
+            for part in parts(batch):
                 rejected |= {start + index: why for index, why in self._insert_all(connection, part)}
                 start += len(part)
             written = connection.total_changes - before
@@ -81,28 +76,27 @@ class SqliteSink:
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({name})"))
         if found != self._contents.fields:
             raise ConfigurationError(f"{self._named}: table {name} has other columns; name another file")
+        self._utf8 = connection.execute("PRAGMA encoding").fetchone() == ("UTF-8",)  # text is copied in this encoding
         connection.execute(f"DELETE FROM {name} WHERE FALSE")  # fails if the file is read-only
 
-    def _values(self, line: bytes) -> Values:
-        row = msgspec.json.decode(line)
-        return [_stored(row.get(field)) for field in self._contents.fields]
-
-    def _insert_all(self, connection: sqlite3.Connection, rows: Sequence[Values]) -> Iterator[tuple[int, str]]:
+    def _insert_all(self, connection: sqlite3.Connection, lines: list[bytes]) -> Iterator[tuple[int, str]]:
         """Insert all rows at once, or one by one if SQLite cannot store one. Yield index and reason of such rows."""
-        try:
-            connection.executemany(self._insert, rows)
-            return
-        except NOT_STORABLE:
-            pass
-        for index, row in enumerate(rows):
+        fields = self._contents.fields
+        if len(lines) > 1:
             try:
-                connection.execute(self._insert, row)
+                connection.executemany(self._statement(), [values_of(line, fields) for line in lines])
+                return
+            except NOT_STORABLE:
+                pass
+        for index, line in enumerate(lines):
+            try:
+                values = (values_of_long if len(line) > LONG and self._utf8 else values_of)(line, fields)
+                connection.execute(self._statement(values), values)
             except NOT_STORABLE as error:
                 yield index, f"SQLite cannot store it: {type(error).__name__}"
 
-
-def _stored(value: Any) -> Any:
-    """Return a value that SQLite can store; lists and objects become JSON text."""
-    if isinstance(value, list | dict):
-        return msgspec.json.encode(value).decode()
-    return value
+    def _statement(self, values: Values | None = None) -> str:
+        """Return the statement that inserts a row. Text in a buffer needs a cast, or it would become a blob."""
+        buffers = [isinstance(value, bytes | memoryview) for value in values or [None] * len(self._contents.fields)]
+        marks = ", ".join("CAST(? AS TEXT)" if buffer else "?" for buffer in buffers)
+        return f"INSERT INTO {self._contents.name} VALUES ({marks}) ON CONFLICT DO NOTHING"

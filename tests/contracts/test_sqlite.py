@@ -2,11 +2,12 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable, SinkUnavailable
@@ -16,7 +17,10 @@ from consumer.leases import sqlite as leases
 from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.leases.sqlite_row import FIELDS, stored
-from consumer.sinks import sqlite
+from consumer.pipeline.batching import Chunk
+from consumer.pipeline.spool import Spool
+from consumer.records import EventLocation, Row
+from consumer.sinks import sqlite, sqlite_values
 from consumer.testing import DEAD_LETTERS, ROWS
 from consumer.urls import parse
 from tests.contracts.places import OPEN, chunk, connect
@@ -274,3 +278,42 @@ def test_making_a_database_private_keeps_its_locks(tmp_path: Path) -> None:
     writing.close()
     if locks:
         assert f":{inode} " in locks
+
+
+def compact(values: Sequence[object]) -> Chunk:
+    """Return a batch whose lines are spelled as those of rows are."""
+    spool = Spool()
+    for number, value in enumerate(values):
+        line = msgspec.json.encode({"id": number, "value": value})
+        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
+    return Chunk("batch", spool, 0, len(values))
+
+
+VALUES = [None, 7, 0.5, True, "", "plain", 'é "\\\n\x0b\0 \U0001f600', [], {"a": [1, 'é"\\']}, ["b"]]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16"])
+def test_a_long_row_is_stored_like_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Its text has the same type and value in every column, whatever the encoding of the file is."""
+    stored = []
+    for long in (0, 1_000_000):
+        monkeypatch.setattr(sqlite, "LONG", long)
+        monkeypatch.setattr(sqlite_values, "LONG", long)
+        with closing(sqlite3.connect(tmp_path / f"rows-{long}.db")) as other:
+            other.execute(f"PRAGMA encoding = '{encoding}'")
+            other.execute("CREATE TABLE things (id, value, PRIMARY KEY (id))")
+        sink = connect(sqlite, f"sqlite:{tmp_path}/rows-{long}.db")
+        sink.write(compact(VALUES))
+        with closing(sqlite3.connect(tmp_path / f"rows-{long}.db")) as other:
+            stored.append(other.execute("SELECT id, typeof(value), value FROM things ORDER BY id").fetchall())
+    assert stored[0] == stored[1]
+    assert [kind for _, kind, _ in stored[0]] == ["null", "integer", "real", "integer", *["text"] * 6]
+
+
+def test_a_batch_is_inserted_in_parts_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long line is a part of its own."""
+    monkeypatch.setattr(sqlite_values, "LONG", 100)
+    monkeypatch.setattr(sqlite_values, "AT_ONCE", 3)
+    monkeypatch.setattr(sqlite_values, "BYTES_AT_ONCE", 150)
+    batch = chunk(range(9), row_4="x" * 100, row_5="x" * 70, row_6="x" * 60)
+    assert [len(part) for part in sqlite_values.parts(batch)] == [3, 1, 1, 1, 3]

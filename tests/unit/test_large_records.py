@@ -1,5 +1,6 @@
 """Decode large records like small ones, within bounded memory."""
 
+import base64
 import json
 import re
 import sys
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from benchmarks.large_records import measure
 from benchmarks.shapes import AGGREGATES, ARRAYS, BODIES, EVENTS, SHAPES, sealed
-from consumer.decoding import aggregates, arrays
+from consumer.decoding import aggregates, arrays, body
 from consumer.decoding import dead_letter_limit as letters
+from consumer.decoding import decoder as decoding
 from consumer.decoding import json_document as parsing
 from consumer.decoding.deaggregation import aggregate
 from consumer.decoding.decoder import Decoder
-from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard
+from consumer.decoding.warnings import Warnings
+from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard, Skipped
+from schemas.call_request import WarningCode
 from tests.needs import need
 from tests.unit.events import event, json_values
 
@@ -125,6 +129,58 @@ def test_an_event_with_too_many_values_is_one_dead_letter_beside_rows(data: byte
     assert getattr(found[0], "reason", None) is reason
 
 
+WIDE = "a" * 500 + "\U0001f600"  # four bytes a character as `str`
+
+
+@pytest.mark.parametrize("text", [json.dumps(WIDE, ensure_ascii=False), json.dumps(WIDE), rf'"{WIDE}\ud800"'])
+def test_an_event_with_too_much_text_is_a_dead_letter(text: str) -> None:
+    """An escaped character takes as much memory as a plain one."""
+    document = f'{EVENT[:-1]},"x":{text}}}'
+    with patch.object(parsing, "MOST_TEXT", 2 * len(EVENT)):
+        [found] = outcomes(document.encode())
+    assert isinstance(found, DeadLetter)
+    assert found.reason is Reason.INVALID_EVENT
+    assert found.data == document.encode()
+
+
+def test_an_event_of_another_type_with_too_much_text_is_skipped() -> None:
+    """Its type is read without the rest."""
+    data = json.dumps({"type": "other", "x": WIDE}, ensure_ascii=False).encode()
+    with patch.object(parsing, "MOST_TEXT", 1000):
+        assert outcomes(data) == [Skipped("other")]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_an_event_whose_row_is_too_long_is_a_dead_letter(raw: bool) -> None:
+    """With --raw the row includes the event."""
+    data = json.dumps(event()).encode()
+    decoder = Decoder("stream", Shard("shard"), raw)
+    with patch.object(decoding, "LONGEST_ROW", len(data) + 200 if raw else 200):
+        [found] = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON).outcomes
+    assert isinstance(found, DeadLetter)
+    assert found.reason is Reason.INVALID_EVENT
+    assert found.data == data
+
+
+def test_a_json_body_that_takes_too_much_memory_stays_text() -> None:
+    """It is in the row, but its members are not."""
+    encoded = base64.b64encode(b'{"status":"queued"}').decode()
+    warnings = Warnings()
+    with patch.object(body, "LARGEST_JSON", 60):
+        found = body.decode_body(encoded, "application/json", warnings)
+    assert (found.text, found.kind, found.document) == ('{"status":"queued"}', "text", {})
+    assert warnings == [WarningCode.BODY]
+
+
+@given(st.text(st.sampled_from(["a", "é", "\ud800", "\udfff", "\ufffd", "\U0001f600"]), max_size=30), st.integers(1, 5))
+def test_surrogates_are_replaced_in_pieces_as_in_a_whole(text: str, piece: int) -> None:
+    """No other character changes."""
+    data = f"{EVENT[:-1]},{json.dumps(text)}:0,{json.dumps('1' + text)}:1e999}}".encode()
+    whole = outcomes(data)
+    with patch.object(parsing, "TEXT_PIECE", piece):
+        assert outcomes(data) == whole
+
+
 def test_the_dead_letters_of_an_aggregate_are_limited_and_keep_all_bytes() -> None:
     """The last one contains the whole aggregate."""
     data = aggregate([("k", b"no")] * 50 + [("k", EVENT.encode())])
@@ -144,6 +200,11 @@ def test_the_dead_letters_of_an_aggregate_are_limited_and_keep_all_bytes() -> No
         "array of deep arrays",
         "array of two huge objects",
         "event with millions of parameters",
+        "event wide and mended",
+        "event with a wide URL",
+        "URLs in parameters",
+        "body of vertical tabs",
+        "body in a code page",
         "body of nested XML",
         "body of empty arrays",
         "aggregate of arrays of 100 KiB",
@@ -156,6 +217,13 @@ def test_a_record_of_ten_mebibytes_adds_less_than_a_hundred(name: str) -> None:
     """This counts from its bytes to the files, for every shape."""
     need(sys.platform == "linux", "/proc")
     assert measure(SHAPES[name]()).added < MOST_MIB
+
+
+@pytest.mark.parametrize("name", ["event with nothing but wide text", "event with a huge name", "body of quotes"])
+def test_a_record_of_ten_mebibytes_adds_less_than_a_hundred_with_raw(name: str) -> None:
+    """The row includes the event."""
+    need(sys.platform == "linux", "/proc")
+    assert measure(SHAPES[name](), "--raw").added < MOST_MIB
 
 
 def test_each_shape_of_record_is_unique_and_large_enough() -> None:

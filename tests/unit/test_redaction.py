@@ -4,12 +4,14 @@ import base64
 import json
 import time
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.decoding import redaction
 from consumer.decoding.redaction import without_password, without_passwords, without_secrets
 from tests.unit.events import json_values, row, with_request, with_response
 
@@ -152,3 +154,15 @@ def test_the_password_is_masked_before_any_text(rest: str) -> None:
     assert "secret" not in hidden
     assert without_password(hidden) == hidden
     assert hidden.startswith("https://user:***@")
+
+
+@given(
+    st.lists(st.sampled_from(["https://a:b@c", "SipAuthPassword=x&", "sip:u:p@h", "%3A%2F%2Fa%3Ab%40", *"aé :/@\\%"])),
+    st.integers(1, 4),
+)
+def test_secrets_in_long_text_are_hidden_as_in_short_text(parts: list[str], pieces: int) -> None:
+    """Long text is rewritten piece by piece. The name in parameters is counted piece by piece, too."""
+    text = "".join(parts)
+    whole = without_secrets({text: [text]}), without_password(text)
+    with patch.multiple(redaction, LONG=pieces, PIECES=pieces):
+        assert (without_secrets({text: [text]}), without_password(text)) == whole
