@@ -73,7 +73,7 @@ def create_worker(settings: Settings) -> Worker:
         coordinator=lambda scheduler: _coordinator(settings, parts, scheduler),
         checks=_checks(parts),
         closes=[
-            parts.dead_letter_log.tell,
+            parts.dead_letter_log.flush,
             *(part.close for part in (adapters.rows, adapters.dead_letters, adapters.leases, adapters.stream)),
         ],
         metrics=metrics,
@@ -217,4 +217,4 @@ def _pipeline(
         log.note(dead_letter)
         return encode_dead_letter(dead_letter, clock())
 
-    return Pipeline(rows, dead_letters, limits, encode, metrics, decoder_version(raw=settings.raw), log.tell)
+    return Pipeline(rows, dead_letters, limits, encode, metrics, decoder_version(raw=settings.raw), log.flush)

@@ -92,7 +92,7 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
-    pipeline.tell()
+    pipeline.flush_log()
     structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **pipeline.metrics.summary())
     return {"batchItemFailures": []}
 

@@ -62,7 +62,7 @@ class RecordProcessor:
         except ProtocolError as error:
             self._log.error("daemon.protocol_error", error=str(error))
             return Exit.UNEXPECTED
-        self._pipeline.tell()
+        self._pipeline.flush_log()
         self._log.info("child.ended", undelivered=not self._buffer.empty, **self._pipeline.metrics.summary())
         return Exit.DONE if self._buffer.empty else Exit.NOT_DRAINED
 

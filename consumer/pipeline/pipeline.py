@@ -21,7 +21,7 @@ class Pipeline:
     encode_dead_letter: EncodeDeadLetter
     metrics: Metrics
     version: str = ""
-    tell: Callable[[], None] = lambda: None  # what the log was not told yet of dead letters
+    flush_log: Callable[[], None] = lambda: None  # log the dead letters that are not logged yet
 
     def check(self) -> None:
         """Find out whether both sinks can be written to; raises what `Sink.check` raises."""

@@ -48,7 +48,7 @@ class DeadLetterLog:
                 self._write(reason, now)
         return INTERVAL / 4
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Log all remaining dead letters. Call this when the process ends."""
         for reason in list(self._unlogged):
             self._write(reason, self._clock())

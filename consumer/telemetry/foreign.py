@@ -30,7 +30,7 @@ class ForeignHandler(logging.Handler):
             record.literal = _is_literal(record)
             self._stderr.write(self.format(record))
         except Exception:
-            self._stderr.say("a line of a library cannot be shown", "warning", {"logger": record.name})
+            self._stderr.say("cannot format a line of a library", "warning", {"logger": record.name})
 
 
 def _is_literal(record: logging.LogRecord) -> bool:
@@ -50,7 +50,7 @@ def describe(_logger: object, _name: str, fields: MutableMapping[str, Any]) -> M
     record = fields["_record"]
     arguments, caught = fields.pop("positional_args", None), fields.pop("exc_info", None)
     fields.pop("stack_info", None)
-    fields["event"] = _text(record, arguments) if record.literal else "a message that may carry values"
+    fields["event"] = _text(record, arguments) if record.literal else "message withheld because it may contain values"
     fields["logger"] = record.name
     if not record.literal:
         fields["where"] = f"{record.filename}:{record.lineno}"
@@ -91,20 +91,20 @@ def crashed(error: BaseException) -> None:
     what = type(error).__name__
     if isinstance(error, ImportError) and error.name:
         what += f" of {error.name}"
-    _tell("call-consumer: unexpected", what, where(error))
+    _report("call-consumer: unexpected", what, where(error))
 
 
 def thread_failed(failed: threading.ExceptHookArgs) -> None:
     """Log an error that ended a thread."""
     if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
         name = failed.thread.name if failed.thread else "?"
-        _tell(f"thread {name} ended", type(failed.exc_value).__name__, where(failed.exc_value))
+        _report(f"thread {name} ended", type(failed.exc_value).__name__, where(failed.exc_value))
 
 
 def unraisable(failed: Any) -> None:
     """Log an error that Python could not raise, such as one in a finalizer."""
     if failed.exc_value is not None:
-        _tell("ignored", type(failed.exc_value).__name__, where(failed.exc_value))
+        _report("ignored", type(failed.exc_value).__name__, where(failed.exc_value))
 
 
 def warned(
@@ -117,8 +117,8 @@ def warned(
 ) -> None:
     """Log the category and the location of a Python warning. Omit its text, which may contain a value."""
     place = f"{filename.rpartition('/')[2]}:{lineno}"
-    _WARNINGS.warning("a warning of Python", extra={"fields": {"category": category.__name__, "where": place}})
+    _WARNINGS.warning("Python warning", extra={"fields": {"category": category.__name__, "where": place}})
 
 
-def _tell(what: str, error: str, place: str) -> None:
+def _report(what: str, error: str, place: str) -> None:
     STDERR.say(f"{what}: {error} at {place}", "error", {"error": error, "where": place})

@@ -29,13 +29,13 @@ def begin(arguments: Sequence[str]) -> None:
         os.dup2(nothing, STDERR.fd)
         if nothing != STDERR.fd:
             os.close(nothing)
-    STDERR.choose(lambda: _wanted_as_json(arguments))
+    STDERR.choose(lambda: _is_json_wanted(arguments))
     sys.stderr = PrintedText(STDERR)
     sys.excepthook = lambda _type, error, _trace: foreign.crashed(error)
     sys.unraisablehook = foreign.unraisable
     threading.excepthook = foreign.thread_failed
     warnings.showwarning = foreign.warned
-    _listen_to_others(logging.WARNING, _formatter)
+    _capture_library_logs(logging.WARNING, _formatter)
 
 
 def configure(level: str = "info", form: str = "auto") -> None:
@@ -45,12 +45,12 @@ def configure(level: str = "info", form: str = "auto") -> None:
     STDERR.choose(form == "json" or (form == "auto" and not STDERR.is_terminal))
     render = _renderer()
     structlog.configure(
-        processors=[*_described(), render],
+        processors=[*_common_processors(), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=_Lines,
+        logger_factory=_StderrLogger,
         cache_logger_on_first_use=False,
     )
-    _listen_to_others(FOREIGN_LEVELS[level], lambda: _formatter(render))
+    _capture_library_logs(FOREIGN_LEVELS[level], lambda: _formatter(render))
 
 
 def say(text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
@@ -63,7 +63,7 @@ def flush() -> None:
     STDERR.flush()
 
 
-def _wanted_as_json(arguments: Sequence[str]) -> bool:
+def _is_json_wanted(arguments: Sequence[str]) -> bool:
     """Return whether the settings select JSON. They may be what fails to load, so look only for the format."""
     try:
         from consumer.settings import log_format
@@ -74,14 +74,14 @@ def _wanted_as_json(arguments: Sequence[str]) -> bool:
     return form == "json" or (form == "auto" and not STDERR.is_terminal)
 
 
-class _Lines:
+class _StderrLogger:
     """The logger that structlog writes to."""
 
     def __init__(self, *_: object) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = self.msg = STDERR.write
 
 
-def _described() -> list[Any]:
+def _common_processors() -> list[Any]:
     import structlog
 
     return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
@@ -103,7 +103,7 @@ def _renderer() -> Callable[[Any, str, Any], str]:
         try:
             return str(render(logger, name, fields))
         except Exception as error:
-            return STDERR.line(event, name, {"error": f"a field cannot be shown: {type(error).__name__}"})
+            return STDERR.line(event, name, {"error": f"cannot render a field: {type(error).__name__}"})
 
     return rendered
 
@@ -112,14 +112,14 @@ def _formatter(render: Callable[[Any, str, Any], str] | None = None) -> logging.
     import structlog
 
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[foreign.describe, *_described()],
+        foreign_pre_chain=[foreign.describe, *_common_processors()],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render or _renderer()],
         use_get_message=False,
         pass_foreign_args=True,
     )
 
 
-def _listen_to_others(level: int, formatter: Callable[[], logging.Formatter]) -> None:
+def _capture_library_logs(level: int, formatter: Callable[[], logging.Formatter]) -> None:
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)

@@ -20,26 +20,26 @@ from datetime import UTC, datetime
 from consumer.files.outputs import Output, output_of
 
 # Maximum lines in the queue, of a few hundred bytes each.
-MOST_LINES = 4096
+MAX_LINES = 4096
 # Bytes per write. A pipe takes this many at once, and does not block when it is writable (POSIX PIPE_BUF).
-ATOMIC = 4096
+WRITE_SIZE = 4096
 # Seconds between attempts on a descriptor that fails, such as on a full disk.
-TRY_AGAIN = 0.5
+RETRY_INTERVAL = 0.5
 # Maximum seconds that the end of the process waits for the last lines.
 FLUSH = 1.0
 FOREVER = float("inf")
-_LOOK_AGAIN = 0.01
+_POLL_INTERVAL = 0.01
 
 
 class LineWriter:
     """Write lines to a descriptor. `dropped_line` returns the line that reports a number of dropped lines."""
 
-    def __init__(self, fd: int, dropped_line: Callable[[int], str], most: int = MOST_LINES) -> None:
+    def __init__(self, fd: int, dropped_line: Callable[[int], str], most: int = MAX_LINES) -> None:
         self._fd, self._dropped_line, self._most = fd, dropped_line, most
-        self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
 
-    def _renew(self) -> None:
+    def _reset(self) -> None:
         """Start with an empty queue. A forked child has no writer thread, and its parent writes the parent's lines."""
         self._lines: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -50,24 +50,25 @@ class LineWriter:
         self.failing = False
 
     def write(self, line: str) -> None:
-        """Add a line, given without its line break, to the queue. Never block and never raise."""
+        """Queue a line, which has no line break yet. Never block and never raise."""
         if self._lines.qsize() >= self._most:
             thread = threading.get_ident()
             self._drops[thread] = self._drops.get(thread, 0) + 1
         else:
             self._lines.put(f"{line}\n".encode("utf-8", "backslashreplace"))
-        self._has_thread()
+        self._ensure_thread()
 
     def flush(self, seconds: float = FLUSH) -> None:
         """Wait until all lines are written, for at most `seconds`. Do not wait for a descriptor that fails."""
         written, until = threading.Event(), time.monotonic() + seconds
         self._lines.put(written)
-        if not self._has_thread():
-            self._write_waiting(until)
+        if not self._ensure_thread():
+            self._write_queued(until)
         while not written.is_set() and not self.failing and time.monotonic() < until:
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_POLL_INTERVAL)
 
-    def _has_thread(self) -> bool:
+    def _ensure_thread(self) -> bool:
+        """Start the thread if it is missing. Return whether it runs."""
         if self._thread is None and self._starting.acquire(blocking=False):
             thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread can start, or the interpreter is ending
@@ -78,15 +79,15 @@ class LineWriter:
 
     def _run(self) -> None:
         while True:
-            self._take(self._lines.get(), FOREVER)
+            self._handle(self._lines.get(), FOREVER)
 
-    def _write_waiting(self, until: float) -> None:
+    def _write_queued(self, until: float) -> None:
         """Write the queued lines on the calling thread."""
         with contextlib.suppress(queue.Empty):
             while time.monotonic() < until and not self.failing:
-                self._take(self._lines.get_nowait(), until)
+                self._handle(self._lines.get_nowait(), until)
 
-    def _take(self, line: bytes | threading.Event, until: float) -> None:
+    def _handle(self, line: bytes | threading.Event, until: float) -> None:
         if isinstance(line, threading.Event):
             line.set()
             return
@@ -103,17 +104,17 @@ class LineWriter:
         """
         rest = line
         while rest and time.monotonic() < until:
-            output = self._shared()
+            output = self._shared_output()
             if output.lock.acquire(timeout=-1 if until == FOREVER else max(0.0, until - time.monotonic())):
                 try:
-                    goes_on = len(rest) < len(line) and output.torn
-                    rest = self._send_to(output, rest if goes_on else output.on_a_new_line(line), until)
+                    continued = len(rest) < len(line) and output.torn
+                    rest = self._send_to(output, rest if continued else output.on_a_new_line(line), until)
                 finally:
                     output.lock.release()
             if rest and self.failing:
-                time.sleep(min(TRY_AGAIN, max(0.0, until - time.monotonic())))
+                time.sleep(min(RETRY_INTERVAL, max(0.0, until - time.monotonic())))
 
-    def _shared(self) -> Output:
+    def _shared_output(self) -> Output:
         if self._output is None:
             with contextlib.suppress(OSError):
                 self._output = output_of(self._fd)
@@ -124,23 +125,23 @@ class LineWriter:
         rest = memoryview(line)
         while rest and time.monotonic() < until:
             try:
-                if self._takes_any():
-                    written = os.write(self._fd, rest[:ATOMIC])
+                if self._is_writable():
+                    written = os.write(self._fd, rest[:WRITE_SIZE])
                     output.wrote(rest[:written])
                     rest = rest[written:]
                     self.failing = False
             except BlockingIOError:
-                time.sleep(_LOOK_AGAIN)
+                time.sleep(_POLL_INTERVAL)
             except OSError:
                 self.failing = True
                 break
         return bytes(rest)
 
-    def _takes_any(self) -> bool:
-        """Wait up to `TRY_AGAIN` seconds until the descriptor is writable or has an error."""
+    def _is_writable(self) -> bool:
+        """Wait up to `RETRY_INTERVAL` seconds until the descriptor is writable or has an error."""
         descriptor = select.poll()
         descriptor.register(self._fd, select.POLLOUT)
-        return bool(descriptor.poll(TRY_AGAIN * 1000))
+        return bool(descriptor.poll(RETRY_INTERVAL * 1000))
 
 
 class StandardError:
@@ -148,7 +149,7 @@ class StandardError:
 
     def __init__(self, fd: int = 2) -> None:
         self.fd = fd
-        self._find_out: Callable[[], bool] | None = None
+        self._decide_format: Callable[[], bool] | None = None
         self._as_json: bool | None = None
         self._writer = LineWriter(fd, lambda count: self.line(f"{count} lines dropped", "warning", {"dropped": count}))
         self.write, self.flush = self._writer.write, self._writer.flush
@@ -157,7 +158,7 @@ class StandardError:
     def as_json(self) -> bool:
         """Return whether each line is JSON."""
         if self._as_json is None:
-            self._as_json = self._find_out() if self._find_out is not None else not self.is_terminal
+            self._as_json = self._decide_format() if self._decide_format is not None else not self.is_terminal
         return self._as_json
 
     @property
@@ -171,7 +172,7 @@ class StandardError:
     def choose(self, as_json: bool | Callable[[], bool]) -> None:
         """Set the format, or a function that returns it when the first line is written."""
         if callable(as_json):
-            self._find_out, self._as_json = as_json, None
+            self._decide_format, self._as_json = as_json, None
         else:
             self._as_json = as_json
 
@@ -199,18 +200,18 @@ class PrintedText(io.TextIOBase):
 
     def __init__(self, stderr: StandardError) -> None:
         self._stderr = stderr
-        self._begun = ""
+        self._partial = ""
 
     def write(self, text: str) -> int:
         if self._stderr.as_json:
-            self._begun = (self._begun + text)[-ATOMIC:]
-            if "\n" in text and self._begun.strip():
+            self._partial = (self._partial + text)[-WRITE_SIZE:]
+            if "\n" in text and self._partial.strip():
                 caller = sys._getframe(1)
                 place = f"{caller.f_code.co_filename.rpartition('/')[2]}:{caller.f_lineno}"
                 self._stderr.say("stderr.printed", "warning", {"where": place})
-                self._begun = ""
+                self._partial = ""
             return len(text)
-        *lines, self._begun = (self._begun + text).split("\n")
+        *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
             self._stderr.write(line)
         return len(text)

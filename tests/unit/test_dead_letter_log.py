@@ -75,6 +75,6 @@ def test_counted_dead_letters_are_logged_though_no_more_arrive() -> None:
     scene.log.step(scene.clock())
     assert [line["letters"] for line in scene.lines] == [1, 4]
     scene.refuse(9)
-    scene.log.tell()
-    scene.log.tell()
+    scene.log.flush()
+    scene.log.flush()
     assert [line["letters"] for line in scene.lines] == [1, 4, 1]
