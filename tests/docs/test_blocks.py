@@ -156,6 +156,37 @@ def test_the_commands_of_a_page_exist_with_their_arguments(page: Path, tmp_path:
             pytest.fail(f"{named(page)}: {shlex.join([name, *arguments])}: {error}")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "call-consumer run twilio-events --batch-row 5",
+        "call-consumer run twilio-events --from yesterday",
+        "call-consumer walk twilio-events",
+        "make tset",
+        "make soak MINUTE=3",
+        "aws kinesis create-streams --stream-name a",
+        "aws kinesis create-stream --stream a",
+        "aws kinesis create-stream --shard-count 1",
+        "aws kinesis create-stream --stream-name a --stream-mode-details StreamMode=MANUAL",
+        "aws iam create-policy --policy-name a --policy-document file://deploy/iam/no-such-policy.json",
+        "aws lambda create-event-source-mapping --cli-input-json file://deploy/iam/worker-policy.json",
+        "curl https://events.twilio.com/v1/Sinks -d Description=a -d SinkType=kinesis",
+    ],
+)
+def test_a_wrong_command_is_found(command: str) -> None:
+    """A flag, a value, a target, an operation, a parameter, a file or a form field that does not exist."""
+    name, *arguments = shlex.split(command)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - each check has errors of its own
+        CHECKS[name](arguments, ROOT)
+
+
+@pytest.mark.parametrize(("shown", "is_there"), [("a\nc", True), ("a … d\nc", True), ("c\na", False), ("a", False)])
+def test_an_output_is_compared_line_by_line(shown: str, is_there: bool) -> None:
+    """In order; `…` stands for anything in a line."""
+    printed = "a b d\nb\nc\n" if "…" in shown or shown == "a" else "a\nb\nc\n"
+    assert matches(shown, printed) is is_there
+
+
 def test_a_stubbed_block_runs_known_commands_only() -> None:
     """Else nothing would check their arguments; `cd` and variables are the shell's."""
     for page in marked("stubbed"):
