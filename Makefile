@@ -6,7 +6,9 @@ BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
 DEMO_LOCKS := requirements/build.txt requirements/demo.txt
 UV := $(shell uv --version 2>/dev/null)
-INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
+# pip takes a minute: show one line that says which package it has come to. uv takes seconds.
+PROGRESS = $(if $(UV),,| awk '/^Collecting/ {printf "\r\033[K  %d. %s", ++n, $$2} /^Installing/ {printf "\r\033[K  %d packages, now unpacking …\n", n} {fflush()}')
 SEEDS ?= 2000
 RUNS ?= 5
 IDLE ?= 60
@@ -21,24 +23,25 @@ help: ## this list
 
 install: .venv/.done ## set up .venv from the locked requirements
 
-# $(call set_up,FILES): a new .venv with the locked requirements of FILES and this checkout.
+# $(call set_up,FILES,VENV,OPTIONS): a new .venv, made by VENV, with the locked requirements of FILES and this checkout.
+# OPTIONS are for pip.
 define set_up
 @if [ -z "$(PYTHON)" ]; then echo "Install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; fi
 @echo "Creating .venv with $(PYTHON) …"
-@rm -rf .venv && $(PYTHON) -m venv .venv
+@rm -rf .venv && $(2) .venv
 @echo "Installing $(1) with $(if $(UV),uv,pip) …"
-@$(INSTALLER) --require-hashes $(1:%=-r %)
+@set -o pipefail; $(INSTALLER) $(if $(UV),,$(3)) --require-hashes $(1:%=-r %) $(PROGRESS)
 @echo "Installing this checkout …"
-@$(INSTALLER) --no-deps --no-build-isolation --editable .
+@$(INSTALLER) --quiet --no-deps --no-build-isolation --editable .
 endef
 
 .venv/.done: $(LOCKS) pyproject.toml
-	$(call set_up,$(LOCKS))
+	$(call set_up,$(LOCKS),$(PYTHON) -m venv)
 	@touch $@ .venv/.demo
 
 # Only what the demo needs, unless all of it is there.
 .venv/.demo: $(DEMO_LOCKS) pyproject.toml
-	$(call set_up,$(DEMO_LOCKS))
+	$(call set_up,$(DEMO_LOCKS),$(if $(UV),uv venv --quiet --python $(PYTHON),$(PYTHON) -m venv),--no-compile)
 	@touch $@
 
 demo: .venv/.demo ## the main job on an embedded Kinesis
