@@ -70,8 +70,9 @@ lint: install ## ruff and the import contracts
 types: install ## mypy --strict
 	$(BIN)/mypy consumer schemas tests benchmarks examples/csv_sink
 
-schemas: install ## write the JSON Schemas
+schemas: install ## write the JSON Schemas, and the rows of new examples
 	$(BIN)/python -m schemas
+	$(BIN)/python -m tests.unit.example_rows
 
 pages: install ## write the generated parts of the documentation
 	$(BIN)/python docs/generate.py

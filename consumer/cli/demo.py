@@ -21,6 +21,7 @@ from consumer.errors import ConfigurationError
 from consumer.process import signals
 from consumer.streams.kinesis import kinesis_client
 from schemas import examples
+from schemas.event_types import EVENT_TYPES
 
 STREAM = "twilio-events"
 WORKER_ENDS = 10.0  # seconds that the worker may take to stop after a signal
@@ -157,7 +158,7 @@ def _publish(console: Console, endpoint: str) -> dict[str, int]:
     ]
     sent = sum(samples.put(client, STREAM, data))
     client.close()
-    kinds = [json.loads(event)["type"].startswith("com.twilio.voice.api-request.") for event in documented]
+    kinds = [json.loads(event)["type"] in EVENT_TYPES for event in documented]
     expected = {"rows": len(events) + sum(kinds), "dead letters": len(BROKEN)}
     console.print(
         f"[bold]1.[/] An embedded Kinesis at {endpoint} with a stream of 2 shards; {sent} records put on it:\n"
