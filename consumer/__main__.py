@@ -1,19 +1,19 @@
-"""The command `call-consumer`, and `python -m consumer`: signals are seen to before anything else is loaded."""
+"""The command `call-consumer`, and `python -m consumer`. Signal handlers are installed before any module is loaded."""
 
-import _signal  # type: ignore[import-not-found] # `signal` itself would load a dozen modules first
+import _signal  # type: ignore[import-not-found] # `signal` would load a dozen modules first
 import os
 
 
-def _end_at_once(number: int, _frame: object) -> None:
-    os._exit(128 + number)  # nothing has begun that would have to be put in order
+def _exit_at_once(number: int, _frame: object) -> None:
+    os._exit(128 + number)  # nothing has started yet that would need an orderly end
 
 
 for _number in (_signal.SIGTERM, _signal.SIGINT):
-    _signal.signal(_number, _end_at_once)
+    _signal.signal(_number, _exit_at_once)
 
 
 def main() -> None:
-    """Load the command line, and run it. What cannot be loaded is one line, like everything on stderr from here on."""
+    """Load and run the command line. A failed import is one line on stderr and exit code 1."""
     import sys
 
     from consumer.telemetry import foreign, logs

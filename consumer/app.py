@@ -38,7 +38,7 @@ from consumer.sinks import Sink
 from consumer.telemetry.dead_letter_log import DeadLetterLog
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.outages import Outages
-from consumer.worker import Health, Probes, Worker
+from consumer.worker import Closeable, Health, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _checks(parts: WorkerParts) -> dict[str, Callable[[], object]]:
     }
 
 
-def _probes(address: tuple[str, int] | None, parts: WorkerParts) -> Callable[[Health], Probes] | None:
+def _probes(address: tuple[str, int] | None, parts: WorkerParts) -> Callable[[Health], Closeable] | None:
     """Return what creates the HTTP server, or None without an address. Its modules are only loaded when needed."""
     if address is None:
         return None

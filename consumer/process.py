@@ -1,7 +1,7 @@
-"""The process as others see it: signals come in, an exit code goes out.
+"""Receive signals, and define the exit codes.
 
-A signal handler runs between any two lines of the main thread, those inside of a lock or an `Event` too. So ours takes
-no lock: it sets a number and returns. The interpreter itself writes to the pipe that wakes the main thread.
+A signal handler runs between any two lines of the main thread, even while that holds a lock. So ours takes no lock: it
+stores a number and returns. The interpreter itself writes to the pipe that wakes the main thread.
 """
 
 import os
@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from types import FrameType
 
-HEARD = (signal.SIGTERM, signal.SIGINT)
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Exit(IntEnum):
-    """Exit codes; a signal that ends the process at once makes it 128 and the signal's number (130, 143)."""
+    """Exit codes. After a second signal, the code is 128 plus its number (130, 143)."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -25,9 +25,9 @@ class Exit(IntEnum):
 
 
 class Signals:
-    """What the process was told: the first signal asks for an orderly end, the second one ends it at once.
+    """Signals that were received. The first one asks for an orderly end; the second one ends the process at once.
 
-    `first` is the number of the first one.
+    `first`: the number of the first signal, or None.
     """
 
     def __init__(self) -> None:
@@ -38,31 +38,34 @@ class Signals:
         for end in (self._reading, self.pipe):
             os.set_blocking(end, False)
 
-    def hear(self, number: int, _frame: FrameType | None = None) -> None:
-        """Take in a signal."""
+    def receive(self, number: int, _frame: FrameType | None = None) -> None:
+        """Handle a signal."""
         if self.first is not None:
             os._exit(128 + number)
         self.first = number
 
     def wait(self, seconds: float) -> None:
-        """Sleep until a signal comes, `wake` is called, or `seconds` have passed. For the main thread."""
+        """Sleep until a signal, a call of `wake`, or the end of `seconds`. Only for the main thread."""
         if self._poll.poll(seconds * 1000):
             os.read(self._reading, 4096)
 
     def wake(self) -> None:
-        """End the wait that is under way, or else the next one. For any thread."""
-        with suppress(OSError):  # full: it will wake up all the same
+        """End the current wait, or the next one. For any thread."""
+        with suppress(OSError):  # the pipe is full, so the wait ends anyway
             os.write(self.pipe, b"\0")
 
 
 @contextmanager
 def signals() -> Iterator[Signals]:
-    """Hear SIGTERM and SIGINT; puts back what was there. The pipe stays open: a thread may wake us late."""
-    told = Signals()
-    before = {number: signal.signal(number, told.hear) for number in HEARD}
-    pipe = signal.set_wakeup_fd(told.pipe, warn_on_full_buffer=False)
+    """Handle SIGTERM and SIGINT, and restore the earlier handlers at the end.
+
+    The pipe stays open, because a thread may still call `wake`.
+    """
+    received = Signals()
+    before = {number: signal.signal(number, received.receive) for number in NUMBERS}
+    pipe = signal.set_wakeup_fd(received.pipe, warn_on_full_buffer=False)
     try:
-        yield told
+        yield received
     finally:
         signal.set_wakeup_fd(pipe)
         for number, handler in before.items():

@@ -1,6 +1,7 @@
-"""What is asked before anything begins: does everything that the worker depends on answer, do rows and stream match?
+"""Check, before the first lease is taken, that every dependency works.
 
-A dependency may come up a little later than we do, so it is tried for a while. Afterwards it is tried for ever.
+A dependency may start a little later than the worker, so a failed check is retried for `PATIENCE` seconds. After the
+start, failed calls are retried without a limit.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,51 +12,51 @@ from consumer.errors import ConfigurationError, Retryable
 from consumer.runtime.clock import Clock
 from consumer.stop_request import StopRequest
 
-# How long a dependency that fails is tried before the first lease is taken, seconds; afterwards for ever.
-PATIENCE = 10.0
-BETWEEN_TRIES = 0.5
-SAID_AFTER = 2.0  # seconds of waiting for one thing, after which a line says for what
+PATIENCE = 10.0  # seconds
+RETRY_INTERVAL = 0.5  # seconds
+LOGGED_AFTER = 2.0  # seconds of one wait, after which a line says what the start waits for
 
 
 class Checks:
-    """Makes the checks one after the other. Each is named for what it asks."""
+    """Checks that run one after the other, by the name of what they check."""
 
-    def __init__(self, checks: Mapping[str, Callable[[], object]], clock: Clock, ending: StopRequest) -> None:
-        self._checks, self._clock, self._ending = checks, clock, ending
-        self._asked: tuple[str, float] | None = None  # what is asked now, and since when
+    def __init__(self, checks: Mapping[str, Callable[[], object]], clock: Clock, stop: StopRequest) -> None:
+        self._checks, self._clock, self._stop = checks, clock, stop
+        self._running: tuple[str, float] | None = None  # the name of the running check, and its start
         self._error: Retryable | None = None
 
     def passed(self) -> bool:
-        """Make all of them; False when the run has to end before that.
+        """Run all checks; return False if the run has to stop before they have passed.
 
         Raises:
-            ConfigurationError: one of them has not worked for `PATIENCE` seconds, or cannot.
+            ConfigurationError: a check cannot succeed, or has failed for `PATIENCE` seconds.
         """
         for what, check in self._checks.items():
-            self._error, self._asked = None, (what, self._clock())
-            if not self._tried(check):
+            self._error, self._running = None, (what, self._clock())
+            if not self._succeeds(check):
                 return False
-        self._asked = None
+        self._running = None
         return True
 
-    def tell(self) -> None:
-        """Say what is waited for, once, when that lasts. Called from another thread: a check may hang."""
-        asked = self._asked
-        if asked is not None and self._clock() - asked[1] > SAID_AFTER:
-            self._asked = None
+    def log_wait(self) -> None:
+        """Log once what a long check waits for. Called from another thread, because a check may hang."""
+        running = self._running
+        if running is not None and self._clock() - running[1] > LOGGED_AFTER:
+            self._running = None
             why = {} if self._error is None else {"error": str(self._error)}
-            structlog.get_logger().info("start.waiting", on=asked[0], **why)
+            structlog.get_logger().info("start.waiting", on=running[0], **why)
 
-    def _tried(self, check: Callable[[], object]) -> bool:
+    def _succeeds(self, check: Callable[[], object]) -> bool:
+        """Run a check until it succeeds; return False if the run has to stop."""
         give_up = self._clock() + PATIENCE
         while True:
             began = self._clock()
             try:
                 check()
-                return not self._ending.wait(0.0)
+                return not self._stop.wait(0.0)
             except Retryable as error:
                 self._error, now = error, self._clock()
-                if now + max(BETWEEN_TRIES, now - began) >= give_up:
+                if now + max(RETRY_INTERVAL, now - began) >= give_up:
                     raise ConfigurationError(f"{error} (tried for {PATIENCE:.0f} s)") from error
-            if self._ending.wait(BETWEEN_TRIES):
+            if self._stop.wait(RETRY_INTERVAL):
                 return False

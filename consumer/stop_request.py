@@ -1,4 +1,4 @@
-"""Why the run ends, and since when it does."""
+"""Why and when the run has to stop."""
 
 import threading
 from collections.abc import Callable
@@ -13,7 +13,10 @@ from consumer.runtime.clock import Clock, boottime
 
 @dataclass
 class StopRequest:
-    """The first cause counts, but an error is never forgotten. `wake` calls the main thread."""
+    """A request to stop the run. Its time is that of the first cause; an error is kept even if it comes later.
+
+    `wake` wakes the main thread. `at` is the time by `clock`, or None while there is no request.
+    """
 
     wake: Callable[[], None] = lambda: None
     clock: Clock = boottime
@@ -25,7 +28,7 @@ class StopRequest:
 
     @property
     def reason(self) -> str:
-        """Why, in a word or two."""
+        """Return the cause in one or two words."""
         if self.by_signal is not None:
             return SignalNumber(self.by_signal).name
         if isinstance(self.error, OutputClosed):
@@ -34,16 +37,16 @@ class StopRequest:
 
     @property
     def failure(self) -> str:
-        """The error in words that the log may hold; "" without an error."""
+        """Return the error as text for the log; "" without an error."""
         return ": ".join(_described(self.error).values()) if self.error is not None else ""
 
     @property
     def failed(self) -> bool:
-        """Was it anything but an operator's wish or mistake, or a reader that has gone?"""
+        """Return whether the cause is an error, other than a wrong configuration or a closed output."""
         return self.error is not None and not isinstance(self.error, ConfigurationError | OutputClosed)
 
     def because(self, error: BaseException | None = None, by_signal: int | None = None) -> None:
-        """End the run. Not for signal handlers: it takes a lock."""
+        """Stop the run. Signal handlers must not call this, because it takes a lock."""
         with self._lock:
             first = self.at is None
             if first:
@@ -58,12 +61,12 @@ class StopRequest:
             self.wake()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for it; True once the run has to end."""
+        """Wait for a request; return whether there is one."""
         return self._happened.wait(seconds)
 
 
 def _described(error: BaseException | None) -> dict[str, str]:
-    """What the log may say: the text of an error that is not ours may carry a value of an event."""
+    """Return what the log may show. The text of an error of another library may contain a value of an event."""
     if isinstance(error, ConsumerError):
         return {"error": str(error)}
     return {"error": type(error).__name__, "where": where(error) if error is not None else ""}

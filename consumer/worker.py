@@ -1,8 +1,9 @@
-"""The life of the process: check what it depends on, run, stop in order, say with which exit code.
+"""Run the worker process: check its dependencies, read, stop in order, and return an exit code.
 
-Stop order: the coordinator takes nothing more and every shard delivers, checkpoints and hands its lease on - while the
-renewals go on, so that a slow sink costs no lease - and only then do threads and connections end. All of this happens
-on a thread of its own. The main thread only hears signals and watches the deadline, so there is nothing it can hang in.
+Stop order: the coordinator takes no more leases. Each shard delivers, checkpoints and hands off its lease. Renewals go
+on meanwhile, so that a slow sink costs no lease. Threads and connections end last.
+
+All of this runs on a second thread. The main thread only waits for signals and the deadline, so it cannot hang.
 """
 
 import time
@@ -21,59 +22,62 @@ from consumer.startup_checks import Checks
 from consumer.stop_request import StopRequest
 from consumer.telemetry.metrics import Metrics
 
-REPORT_INTERVAL = 60.0
-# How long the end waits for reads that are under way, seconds; what they answer is left to the next owner.
+REPORT_INTERVAL = 60.0  # seconds
+# Seconds for which the shutdown waits for reads. The next owner reads the records of a late response again.
 READS_END = 2.0
-# How long before the deadline the shards give up to deliver, seconds: the leases are still to be handed over.
-HANDING_OVER = 2.0
-# How often the last look at the lease table is tried; the leases that it would release run out by themselves.
+# Seconds before the deadline at which shards stop retrying deliveries, so that their leases can still be released.
+RELEASE_TIME = 2.0
+# Attempts to decline offered leases, and the seconds between them. A lease that is not declined expires.
 DECLINE_ATTEMPTS, DECLINE_PAUSE = 3, 0.5
-# How long the end waits for a check that is under way, seconds: nothing has begun that would have to be put in order.
+# Seconds for which the shutdown waits for a running check. Nothing has started yet that would need an orderly end.
 CHECK_ENDS = 2.0
-# How often the main thread looks up without a reason, seconds.
+# Seconds between two checks of the main thread for a signal or the deadline.
 WATCH_INTERVAL = 1.0
 
 
 @dataclass
 class Health:
-    """Live and ready (rule 10): judged from inside, no remote service is asked. Each is why not, or nothing."""
+    """Report liveness and readiness from internal state, see docs/guarantees.md#probes.
+
+    Each method returns the problem, or "" when healthy.
+    """
 
     _scheduler: ThreadScheduler
     coordinator: Coordinator | None = None
 
     def not_live(self) -> str:
-        """The lanes that make no progress: nothing but a new process will help."""
+        """Return the lanes that make no progress, separated by blanks. Only a restart helps then."""
         return " ".join(self._scheduler.stalled())
 
     def not_ready(self) -> str:
-        """It takes part from the first balance step until it drains; a spare without a lease does too."""
+        """Return why the worker does not take part. It does from its first balance step until it drains."""
         if self.coordinator is None or not self.coordinator.takes_part:
             return "starting"
         return "draining" if self.coordinator.draining else ""
 
 
-class Probes(Task, Protocol):
-    """Whoever tells others of this worker's health."""
+class Closeable(Task, Protocol):
+    """A task that can be stopped."""
 
     def close(self) -> None:
-        """Stop; does not wait."""
+        """Stop without waiting."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker process. `checks` are tried before anything starts, `closes` called when everything has stopped.
+    """One worker process.
 
-    A check goes by the name of what it asks. `probes`, if there are any, answer from before the checks until after the
-    drain. `credentials` are the tasks that get and renew them, from before the checks too.
+    `checks`: run before anything else, by the name of what they check. `closes`: called after everything has stopped.
+    `probes`: serve health from before the checks until after the drain. `credentials`: load and renew credentials.
     """
 
     coordinator: Callable[[ThreadScheduler], Coordinator]
     checks: Mapping[str, Callable[[], object]]
     closes: Sequence[Callable[[], None]]
     metrics: Metrics
-    probes: Callable[[Health], Probes] | None = None
-    credentials: Sequence[Task] = ()
+    probes: Callable[[Health], Closeable] | None = None
+    credentials: Sequence[Closeable] = ()
     threads: int = 32
     shutdown_timeout: float = 25.0
     until_caught_up: bool = False
@@ -81,81 +85,83 @@ class Worker:
     clock: Clock = boottime
 
     def run(self, signals: Signals) -> Exit:
-        """Run until told to stop, or until all is read; ends `shutdown_timeout` after that at the latest.
+        """Run until a signal or until everything is read. End at most `shutdown_timeout` seconds after that.
 
         Raises:
-            ConfigurationError: the configuration cannot work, or a dependency does not answer at the start.
+            ConfigurationError: the configuration cannot work, or a dependency does not respond at the start.
         """
-        ending = StopRequest(signals.wake, self.clock)
-        scheduler = ThreadScheduler(self.threads, ending.because, self.clock)
-        life = Life(self, scheduler, ending)
-        scheduler.add(life, Lane.LIFE)
-        while not life.over and (left := self._left(ending, life)) > 0:
+        stop = StopRequest(signals.wake, self.clock)
+        scheduler = ThreadScheduler(self.threads, stop.because, self.clock)
+        lifetime = Lifetime(self, scheduler, stop)
+        scheduler.add(lifetime, Lane.LIFE)
+        while not lifetime.over and (left := self._left(stop, lifetime)) > 0:
             signals.wait(min(left, WATCH_INTERVAL))
-            life.checks.tell()
+            lifetime.checks.log_wait()
             if signals.first is not None:
-                ending.because(by_signal=signals.first)
+                stop.because(by_signal=signals.first)
         scheduler.stop()
-        return self._exit_code(ending, life)
+        for task in self.credentials:
+            task.close()
+        return self._exit_code(stop, lifetime)
 
-    def _left(self, ending: StopRequest, life: "Life") -> float:
-        """Seconds until the process ends, whatever still hangs."""
-        if ending.at is None:
+    def _left(self, stop: StopRequest, lifetime: "Lifetime") -> float:
+        """Return the seconds until the process ends, even if a call hangs."""
+        if stop.at is None:
             return float("inf")
-        if not life.begun:  # there was no thread for it
+        if not lifetime.begun:  # its thread could not be started
             return 0.0
-        return ending.at + (self.shutdown_timeout if life.working else CHECK_ENDS) - self.clock()
+        return stop.at + (self.shutdown_timeout if lifetime.working else CHECK_ENDS) - self.clock()
 
-    def _exit_code(self, ending: StopRequest, life: "Life") -> Exit:
-        if isinstance(ending.error, ConfigurationError):
-            raise ending.error
-        if ending.failed:
+    def _exit_code(self, stop: StopRequest, lifetime: "Lifetime") -> Exit:
+        if isinstance(stop.error, ConfigurationError):
+            raise stop.error
+        if stop.failed:
             return Exit.UNEXPECTED
-        if not life.drained:
-            structlog.get_logger().error("worker.not_drained", leases=life.leases)
+        if not lifetime.drained:
+            structlog.get_logger().error("worker.not_drained", leases=lifetime.leases)
             return Exit.NOT_DRAINED
-        if (life.undelivered and ending.error is None) or (self.until_caught_up and ending.by_signal is not None):
+        if (lifetime.undelivered and stop.error is None) or (self.until_caught_up and stop.by_signal is not None):
             return Exit.NOT_DRAINED
         if self.fail_on_dead_letters and self.metrics.dead_letters:
             return Exit.UNEXPECTED
         return Exit.DONE
 
 
-class Life:
-    """A task of one step, which is all that the process does. It may take for ever: the main thread does not wait."""
+class Lifetime:
+    """A task of one step that does the whole work of the process. The main thread does not wait for it if it hangs."""
 
-    def __init__(self, worker: Worker, scheduler: ThreadScheduler, ending: StopRequest) -> None:
-        self._worker, self._scheduler, self._ending = worker, scheduler, ending
+    def __init__(self, worker: Worker, scheduler: ThreadScheduler, stop: StopRequest) -> None:
+        self._worker, self._scheduler, self._stop = worker, scheduler, stop
         self._coordinator: Coordinator | None = None
-        self.checks = Checks(worker.checks, worker.clock, ending)
+        self.checks = Checks(worker.checks, worker.clock, stop)
         self.begun, self.drained, self.over = False, True, False
 
     @property
     def working(self) -> bool:
-        """Are the checks over?"""
+        """Return whether the checks have passed."""
         return self._coordinator is not None
 
     @property
     def leases(self) -> int:
-        """How many shards have not been handed over."""
+        """Return the number of leases that are still held."""
         return self._coordinator.leases if self._coordinator is not None else 0
 
     @property
     def undelivered(self) -> bool:
-        """Was anything left that had been fetched?"""
+        """Return whether fetched records were dropped although their lease was held."""
         return self._coordinator is not None and bool(self._coordinator.undelivered)
 
     def step(self, now: float) -> None:
         self.begun = True
         try:
-            self._live()
+            self._run()
         except BaseException as error:
-            self._ending.because(error)
+            self._stop.because(error)
         finally:
             self.over = True
-            self._ending.wake()
+            self._stop.wake()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         worker, scheduler = self._worker, self._scheduler
         health = Health(scheduler)
         probes = worker.probes(health) if worker.probes is not None else None
@@ -164,14 +170,14 @@ class Life:
         for task in worker.credentials:
             scheduler.add(task, Lane.CREDENTIALS)
         if not self.checks.passed():
-            return  # told to stop before anything was begun
+            return
         self.drained = False
         self._coordinator = health.coordinator = coordinator = worker.coordinator(scheduler)
         coordinator.start()
         scheduler.add(Report(worker.metrics, coordinator), Lane.COORDINATOR)
-        while not self._ending.wait(0.1) and not coordinator.caught_up:
+        while not self._stop.wait(0.1) and not coordinator.caught_up:
             pass
-        self._ending.because()
+        self._stop.because()
         self._drain(coordinator)
         if probes is not None:
             probes.close()
@@ -179,17 +185,17 @@ class Life:
             close()
 
     def _drain(self, coordinator: Coordinator) -> None:
-        ending, clock, timeout = self._ending, self._worker.clock, self._worker.shutdown_timeout
-        structlog.get_logger().info("worker.draining", reason=ending.reason, leases=coordinator.leases)
-        began = ending.at if ending.at is not None else clock()
+        stop, clock, timeout = self._stop, self._worker.clock, self._worker.shutdown_timeout
+        structlog.get_logger().info("worker.draining", reason=stop.reason, leases=coordinator.leases)
+        began = stop.at if stop.at is not None else clock()
         reads_on = 0.0
-        if ending.error is None:
-            reads_on = coordinator.drain(timeout / 3, began + timeout - min(HANDING_OVER, timeout / 5))
+        if stop.error is None:
+            reads_on = coordinator.drain(timeout / 3, began + timeout - min(RELEASE_TIME, timeout / 5))
         else:
-            coordinator.discard(ending.failure)
+            coordinator.discard(stop.failure)
         while not coordinator.finished:
-            if ending.error is not None:
-                coordinator.discard(ending.failure)  # also what a take that was under way has brought
+            if stop.error is not None:
+                coordinator.discard(stop.failure)  # includes leases of a take that has just completed
             if clock() >= began + reads_on + READS_END:
                 coordinator.cancel_reads()
             time.sleep(0.01)
@@ -201,7 +207,7 @@ class Life:
 
 
 class Report:
-    """One log line a minute: what was read and written, how far behind, how many leases."""
+    """A task that logs counts, lag and leases once a minute."""
 
     def __init__(self, metrics: Metrics, coordinator: Coordinator) -> None:
         self._metrics, self._coordinator = metrics, coordinator

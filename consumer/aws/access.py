@@ -93,7 +93,7 @@ class Access:
         elif parsed_response is not None and "Error" in parsed_response:
             parsed_response.setdefault("ResponseMetadata", {})["AskedUrl"] = self._asked.url
             if parsed_response["Error"].get("Code") in STALE:
-                self.credentials.doubt()
+                self.credentials.reject()
 
 
 def _endpoint_of(service: str) -> str:

@@ -1,7 +1,7 @@
-"""Credentials that all clients share, renewed ahead of need on a thread of their own.
+"""Share AWS credentials between all clients, and renew them ahead of their expiry on a separate thread.
 
-A request is signed with what is valid. Whoever gives out credentials may hang or fail meanwhile: that costs nothing
-until they have really expired, and is then the reason that each request gives.
+While their source hangs or fails, requests are signed with the credentials that are still valid. Once these have
+expired, each request fails with the reason.
 """
 
 import logging
@@ -14,28 +14,27 @@ from typing import Protocol
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
+from consumer.aws import credential_process
 from consumer.aws.codes import THROTTLED
 from consumer.aws.providers import Loaded, now
 from consumer.aws.reasons import NO_CREDENTIALS, Reason, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
-from consumer.runtime.backoff import RetryPolicy
 
-AHEAD = timedelta(minutes=15)  # before the end they are renewed; sooner when they are shorter-lived than twice that
-LOOK_AGAIN = 2.0  # seconds between two looks whether it is time, or whether the service refuses what we have
-# Valid credentials leave time, so a failing endpoint is asked once a minute at last.
-RENEWALS = RetryPolicy(first=0.5, most=60.0)
-# At the start there are none yet, and the start gives up after a few seconds.
-FIRST_LOADS = RetryPolicy(first=0.5, most=1.0)
-WAIT = 1.0  # for the first credentials at a time, so that a signal is heeded between
-MOST_DOUBTS = 30.0  # seconds between two loads because the service refused what we have
+# How long before the expiry credentials are renewed; after half their life if that is shorter.
+AHEAD = timedelta(minutes=15)
+CHECK_INTERVAL = 2.0  # seconds between two checks whether credentials are due or rejected
+FIRST_RETRY, MOST_RETRY = 0.5, 60.0  # seconds
+MOST_RETRY_AT_START = 1.0  # seconds, because the start gives up after ten
+FIRST_WAIT = 1.0  # seconds of one wait for the first credentials, so that a signal is noticed between two waits
+REJECTED_INTERVAL = 30.0  # seconds between two loads of credentials that the service rejects
 
-# It logs failures with a traceback, which may hold what a helper printed. We say them ourselves, in one line.
+# botocore logs failures with a traceback, which may contain the output of a credential process.
 for _name in ("botocore.credentials", "botocore.tokens"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class Source(Protocol):
-    """Who gives out credentials."""
+    """A source of credentials. `asking`: its name in messages."""
 
     asking: str
 
@@ -43,9 +42,9 @@ class Source(Protocol):
 
 
 class SharedCredentials(Credentials):
-    """What every client of a session signs with.
+    """The credentials that every client of a session signs with.
 
-    Until `renewed_apart` is set, whoever needs credentials loads them itself, as a short command does.
+    A `Renewal` loads them. Without one, as in a short command, the first request that needs them does.
     """
 
     def __init__(self, source: Source, clock: Callable[[], datetime] = now) -> None:
@@ -54,22 +53,22 @@ class SharedCredentials(Credentials):
         self._renew_at: datetime | None = None
         self._changed = threading.Condition()
         self._loading = threading.Lock()
-        self._doubted = False
+        self._rejected = False
         self.trouble: ConsumerError | None = None
-        self.renewed_apart = False
+        self.has_renewal = False
         self.method = "shared"
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Return what is valid now.
+        """Return valid credentials.
 
         Raises:
-            CredentialsUnavailable: nothing is, for now.
-            ConfigurationError: nothing is, and waiting will not help.
+            CredentialsUnavailable: there are none now.
+            ConfigurationError: there are none, and waiting will not help.
         """
         held = self._held
         if held is not None and (held.expires is None or held.expires > self._clock()):
             return held.keys
-        if not self.renewed_apart:
+        if not self.has_renewal:
             with self._loading:
                 if not self.valid:
                     self.load()
@@ -81,44 +80,44 @@ class SharedCredentials(Credentials):
 
     @property
     def valid(self) -> bool:
-        """Whether there is something to sign with."""
+        """Return whether there are credentials that have not expired."""
         held = self._held
         return held is not None and (held.expires is None or held.expires > self._clock())
 
     @property
     def asking(self) -> str:
-        """Who gives them out."""
+        """Return the name of the source that is asked."""
         return self._source.asking
 
     @property
     def _cause(self) -> Hashable:
-        """What all failures for want of these have in common, whoever is asked with them."""
+        """Return the cause that all failures for lack of these credentials share."""
         return "credentials", id(self)
 
     @property
     def fixed(self) -> bool:
-        """Whether they never change."""
+        """Return whether they never change."""
         return self._held is not None and self._held.fixed
 
     @property
     def due(self) -> bool:
-        """Whether it is time to load them."""
+        """Return whether it is time to load them."""
         return not self.valid or (self._renew_at is not None and self._renew_at <= self._clock())
 
     @property
-    def doubted(self) -> bool:
-        """Whether the service refuses them."""
-        return self._doubted
+    def rejected(self) -> bool:
+        """Return whether the service rejects them."""
+        return self._rejected
 
-    def doubt(self) -> None:
-        """Have them loaded anew: the service refuses them, and others may have been given out."""
-        self._doubted = True
+    def reject(self) -> None:
+        """Ask for other credentials, because the service rejects these. The source may have new ones."""
+        self._rejected = True
 
     def load(self) -> None:
-        """Ask for new ones; `trouble` says afterwards why there are none."""
+        """Ask the source; afterwards `trouble` says why it failed, or is None."""
         try:
             self._take(self._source())
-            self.trouble, self._doubted = None, False
+            self.trouble, self._rejected = None, False
         except Exception as error:
             self.trouble = _trouble(error, self._source.asking)
             self.trouble.cause = getattr(error, "cause", None) or self._cause
@@ -126,18 +125,18 @@ class SharedCredentials(Credentials):
             self._changed.notify_all()
 
     def ready(self) -> None:
-        """Wait a moment for the first credentials.
+        """Wait for the first credentials, `FIRST_WAIT` seconds at most.
 
         Raises:
             CredentialsUnavailable, ConfigurationError: there are none.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self.valid or self.trouble is not None, WAIT)
+            self._changed.wait_for(lambda: self.valid or self.trouble is not None, FIRST_WAIT)
         self.get_frozen_credentials()
 
     @property
     def seconds_left(self) -> float:
-        """Seconds for which they are still good."""
+        """Return the seconds until they expire; infinite if they never do, 0 if there are none."""
         held = self._held
         if held is None or held.expires is None:
             return 0.0 if held is None else float("inf")
@@ -150,13 +149,14 @@ class SharedCredentials(Credentials):
         left = loaded.expires - self._clock() if loaded.expires is not None else None
         if left is not None and left <= timedelta(0):
             raise CredentialsUnavailable(
-                f"AWS credentials: {self._source.asking}: those it gives out expired at {loaded.expires:%F %T %Z}:"
+                f"AWS credentials: {self._source.asking}: its credentials expired at {loaded.expires:%F %T %Z}:"
                 " is this machine's clock right?"
             )
         self._held = loaded
         self._renew_at = None if left is None else self._clock() + left - min(AHEAD, left / 2)
 
     def _missing(self) -> ConsumerError:
+        """Return the error for a request that needs credentials while there are none."""
         if self._held is not None and self._held.expires is not None:
             why = str(self.trouble or f"still waiting for {self._source.asking}").removeprefix("AWS credentials: ")
             return CredentialsUnavailable(f"AWS credentials expired at {self._held.expires:%F %T %Z}: {why}")
@@ -164,7 +164,7 @@ class SharedCredentials(Credentials):
             return type(self.trouble)(str(self.trouble))
         return CredentialsUnavailable(f"AWS credentials: still waiting for {self._source.asking}")
 
-    # What botocore reads one by one ----------------------------------------------------------------------------------
+    # The attributes that botocore reads ------------------------------------------------------------------------------
 
     @property
     def access_key(self) -> str:  # type: ignore[override]
@@ -184,7 +184,7 @@ class SharedCredentials(Credentials):
 
 
 class Outages(Protocol):
-    """Who tells failures that repeat: `telemetry.outages`."""
+    """The part of `telemetry.outages` that logs repeated failures."""
 
     def failed(self, event: str, who: Hashable, error: Exception, /, *, good_for: float | None) -> None: ...
 
@@ -192,54 +192,58 @@ class Outages(Protocol):
 
 
 class Renewal:
-    """The task that loads credentials ahead of need, on a lane where it may hang."""
+    """A task that loads credentials ahead of their expiry. It may hang, so it needs a lane without other tasks."""
 
     def __init__(self, credentials: SharedCredentials, outages: Outages) -> None:
         self._credentials, self._outages = credentials, outages
-        self._rng = random.Random()
         self._failures = 0
-        self._held_before = False  # the first credentials are the check's to speak of
-        self._doubt_from = float("-inf")
-        credentials.renewed_apart = True
+        self._had_credentials = False  # before that, the checks at the start report failures
+        self._reload_from = float("-inf")
+        credentials.has_renewal = True
 
     def step(self, now: float) -> float | None:
-        mine = self._credentials
-        if not mine.due and not (mine.doubted and now >= self._doubt_from):
-            return None if mine.fixed else min(LOOK_AGAIN, max(RENEWALS.first, mine.seconds_left / 10))
-        if mine.doubted:
-            self._doubt_from = now + MOST_DOUBTS
-        mine.load()
-        if mine.trouble is None:
-            return self._worked(now)
-        return self._failed(mine.trouble, now)
+        credentials = self._credentials
+        if not credentials.due and not (credentials.rejected and now >= self._reload_from):
+            return None if credentials.fixed else min(CHECK_INTERVAL, max(FIRST_RETRY, credentials.seconds_left / 10))
+        if credentials.rejected:
+            self._reload_from = now + REJECTED_INTERVAL
+        credentials.load()
+        if credentials.trouble is None:
+            return self._worked()
+        return self._failed(credentials.trouble)
 
-    def _worked(self, now: float) -> float:
+    def close(self) -> None:
+        """End the credential processes that still run."""
+        credential_process.end_all()
+
+    def _worked(self) -> float:
         self._outages.worked(self)
-        self._failures, self._held_before = 0, True
-        return RENEWALS.first
+        self._failures, self._had_credentials = 0, True
+        return FIRST_RETRY
 
-    def _failed(self, trouble: ConsumerError, now: float) -> float:
-        """Try again: often at the start and when the end is near, seldom while there is time."""
+    def _failed(self, trouble: ConsumerError) -> float:
+        """Return the seconds until the retry: few at the start and near the expiry, more while there is time."""
         self._failures += 1
         left = max(0.0, self._credentials.seconds_left)
-        if self._held_before:
+        if self._had_credentials:
             good_for = None if left == float("inf") else round(left)
             self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
-        policy = RENEWALS if self._held_before else FIRST_LOADS
-        longest = min(left / 10 if left else LOOK_AGAIN, policy.longest(self._failures))
-        return max(policy.first, policy.jittered(longest, self._rng))
+        most = MOST_RETRY if self._had_credentials else MOST_RETRY_AT_START
+        wait = min(most, left / 10 if left else CHECK_INTERVAL, FIRST_RETRY * 2**self._failures)
+        return float(max(FIRST_RETRY, wait * random.uniform(0.5, 1.0)))
 
 
 def _check(keys: ReadOnlyCredentials, asking: str) -> None:
-    """Refuse what no header can hold; its text would be in the error that comes of it."""
+    """Reject values that an HTTP header cannot hold, because the error of the request would show them."""
     for name, value in (("access key id", keys.access_key), ("secret key", keys.secret_key), ("token", keys.token)):
         if value is not None and not isinstance(value, str):
-            raise ConfigurationError(f"AWS credentials: {asking}: the {name} is no text")
+            raise ConfigurationError(f"AWS credentials: {asking}: the {name} is not text")
         if value and not (value.isascii() and value.isprintable() and " " not in value):
-            raise ConfigurationError(f"AWS credentials: {asking}: the {name} holds a blank, a line break or the like")
+            raise ConfigurationError(f"AWS credentials: {asking}: the {name} contains a blank or a line break")
 
 
 def _trouble(error: Exception, asking: str) -> ConsumerError:
+    """Return our error for one of a source: one line that names the source."""
     if isinstance(error, ConsumerError):
         prefix = "" if "AWS" in str(error)[:7] else "AWS credentials: "
         return type(error)(f"{prefix}{error}")
@@ -251,7 +255,7 @@ def _trouble(error: Exception, asking: str) -> ConsumerError:
 
 
 def _service(error: ClientError, found: Reason) -> str:
-    """Return which service did not give credentials, and whether it may soon."""
+    """Return which service gave no credentials, and whether it may soon."""
     sso = error.operation_name in ("GetRoleCredentials", "CreateToken", "RegisterClient")
     service = "SSO" if sso else "STS"
     if found.code in THROTTLED:

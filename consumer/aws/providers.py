@@ -1,14 +1,8 @@
-"""botocore's chain of places where credentials come from, asked one after the other, so that it is known who failed."""
+"""Load AWS credentials from botocore's chain of providers, one by one, so that messages can name the source."""
 
-import json
-import os
-import signal
-import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from subprocess import DEVNULL, PIPE
 from typing import Any, NamedTuple, NoReturn
 
 from botocore.credentials import (
@@ -24,15 +18,16 @@ from botocore.credentials import (
     create_credential_resolver,
 )
 
+from consumer.aws.credential_process import CredentialProcess
 from consumer.aws.metadata import CONTAINER, INSTANCE, ContainerMetadata, InstanceMetadata
 from consumer.aws.reasons import one_line
 from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError, CredentialsUnavailable
 
-HELPER_TIMEOUT = 60.0  # for a credential process, seconds; one that asks a person takes longer than any service
-SESSION_NAME = "call-consumer"  # what CloudTrail shows of an assumed role
-UNBALANCED = ("No closing quotation", "No escaped character")  # what shlex says of a command
-PARTIES = {
+SESSION_NAME = "call-consumer"  # CloudTrail shows it for an assumed role
+UNBALANCED = ("No closing quotation", "No escaped character")  # errors of shlex about a command
+# The source for messages, by the provider's name in botocore.
+SOURCES = {
     "env": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "assume-role": "the role of the profile",
     "assume-role-with-web-identity": "the role of the web identity",
@@ -46,19 +41,16 @@ PARTIES = {
 }
 
 
-Tell = Callable[[str], None]
-
-
 class Loaded(NamedTuple):
-    """Credentials, and until when they are good; None: they do not expire."""
+    """Credentials and when they expire; None means never. `fixed`: they never change while the process runs."""
 
     keys: ReadOnlyCredentials
     expires: datetime | None
-    fixed: bool = False  # given for the life of the process
+    fixed: bool = False
 
 
 class Chain:
-    """Loads credentials as botocore finds them. `asking` is who is being asked."""
+    """Load credentials from the same sources as botocore, in the same order. `asking`: the source that is asked now."""
 
     def __init__(self, session: Any, region: str | None) -> None:
         self._session, self._region = session, region
@@ -66,28 +58,35 @@ class Chain:
         self.asking = "AWS credentials"
 
     def __call__(self) -> Loaded | None:
-        """Ask each provider; None: none of them has any. A new chain each time: an old one answers from its cache."""
+        """Ask each provider; return None if no provider has credentials.
+
+        Create a new chain each time, because providers answer from a cache.
+
+        Raises:
+            CredentialsUnavailable: a source that may work later failed.
+            ConfigurationError: a source is configured in a way that cannot work.
+        """
         if (problem := bad_variable(self._session)) is not None:
             raise ConfigurationError(problem)
-        for provider in _resolver(self._session, self._region, self._say).providers:
-            self.asking = PARTIES.get(str(provider.METHOD), str(provider.METHOD))
-            if (found := _asked(provider)) is not None:
+        for provider in _resolver(self._session, self._region, self._note).providers:
+            self.asking = SOURCES.get(str(provider.METHOD), str(provider.METHOD))
+            if (found := _load(provider)) is not None:
                 self._found_at = self.asking
                 return _loaded(found, fixed=provider.METHOD == "env")
         if self._found_at is not None:
-            raise CredentialsUnavailable(f"{self._found_at} gives none out now")
+            raise CredentialsUnavailable(f"{self._found_at} gives no credentials now")
         return None
 
-    def _say(self, asking: str) -> None:
+    def _note(self, asking: str) -> None:
         self.asking = asking
 
 
-def _asked(provider: CredentialProvider) -> Credentials | None:
+def _load(provider: CredentialProvider) -> Credentials | None:
     try:
         found: Credentials | None = provider.load()
     except UnicodeDecodeError:
         raise ConfigurationError(
-            f"AWS credentials: {PARTIES.get(str(provider.METHOD))}: its file is not UTF-8 text"
+            f"AWS credentials: {SOURCES.get(str(provider.METHOD))}: its file is not UTF-8 text"
         ) from None
     except ValueError as error:
         if str(error) in UNBALANCED:
@@ -95,13 +94,13 @@ def _asked(provider: CredentialProvider) -> Credentials | None:
             raise ConfigurationError(f"AWS credentials: the profile's credential_process: {words}") from None
         if type(error) is not ValueError or provider.METHOD != "container-role":
             raise
-        # AWS_CONTAINER_… hold a host or a token that cannot be used; the text shows no token.
-        raise ConfigurationError(f"AWS credentials: {PARTIES['container-role']}: {one_line(str(error))}") from None
+        # A variable AWS_CONTAINER_… holds an invalid host or token. The text does not contain the token.
+        raise ConfigurationError(f"AWS credentials: {CONTAINER}: {one_line(str(error))}") from None
     return found
 
 
 class Role:
-    """Loads the credentials of a role that is assumed with others."""
+    """Load the credentials of a role by assuming it with the credentials of `source`."""
 
     def __init__(self, session: Any, arn: str, region: str | None, source: Credentials) -> None:
         self._session, self._arn, self._region, self._source = session, arn, region, source
@@ -116,13 +115,13 @@ class Role:
 
 
 def _loaded(found: Credentials, fixed: bool) -> Loaded:
-    """Take a snapshot: botocore's own object would ask again, and wait, whenever it is looked at near its end."""
+    """Take a snapshot, because botocore's object would ask its source again, and wait, shortly before the expiry."""
     keys = getattr(found, "_frozen_credentials", None) or found.get_frozen_credentials()
     return Loaded(keys, getattr(found, "_expiry_time", None), fixed)
 
 
-def _resolver(session: Any, region: str | None, tell: Tell) -> CredentialResolver:
-    """botocore's chain, with credential processes that end in time and whose output is never shown."""
+def _resolver(session: Any, region: str | None, tell: Callable[[str], None]) -> CredentialResolver:
+    """Return botocore's chain, with our providers for credential processes and metadata services."""
     made = create_credential_resolver(session, region_name=region)
     _replace(made, ContainerMetadata(made.get_provider("container-role")))
     _replace(made, InstanceMetadata(made.get_provider("iam-role")))
@@ -149,81 +148,27 @@ def _replace(resolver: CredentialResolver, mine: CredentialProvider) -> None:
 
 def _no_prompt(_text: str) -> NoReturn:
     raise ConfigurationError(
-        "the AWS profile wants an MFA code, which nobody can type here: export the credentials of a session first"
-        " (aws configure export-credentials)"
+        "the AWS profile wants an MFA code, and this process cannot ask for one: export the credentials of a session"
+        " first (aws configure export-credentials)"
     )
 
 
 class _Profiles(ProfileProviderBuilder):
-    """Builds the providers of a profile, of one that another names as its source too."""
+    """Build the providers of a profile, and of a profile that another one names as its source."""
 
-    def __init__(self, session: Any, region: str | None, tell: Tell) -> None:
+    def __init__(self, session: Any, region: str | None, tell: Callable[[str], None]) -> None:
         super().__init__(session, cache={}, region_name=region)
         self._tell = tell
         self._config = lambda: session.full_config
 
     def process(self, profile: str) -> ProcessProvider:
-        """The provider of a profile's credential_process."""
-        return ProcessProvider(profile, self._config, popen=partial(_Helper, self._tell, profile))
+        """Return the provider of a profile's credential_process."""
+        return ProcessProvider(profile, self._config, popen=partial(CredentialProcess, self._tell, profile))
 
     def _create_process_provider(self, profile_name: str) -> ProcessProvider:
         return self.process(profile_name)
 
 
-class _Helper:
-    """A credential process. What it prints may hold secrets, so it is known by its command and exit status only."""
-
-    def __init__(self, tell: Tell, profile: str, command: list[str], **_: object) -> None:
-        self._name = f"credential process {command[0] if command else ''!r} of profile {profile}"
-        tell(self._name)
-        try:
-            self._process = subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True)
-        except (OSError, ValueError, IndexError) as error:
-            raise ConfigurationError(f"{self._name}: {getattr(error, 'strerror', None) or 'no command'}") from None
-        self.returncode = 0
-
-    def communicate(self) -> tuple[bytes, bytes]:
-        """Wait for its credentials, which botocore reads."""
-        try:
-            printed, _ = self._process.communicate(timeout=HELPER_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            with suppress(OSError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            for pipe in filter(None, (self._process.stdout, self._process.stderr)):
-                pipe.close()  # without a look at it: what the process has started may hold it open
-            raise CredentialsUnavailable(f"{self._name}: it did not end within {HELPER_TIMEOUT:.0f} s") from None
-        if status := self._process.returncode:
-            ended = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
-            raise ConfigurationError(f"{self._name}: {ended}")
-        self._check(printed)
-        return printed, b""
-
-    def _check(self, printed: bytes) -> None:
-        try:
-            found = json.loads(printed)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise ConfigurationError(f"{self._name}: what it prints is not a JSON object")
-        missing = [name for name in ("AccessKeyId", "SecretAccessKey") if not isinstance(found.get(name), str)]
-        if missing or found.get("Version") != 1:
-            raise ConfigurationError(f"{self._name}: what it prints lacks {', '.join(missing) or 'Version 1'}")
-        if not isinstance(found.get("SessionToken", ""), str | None):
-            raise ConfigurationError(f"{self._name}: its SessionToken is no text")
-        _check_instant(self._name, found.get("Expiration"))
-
-
-def _check_instant(name: str, value: object) -> None:
-    if value is not None:
-        try:
-            zone = datetime.fromisoformat(str(value)).tzinfo
-        except ValueError:
-            raise ConfigurationError(f"{name}: its Expiration is no ISO 8601 time") from None
-        if zone is None:
-            raise ConfigurationError(f"{name}: its Expiration has no time zone")
-
-
 def now() -> datetime:
-    """The time by which credentials expire."""
+    """Return the time that expiry times are compared with."""
     return datetime.now(UTC)

@@ -49,7 +49,9 @@ def put(client: Any, stream: str, data: Sequence[bytes]) -> Iterator[int]:
     failures = 0
     while entries:
         part, entries = entries[:MOST_PER_CALL], entries[MOST_PER_CALL:]
-        responses = client.put_records(Records=part, **target)["Records"]
+        responses = client.put_records(Records=part, **target).get("Records")
+        if responses is None:  # botocore takes half a response for an empty one
+            raise ConfigurationError(f"stream {stream}: PutRecords: the response is incomplete")
         rejected = [entry for entry, response in zip(part, responses, strict=True) if response.get("ErrorCode")]
         yield len(part) - len(rejected)
         entries = rejected + entries

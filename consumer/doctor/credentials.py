@@ -8,12 +8,12 @@ import botocore.session
 from botocore.exceptions import BotoCoreError
 
 from consumer.aws.credentials import SharedCredentials
-from consumer.aws.providers import PARTIES
+from consumer.aws.providers import SOURCES
 from consumer.doctor.checks import Finding, failed, ok, warning
 
 SOON = timedelta(hours=1)
 # botocore reloads these files, but an operator must write newer credentials into them.
-FILES = (PARTIES["shared-credentials-file"], PARTIES["config-file"])
+FILES = (SOURCES["shared-credentials-file"], SOURCES["config-file"])
 # Keys under which tools store the expiry of temporary credentials in a profile.
 EXPIRY_KEYS = (
     "aws_expiration",

@@ -15,7 +15,7 @@ ARRIVAL_MARGIN = timedelta(seconds=1)
 # Responses in a row without a new record: at five a second, they span one second.
 AGREEING = 6
 # The same, after a response denied records that had arrived before: at worst 60 % of such responses were seen empty.
-AGREEING_AFTER_LIE = 20
+AGREEING_AFTER_LIE = 12
 NEARLY_NOTHING = 1000  # milliseconds behind the tip that some emulators always report
 
 

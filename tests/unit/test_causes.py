@@ -139,7 +139,7 @@ class Endpoint:
 def test_missing_credentials_are_one_cause_for_every_call() -> None:
     """The renewal fails, and no call to any service can be signed."""
     credentials = SharedCredentials(Endpoint(), lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    credentials.renewed_apart = True
+    credentials.has_renewal = True
     credentials.load()
     assert credentials.trouble is not None
     causes = {cause_of(credentials.trouble)}

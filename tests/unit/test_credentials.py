@@ -14,7 +14,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from structlog.testing import CapturingLogger
 
-from consumer.aws import providers
+from consumer.aws import credential_process
 from consumer.aws.access import Access
 from consumer.aws.credentials import Renewal, SharedCredentials
 from consumer.aws.providers import Chain, Loaded
@@ -179,11 +179,11 @@ def test_rejected_credentials_are_loaded_again_but_seldom() -> None:
     """A file may contain newer ones by now. A service that rejects all of them must not cause a storm of requests."""
     running = Running(FakeSource(lifetime=None))
     running.run(1)
-    running.credentials.doubt()
+    running.credentials.reject()
     running.run(3)
     assert running.key == "A2"
     for _ in range(100):
-        running.credentials.doubt()
+        running.credentials.reject()
         running.run(3)
     assert running.source.asked <= 13
 
@@ -201,7 +201,7 @@ def test_a_source_that_returns_expired_credentials_is_named() -> None:
     """The clock of this machine may be wrong."""
     running = Running(FakeSource(lifetime=-5.0))
     running.run(1)
-    with pytest.raises(CredentialsUnavailable, match=r"the source: those it gives out expired .* clock"):
+    with pytest.raises(CredentialsUnavailable, match=r"the source: its credentials expired .* clock"):
         _ = running.key
 
 
@@ -218,7 +218,7 @@ def test_credentials_that_no_header_can_carry_are_rejected_without_being_shown(m
     """The error of the request would show them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{SECRET}\n")
-    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY: the secret key holds") as caught:
+    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY: the secret key contains") as caught:
         Access("us-east-1").credentials.get_frozen_credentials()
     assert SECRET not in str(caught.value)
 
@@ -275,7 +275,7 @@ def helper(directory: Path, script: str) -> Path:
         (f'echo \'{{"Version": "{SECRET}", "AccessKeyId": "A", "SecretAccessKey": "S"}}\'', "lacks Version 1"),
         (
             f'echo \'{{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "Expiration": "{SECRET}"}}\'',
-            "its Expiration is no ISO 8601 time",
+            "its Expiration is not an ISO 8601 time",
         ),
         (
             'echo \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "Expiration": "2026-01-01T00:00:00"}\'',
@@ -283,7 +283,7 @@ def helper(directory: Path, script: str) -> Path:
         ),
         (
             'echo \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S", "SessionToken": 7}\'',
-            "its SessionToken is no text",
+            "its SessionToken is not text",
         ),
     ],
 )
@@ -312,11 +312,29 @@ def test_a_hanging_credential_process_is_ended(
     configured: Callable[[str], Chain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The processes that it started, which hold its output open, end too."""
-    monkeypatch.setattr(providers, "HELPER_TIMEOUT", 0.2)
+    monkeypatch.setattr(credential_process, "TIMEOUT", 0.2)
     chain = configured(f"[profile p]\ncredential_process = {helper(tmp_path, 'sleep 60')}\n")
     began = time.monotonic()
     assert "did not end within" in refusal(chain)
     assert time.monotonic() - began < 30
+
+
+def test_a_credential_process_that_still_runs_is_killed_at_the_end(
+    configured: Callable[[str], Chain], tmp_path: Path
+) -> None:
+    """Otherwise it would outlive the worker."""
+    file = tmp_path / "began"
+    chain = configured(f"[profile p]\ncredential_process = {helper(tmp_path, f'echo > {file}; sleep 60')}\n")
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(refusal(chain)))
+    began = time.monotonic()
+    thread.start()
+    while not file.exists():
+        time.sleep(0.01)
+    Renewal(SharedCredentials(chain), Outages(CapturingLogger(), lambda: 0.0)).close()
+    thread.join(30)
+    assert time.monotonic() - began < 30
+    assert "killed by signal 9" in said[0]
 
 
 def test_a_credential_process_returns_credentials(configured: Callable[[str], Chain], tmp_path: Path) -> None:

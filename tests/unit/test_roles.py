@@ -155,6 +155,6 @@ def test_credentials_that_a_service_rejects_are_loaded_again(aws: Aws, tmp_path:
         aws.code = code
         with pytest.raises(ConfigurationError, match=code):
             made.stream.summary()
-        assert credentials.doubted is doubted
+        assert credentials.rejected is doubted
     made.stream.close()
     made.leases.close()

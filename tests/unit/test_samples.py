@@ -37,6 +37,17 @@ def test_a_rejected_record_is_retried_a_limited_number_of_times(monkeypatch: pyt
     assert stream.taken == [b"a", b"b"]
 
 
+def test_a_response_without_records_is_one_line() -> None:
+    """botocore takes half a response for an empty one."""
+
+    class Half:
+        def put_records(self, Records: list[Any], StreamName: str) -> Any:  # noqa: N803 - boto3's names
+            return {"message": "{"}
+
+    with pytest.raises(ConfigurationError, match="stream s: PutRecords: the response is incomplete"):
+        list(samples.put(Half(), "s", [b"a"]))
+
+
 def test_samples_have_new_ids_each_time_unless_a_seed_is_given() -> None:
     """A sink would take the same ids for repeats."""
     new, again = ([*samples.numbered(3, _first_number(None))] for _ in range(2))

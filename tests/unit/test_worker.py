@@ -16,7 +16,7 @@ from consumer.errors import ConfigurationError, OutputClosed, StreamUnavailable
 from consumer.process import Exit, signals
 from consumer.records import Reason
 from consumer.runtime.scheduler import Lane, ThreadScheduler
-from consumer.startup_checks import PATIENCE, SAID_AFTER, Checks
+from consumer.startup_checks import LOGGED_AFTER, PATIENCE, Checks
 from consumer.stop_request import StopRequest
 from consumer.telemetry.metrics import Metrics
 from consumer.worker import Worker
@@ -224,20 +224,20 @@ def test_a_wait_at_the_start_is_logged_once_with_its_reason(capsys: pytest.Captu
     told: list[str] = []
 
     def slow() -> None:
-        checks.tell()
+        checks.log_wait()
         told.append(capsys.readouterr().out)
         if len(told) < 8:
             raise StreamUnavailable("no answer")
 
     checks = Checks({"the sink": lambda: None, "the stream": slow}, clock, Patient(clock))
     assert checks.passed()
-    checks.tell()
+    checks.log_wait()
     assert capsys.readouterr().out == ""
     [line] = [text for text in told if text]
     assert "start.waiting" in line
     assert "the stream" in line
     assert "no answer" in line
-    assert told.index(line) == int(SAID_AFTER / 0.5) + 1
+    assert told.index(line) == int(LOGGED_AFTER / 0.5) + 1
 
 
 def test_a_signal_before_the_start_exits_with_0_and_starts_nothing() -> None:
