@@ -19,12 +19,15 @@ from consumer.aws.codes import THROTTLED
 from consumer.aws.providers import Loaded, now
 from consumer.aws.reasons import NO_CREDENTIALS, Reason, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
+from consumer.runtime.backoff import RetryPolicy
 
 # How long before the expiry credentials are renewed; after half their life if that is shorter.
 AHEAD = timedelta(minutes=15)
 CHECK_INTERVAL = 2.0  # seconds between two checks whether credentials are due or rejected
-FIRST_RETRY, MOST_RETRY = 0.5, 60.0  # seconds
-MOST_RETRY_AT_START = 1.0  # seconds, because the start gives up after ten
+# Valid credentials leave time, so a failing source is asked once a minute in the end.
+RENEWALS = RetryPolicy(first=0.5, most=60.0)
+# At the start there are none yet, and the start gives up after ten seconds.
+FIRST_LOADS = RetryPolicy(first=0.5, most=1.0)
 FIRST_WAIT = 1.0  # seconds of one wait for the first credentials, so that a signal is noticed between two waits
 REJECTED_INTERVAL = 30.0  # seconds between two loads of credentials that the service rejects
 
@@ -196,6 +199,7 @@ class Renewal:
 
     def __init__(self, credentials: SharedCredentials, outages: Outages) -> None:
         self._credentials, self._outages = credentials, outages
+        self._rng = random.Random()
         self._failures = 0
         self._had_credentials = False  # before that, the checks at the start report failures
         self._reload_from = float("-inf")
@@ -204,7 +208,9 @@ class Renewal:
     def step(self, now: float) -> float | None:
         credentials = self._credentials
         if not credentials.due and not (credentials.rejected and now >= self._reload_from):
-            return None if credentials.fixed else min(CHECK_INTERVAL, max(FIRST_RETRY, credentials.seconds_left / 10))
+            return (
+                None if credentials.fixed else min(CHECK_INTERVAL, max(RENEWALS.first, credentials.seconds_left / 10))
+            )
         if credentials.rejected:
             self._reload_from = now + REJECTED_INTERVAL
         credentials.load()
@@ -219,7 +225,7 @@ class Renewal:
     def _worked(self) -> float:
         self._outages.worked(self)
         self._failures, self._had_credentials = 0, True
-        return FIRST_RETRY
+        return RENEWALS.first
 
     def _failed(self, trouble: ConsumerError) -> float:
         """Return the seconds until the retry: few at the start and near the expiry, more while there is time."""
@@ -228,9 +234,9 @@ class Renewal:
         if self._had_credentials:
             good_for = None if left == float("inf") else round(left)
             self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
-        most = MOST_RETRY if self._had_credentials else MOST_RETRY_AT_START
-        wait = min(most, left / 10 if left else CHECK_INTERVAL, FIRST_RETRY * 2**self._failures)
-        return float(max(FIRST_RETRY, wait * random.uniform(0.5, 1.0)))
+        policy = RENEWALS if self._had_credentials else FIRST_LOADS
+        longest = min(left / 10 if left else CHECK_INTERVAL, policy.longest(self._failures))
+        return max(policy.first, policy.jittered(longest, self._rng))
 
 
 def _check(keys: ReadOnlyCredentials, asking: str) -> None:
