@@ -41,6 +41,7 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(copy: Path) -> None:
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="([^"]*)"', page.read_text("utf-8"))
         loaded += re.findall(r'<link[^>]*\shref="([^"]*)"', page.read_text("utf-8"))
         assert not [address for address in loaded if re.match(r"(https?:)?//", address)], page
+        assert "```" not in page.read_text("utf-8"), page  # a code block that was not recognised
 
 
 @pytest.mark.parametrize(
