@@ -49,10 +49,10 @@ def failed(what: str, text: str) -> Finding:
 
 @dataclass(eq=False)
 class Check:
-    """One check. `ask` returns findings or raises; `hangs` is the advice when it does not end in time."""
+    """One check. `run` returns findings or raises; `hangs` is the advice when it does not end in time."""
 
     what: str
-    ask: Callable[[], Iterable[Finding]]
+    run: Callable[[], Iterable[Finding]]
     hangs: str = "check the network, proxies and firewalls"
     done: threading.Event = field(default_factory=threading.Event)
     findings: Sequence[Finding] = ()
@@ -60,7 +60,7 @@ class Check:
     def step(self, now: float) -> None:
         """Run the check on a thread of the scheduler."""
         try:
-            self.findings = list(self.ask())
+            self.findings = list(self.run())
         except ConsumerError as error:
             self.findings = [failed(self.what, str(error))]
         except Exception as error:  # the text may contain a value

@@ -39,4 +39,6 @@ def check_settings(settings: Settings, sinks: Collection[str]) -> None:
         raise ConfigurationError("name the stream: call-consumer kcl-daemon STREAM, or CALL_CONSUMER_STREAM")
     for label, text in (("--sink", settings.sink), ("--dead-letters", settings.dead_letters)):
         if parse(label, text, sinks).scheme == "stdout":
-            raise ConfigurationError(f"{label} stdout: the daemon talks over standard output here; name another place")
+            raise ConfigurationError(
+                f"{label} stdout: standard output carries the daemon's protocol; choose another sink"
+            )

@@ -1,4 +1,4 @@
-"""A SQLite file whose content another program changes while it is in use: nothing is lost without an error."""
+"""Change the content of a SQLite file in place while it is in use: no row is lost without an error."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from consumer.sinks import Sink, jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS
 from tests.contracts.places import chunk, connect
 
-MANY = range(2000)  # rows enough for more than one page
+MANY = range(2000)  # enough rows for several pages
 TABLE = "CREATE TABLE things (id, value, PRIMARY KEY (id))"
 
 
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sink(file: Path) -> Sink:
-    """A sink with rows of which some are in the database, and some only in its -wal file."""
+    """Provide a sink whose rows are partly in the database and partly only in its -wal file."""
     sink = connect(sqlite, f"sqlite:{file}")
     sink.check()
     sink.write(chunk(MANY))
@@ -38,7 +38,7 @@ def sink(file: Path) -> Sink:
 
 
 def checkpoint(file: Path) -> None:
-    """Another process's checkpoint, which is none of our business."""
+    """Checkpoint the database from another process, which changes no row."""
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)')"
     os.spawnlp(os.P_WAIT, "python3", "python3", "-c", script, str(file))
 
@@ -50,7 +50,7 @@ def rows(file: Path) -> list[int]:
 
 
 def copied_over(file: Path, statement: str) -> None:
-    """Overwrite the file in place with a database of a restore, as `cp` does."""
+    """Overwrite the file in place with a restored database, as `cp` does."""
     other = file.with_name("other")
     with closing(sqlite3.connect(other)) as database:
         database.execute(statement)
@@ -87,8 +87,8 @@ USABLE = [emptied, restored, replaced_by_another, all_emptied, restored_without_
 
 
 @pytest.mark.parametrize("deed", USABLE)
-def test_new_content_is_told_once_and_then_written(sink: Sink, file: Path, deed: Callable[[Path], None]) -> None:
-    """The operator learns what may be missing and how to write it again; the new content stays whole."""
+def test_new_content_is_reported_once_and_then_used(sink: Sink, file: Path, deed: Callable[[Path], None]) -> None:
+    """The error says which rows may be missing and how to write them again. The new content stays whole."""
     deed(file)
     with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: .* may be missing; .* --application NEW"):
         sink.write(chunk([6000]))
@@ -126,7 +126,7 @@ def no_database(file: Path) -> None:
 def test_damaged_content_is_never_written(
     sink: Sink, file: Path, tmp_path: Path, deed: Callable[[Path], None], says: str
 ) -> None:
-    """However often it is tried; put right, it is written again."""
+    """Each retry fails until the file is repaired."""
     with closing(sqlite3.connect(file)) as original:
         original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
     deed(file)
@@ -151,10 +151,10 @@ def log_cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("deed", [log_emptied, log_cut])
-def test_a_truncated_log_loses_only_its_own_rows_and_is_told(
+def test_a_truncated_log_loses_only_its_own_rows_with_an_error(
     sink: Sink, file: Path, deed: Callable[[Path], None]
 ) -> None:
-    """What was in the database stays; SQLite would have copied half a log into it."""
+    """The rows of the database stay, although SQLite would have copied half a log into it."""
     deed(file)
     with pytest.raises(SinkUnavailable, match=r"rows\.db: its -wal file was truncated"):
         sink.write(chunk([6000]))
@@ -164,7 +164,7 @@ def test_a_truncated_log_loses_only_its_own_rows_and_is_told(
 
 
 def test_a_truncated_index_is_rebuilt_without_a_loss(sink: Sink, file: Path) -> None:
-    """SQLite would be killed by a signal."""
+    """Without this, SQLite would be killed by a signal."""
     os.truncate(f"{file}-shm", 0)
     with pytest.raises(SinkUnavailable, match=r"rows\.db: its -shm file was truncated"):
         sink.write(chunk([6000]))
@@ -173,7 +173,7 @@ def test_a_truncated_index_is_rebuilt_without_a_loss(sink: Sink, file: Path) -> 
 
 
 def test_a_file_that_was_only_touched_loses_nothing(sink: Sink, file: Path) -> None:
-    """Some file systems change the time by themselves."""
+    """Some file systems change the modification time."""
     file.touch()
     with pytest.raises(SinkUnavailable, match=r"rows\.db: another program wrote to it while in use: checking it$"):
         sink.write(chunk([6000]))
@@ -182,7 +182,7 @@ def test_a_file_that_was_only_touched_loses_nothing(sink: Sink, file: Path) -> N
 
 
 def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path, tmp_path: Path) -> None:
-    """SQLite would look for the log beside the file and not where it was left."""
+    """SQLite would look for the log beside the link, not where it is."""
     (tmp_path / "disk").mkdir()
     file.rename(tmp_path / "disk" / "rows.db")
     file.symlink_to(tmp_path / "disk" / "rows.db")
@@ -193,7 +193,7 @@ def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path,
 
 
 def meanwhile(deed: Callable[[], object]) -> Any:
-    """Return a batch; the deed happens when half of it was iterated."""
+    """Return a batch that calls a function after half of it was iterated."""
     batch = chunk([6000, 6001])
 
     class Interrupted:
@@ -211,15 +211,15 @@ def meanwhile(deed: Callable[[], object]) -> Any:
     return Interrupted()
 
 
-def test_a_change_during_a_write_is_seen_before_its_commit(sink: Sink, file: Path) -> None:
-    """Its checkpoint would write into the new content."""
+def test_a_change_during_a_write_is_noticed_before_its_commit(sink: Sink, file: Path) -> None:
+    """The commit would write into the new content."""
     with pytest.raises(SinkUnavailable, match="restored by another program"):
         sink.write(meanwhile(lambda: restored(file)))
     assert rows(file) == []
 
 
-def test_checkpoints_of_others_are_no_change_from_outside(sink: Sink, file: Path) -> None:
-    """Neither those of another process, nor those of our own dead letters in the same file."""
+def test_checkpoints_of_other_connections_are_not_changes(sink: Sink, file: Path) -> None:
+    """They come from another process, or from our own dead letters in the same file."""
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
     letters.check()
     for number in range(6000, 6020):
@@ -230,8 +230,8 @@ def test_checkpoints_of_others_are_no_change_from_outside(sink: Sink, file: Path
     assert len(rows(file)) == len(MANY) + 1 + 20 * 500
 
 
-def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_alive(sink: Sink, file: Path) -> None:
-    """SQLite shares an index between all connections of a process, idle ones too."""
+def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_open(sink: Sink, file: Path) -> None:
+    """SQLite shares an index between all connections of a process, also idle ones."""
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
     letters.write(chunk([1]))
     emptied(file)
@@ -245,7 +245,7 @@ def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_alive(sink: S
 
 @pytest.mark.parametrize("deed", [emptied, replaced_by_another, all_emptied, cut, no_database, log_emptied])
 def test_a_changed_lease_table_is_not_used(tmp_path: Path, deed: Callable[[Path], None]) -> None:
-    """Without its rows every shard would be read from the start; with half of them, some."""
+    """Without its rows every shard would be read from the start, and with half of them some shards."""
     file = tmp_path / "leases.db"
     table = SqliteLeaseTable(file, Scope("calls", "twilio-events", 1.0))
     table.check()
@@ -272,10 +272,10 @@ FILE_DEEDS: list[Callable[[Path], object]] = [lambda path: os.truncate(path, 0),
 
 @pytest.mark.parametrize("deed", FILE_DEEDS, ids=["truncated", "removed", "replaced"])
 @pytest.mark.parametrize("when", ["written", "linked"])
-def test_a_file_that_is_changed_while_it_is_written_is_not_published(
+def test_a_file_that_changes_while_it_is_written_is_not_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: Callable[[Path], object], when: str
 ) -> None:
-    """A file under its final name counts as written for ever."""
+    """A file under its final name counts as written."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     fsync, link = os.fsync, os.link
@@ -298,8 +298,8 @@ def test_a_file_that_is_changed_while_it_is_written_is_not_published(
     assert file.read_text() == '{"id": 1, "value": "v"}\n'
 
 
-def test_standard_output_into_a_deleted_file_is_not_written(tmp_path: Path) -> None:
-    """Nobody would find the rows."""
+def test_standard_output_to_a_deleted_file_is_not_written(tmp_path: Path) -> None:
+    """No reader would find the rows."""
     with (tmp_path / "out").open("wb") as output:
         sink = stdout.StdoutSink(output.fileno())
         sink.write(chunk([1]))
@@ -308,8 +308,8 @@ def test_standard_output_into_a_deleted_file_is_not_written(tmp_path: Path) -> N
             sink.write(chunk([2]))
 
 
-def test_standard_output_into_a_truncated_file_starts_at_its_beginning(tmp_path: Path) -> None:
-    """Log rotation copies and truncates; without O_APPEND, zeros would make the next row unreadable."""
+def test_standard_output_to_a_truncated_file_continues_at_its_start(tmp_path: Path) -> None:
+    """Log rotation copies and truncates. Without O_APPEND, zeros would make the next row unreadable."""
     with (tmp_path / "out").open("wb") as output:
         sink = stdout.StdoutSink(output.fileno())
         sink.write(chunk([1]))

@@ -48,8 +48,8 @@ def damage(tmp_path: Path, column: str, value: object) -> None:
         other.commit()
 
 
-def test_a_lease_table_with_a_damaged_index_is_refused_at_the_start(tmp_path: Path, table: SqliteLeaseTable) -> None:
-    """Each query by shard would miss the rows that a scan finds."""
+def test_a_lease_table_with_a_damaged_index_is_rejected_at_the_start(tmp_path: Path, table: SqliteLeaseTable) -> None:
+    """A query by shard would miss rows that a scan finds."""
     table.close()
     os.truncate(tmp_path / "leases.db", (tmp_path / "leases.db").stat().st_size - 1)
     with pytest.raises(ConfigurationError, match=r"--leases .*leases\.db: the database is malformed"):
@@ -281,7 +281,7 @@ def test_making_a_database_private_keeps_its_locks(tmp_path: Path) -> None:
 
 
 def compact(values: Sequence[object]) -> Chunk:
-    """Return a batch whose lines are spelled as those of rows are."""
+    """Return a batch whose lines are formatted like rows."""
     spool = Spool()
     for number, value in enumerate(values):
         line = msgspec.json.encode({"id": number, "value": value})
@@ -294,7 +294,7 @@ VALUES = [None, 7, 0.5, True, "", "plain", 'é "\\\n\x0b\0 \U0001f600', [], {"a"
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16"])
 def test_a_long_row_is_stored_like_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """Its text has the same type and value in every column, whatever the encoding of the file is."""
+    """Its text has the same type and value in every column, in any encoding of the file."""
     stored = []
     for long in (0, 1_000_000):
         monkeypatch.setattr(sqlite, "LONG", long)
@@ -311,7 +311,7 @@ def test_a_long_row_is_stored_like_a_short_one(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_batch_is_inserted_in_parts_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long line is a part of its own."""
+    """A long line is a separate part."""
     monkeypatch.setattr(sqlite_values, "LONG", 100)
     monkeypatch.setattr(sqlite_values, "AT_ONCE", 3)
     monkeypatch.setattr(sqlite_values, "BYTES_AT_ONCE", 150)

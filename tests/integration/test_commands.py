@@ -60,8 +60,8 @@ def test_decode_prints_rows_and_exits_with_1_when_an_event_is_rejected() -> None
     assert lines[1]["refused"] == "not-cloudevent"
 
 
-def test_doctor_says_what_is_wrong_and_exits_with_2() -> None:
-    """It names an endpoint that does not answer."""
+def test_doctor_reports_what_is_wrong_and_exits_with_2() -> None:
+    """It names an endpoint that does not respond."""
     done = call("doctor", "some-stream", "--endpoint-url", "http://127.0.0.1:9", "--leases", "memory:")
     assert done.returncode == 2
     assert b"FAILED  stream" in done.stdout

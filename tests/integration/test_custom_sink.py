@@ -1,4 +1,4 @@
-"""A sink from another package, installed beside the wheel: the worker, the contract suite and mypy accept it."""
+"""Install a sink from another package: the worker, the contract suite and mypy accept it."""
 
 import csv
 import subprocess
@@ -27,7 +27,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of the example, where a build may leave files."""
+    """Provide the sources of the example in a folder where a build may leave files."""
     return copytree(
         ROOT / "examples" / "csv_sink", tmp_path_factory.mktemp("example") / "csv_sink", ignore=ignore_patterns("__*__")
     )
@@ -35,7 +35,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with both packages installed; everything else comes from the environment of the tests."""
+    """Provide a Python with both packages installed, and all else from the environment of the tests."""
     directory = tmp_path_factory.mktemp("installed")
     venv.create(directory, with_pip=False)
     python = directory / "bin" / "python"

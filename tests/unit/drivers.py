@@ -56,7 +56,7 @@ class ListSink:
 
 
 def pipeline_to(rows: ListSink, dead_letters: ListSink | None = None, limits: BatchLimits | None = None) -> Pipeline:
-    """Pipeline into these sinks."""
+    """Return a pipeline to these sinks."""
     letters = dead_letters or ListSink()
     return Pipeline(rows, letters, limits or rows.limits, lambda letter: encode_dead_letter(letter, 1.7e9), Metrics())
 

@@ -136,7 +136,7 @@ class QuietStream:
 
 
 def shard_context(clock: FakeClock, **changes: Any) -> ShardContext:
-    """What the shards of a process share, with nothing behind it."""
+    """Return the context that all shards of a process share, with a stream that is empty by default."""
     parts: dict[str, Any] = {
         "stream": QuietStream(),
         "pipeline": Pipeline(

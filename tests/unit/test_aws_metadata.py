@@ -1,4 +1,4 @@
-"""A metadata service that gives no credentials is named with what it answered, and retried if that may change."""
+"""Report a metadata service that returns no credentials, and retry if that may change."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ LISTING, ROLE = "/latest/meta-data/iam/security-credentials/", "reader"
 
 
 class Answer(NamedTuple):
-    """A response; with `missing` bytes fewer than its header says."""
+    """A response with `missing` bytes fewer than its header says."""
 
     status: int = 200
     body: str | bytes = ""
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class Metadata(ThreadingHTTPServer):
-    """An instance metadata service that has a role, unless a test changes what a path answers."""
+    """An instance metadata service with a role, unless a test changes the response of a path."""
 
     daemon_threads = True
 
@@ -46,7 +46,7 @@ class Metadata(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Handle one request."""
 
     server: Metadata
 
@@ -62,12 +62,12 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Metadata]:
-    """A metadata service on loopback, and no other source of credentials."""
+    """Provide a metadata service on loopback, and no other source of credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_EC2_METADATA_DISABLED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -82,19 +82,19 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Metadat
 
 @pytest.fixture
 def container(service: Metadata, monkeypatch: pytest.MonkeyPatch) -> Metadata:
-    """The same service as the credentials endpoint of a container, without pauses between botocore's attempts."""
+    """Provide the same service as a container's credentials endpoint, without pauses between attempts."""
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{service.url}/container")
     monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
     return service
 
 
 def loaded() -> str:
-    """The access key that is found."""
+    """Return the access key that is found."""
     return str(SharedCredentials(Chain(botocore.session.Session(), "us-east-1")).get_frozen_credentials().access_key)
 
 
 def failure(kind: type[ConsumerError]) -> str:
-    """The one line that says why there are no credentials."""
+    """Return the one line that says why there are no credentials."""
     with pytest.raises(kind) as caught:
         loaded()
     text = str(caught.value)
@@ -123,10 +123,8 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("answer", "says"), UNUSABLE)
-def test_an_instance_metadata_service_that_fails_is_named_and_retried(
-    service: Metadata, answer: Answer, says: str
-) -> None:
-    """botocore takes each of these for a machine without a role."""
+def test_a_failing_instance_metadata_service_is_named_and_retried(service: Metadata, answer: Answer, says: str) -> None:
+    """botocore takes each of these responses for a machine without a role."""
     service.answers[LISTING + ROLE] = answer
     text = failure(CredentialsUnavailable)
     assert text.startswith("AWS credentials: the instance metadata service")
@@ -134,8 +132,8 @@ def test_an_instance_metadata_service_that_fails_is_named_and_retried(
 
 
 @pytest.mark.parametrize(("answer", "says"), UNUSABLE)
-def test_a_container_endpoint_that_fails_is_named_and_retried(container: Metadata, answer: Answer, says: str) -> None:
-    """The same table for ECS and EKS."""
+def test_a_failing_container_endpoint_is_named_and_retried(container: Metadata, answer: Answer, says: str) -> None:
+    """ECS and EKS have the same table."""
     container.answers["/container"] = answer
     text = failure(CredentialsUnavailable)
     assert text.startswith("AWS credentials: the container's credentials endpoint")
@@ -159,28 +157,28 @@ def test_each_request_to_the_instance_metadata_service_may_fail(
     assert says in failure(CredentialsUnavailable)
 
 
-def test_an_instance_without_a_role_is_told_so_at_once(service: Metadata) -> None:
-    """The listing answers 404; waiting does not help."""
+def test_an_instance_without_a_role_is_reported_at_once(service: Metadata) -> None:
+    """The listing returns 404, and waiting does not help."""
     service.answers[LISTING] = Answer(404, "<html>")
     assert "no AWS credentials: no role is attached to this instance" in failure(ConfigurationError)
 
 
-def test_a_role_that_is_listed_without_credentials_yet_is_retried(service: Metadata) -> None:
+def test_a_listed_role_without_credentials_is_retried(service: Metadata) -> None:
     """It has just been attached."""
     service.answers[LISTING + ROLE] = Answer(404)
     assert "answered 404 for the credentials of the instance's role" in failure(CredentialsUnavailable)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403])
-def test_an_instance_metadata_service_that_rejects_is_a_mistake(service: Metadata, status: int) -> None:
-    """The hop limit, or a service of another cloud; waiting does not help."""
+def test_an_instance_metadata_service_that_rejects_is_a_configuration_error(service: Metadata, status: int) -> None:
+    """Causes are the hop limit, or a service of another cloud. Waiting does not help."""
     service.answers[LISTING] = Answer(status, SECRET)
     assert f"the instance metadata service answered {status}" in failure(ConfigurationError)
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404])
-def test_a_container_endpoint_that_rejects_is_a_mistake(container: Metadata, status: int) -> None:
-    """The container has no role, or the token is wrong; waiting does not help."""
+def test_a_container_endpoint_that_rejects_is_a_configuration_error(container: Metadata, status: int) -> None:
+    """The container has no role, or the token is wrong. Waiting does not help."""
     container.answers["/container"] = Answer(status, SECRET)
     text = failure(ConfigurationError)
     assert f"the container's credentials endpoint answered {status}: does the container have a role?" in text
@@ -189,7 +187,7 @@ def test_a_container_endpoint_that_rejects_is_a_mistake(container: Metadata, sta
 def test_a_machine_without_a_metadata_service_has_no_credentials(
     service: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A laptop: nothing answers."""
+    """No service responds, as on a laptop."""
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
     assert failure(ConfigurationError).startswith("no AWS credentials: set AWS_PROFILE")
 
@@ -197,7 +195,7 @@ def test_a_machine_without_a_metadata_service_has_no_credentials(
 def test_a_role_of_a_profile_reports_its_source(
     service: Metadata, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """credential_source asks the same service."""
+    """credential_source uses the same service."""
     role = "role_arn = arn:aws:iam::111122223333:role/r\ncredential_source = Ec2InstanceMetadata\n"
     (tmp_path / "AWS_CONFIG_FILE").write_text(f"[profile p]\n{role}")
     monkeypatch.setenv("AWS_PROFILE", "p")
@@ -205,8 +203,8 @@ def test_a_role_of_a_profile_reports_its_source(
     assert "the instance metadata service answered 500" in failure(CredentialsUnavailable)
 
 
-def test_each_service_gives_credentials_again(container: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an earlier response was does not matter."""
+def test_each_service_returns_credentials_after_a_failure(container: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier response does not matter."""
     assert loaded() == "A"
     monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
     assert loaded() == "A"

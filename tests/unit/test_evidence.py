@@ -339,8 +339,8 @@ def test_a_lag_of_0_before_further_records_is_not_believed() -> None:
     assert bench.reading.tip.read_to > put_at + timedelta(seconds=100)
 
 
-def test_a_run_of_a_stream_with_no_lag_and_many_empty_pages_ends_when_it_is_read() -> None:
-    """60 % of its responses are empty, and each claims that nothing is left; the first ones may all be."""
+def test_a_finite_run_of_a_stream_without_a_lag_and_with_many_empty_pages_ends() -> None:
+    """60 % of its responses are empty and claim that no records are left. The first ones may all be."""
     early = 0
     for seed in range(100):
         draw = random.Random(seed)

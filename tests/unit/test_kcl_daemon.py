@@ -360,8 +360,11 @@ def test_the_command_writes_only_the_protocol_to_standard_output(tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["stream"], "--sink stdout: the daemon talks over standard output here"),
-        (["stream", "--sink", "sqlite:r.db", "--dead-letters", "stdout:"], "--dead-letters stdout: the daemon talks"),
+        (["stream"], "--sink stdout: standard output carries the daemon's protocol"),
+        (
+            ["stream", "--sink", "sqlite:r.db", "--dead-letters", "stdout:"],
+            "--dead-letters stdout: standard output carries",
+        ),
         (["--sink", "sqlite:r.db"], "name the stream: call-consumer kcl-daemon STREAM"),
         (["stream", "--sink", "jsonl:my rows", "--properties"], "the daemon splits its command at spaces"),
     ],

@@ -104,7 +104,7 @@ def test_a_scheme_of_two_packages_is_an_error(install: Install) -> None:
 
 
 def test_a_package_cannot_replace_one_of_our_sinks(install: Install) -> None:
-    """Neither is taken without a word."""
+    """Both packages are named in the error."""
     install("odd-sink", "jsonl", SINK)
     assert refused("jsonl:rows").startswith(
         "--sink: sink 'jsonl' is registered by call-consumer and by odd-sink 1.0 (odd_sink)."

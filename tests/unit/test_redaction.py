@@ -136,7 +136,7 @@ def test_the_sip_password_is_masked_everywhere(parameters: Any, expected: Any) -
 
 
 def test_an_escaped_name_is_the_same_name() -> None:
-    """JSON can spell any letter as \u0053."""
+    """JSON can spell any letter as an escape of four digits."""
     escaped = json.dumps(with_request(parameters={"SipAuthPassword": "pw-1"})).replace("SipAuth", "\\u0053ip\\u0041uth")
     assert row(escaped.encode())["request_parameters"] == {"SipAuthPassword": "***"}
 

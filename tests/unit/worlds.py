@@ -51,7 +51,7 @@ def decoder(shard: Shard) -> Process:
 
 
 def shard_context(stream: Stream, clock: FakeClock, eager: bool = False, log: Log | None = None) -> ShardContext:
-    """A process that has all the memory it wants; its clock shows the seconds since noon."""
+    """Return a shard context with unlimited memory. Its clock counts seconds since noon."""
     return ShardContext(
         stream=stream,
         pipeline=Pipeline(ListSink(), ListSink(), BatchLimits(), encode_dead_letter, Metrics()),
