@@ -1,5 +1,6 @@
-"""What Kinesis and DynamoDB have in common: sessions, credentials, endpoints, and what the errors of botocore mean.
+"""Call Kinesis and DynamoDB with botocore: clients, credentials, endpoints, and errors in our own terms.
 
-`access` makes clients, `credentials` keeps what they sign with, `calls` goes around each call, `reasons` and `network`
-find the words, `codes` says what error codes mean.
+`access` creates clients. `credentials` shares and renews credentials, which `providers`, `metadata` and
+`credential_process` load. `calls` translates errors, with the messages of `reasons` and `network` and the error codes
+of `codes`. `variables` finds invalid environment variables of botocore.
 """

@@ -1,4 +1,4 @@
-"""Makes AWS clients: one botocore session, whose clients share their credentials."""
+"""Create AWS clients: one botocore session, whose clients share their credentials."""
 
 import logging
 import os
@@ -17,37 +17,40 @@ from consumer.aws.reasons import own_words
 from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError
 
-# For those who give out credentials. Each waits for our patience or the credentials' end, not for botocore's minutes.
-GIVERS = Config(connect_timeout=5.0, read_timeout=10.0, retries={"mode": "standard", "total_max_attempts": 3})
+# For STS and SSO. botocore's own timeouts are minutes, longer than the start waits.
+FOR_CREDENTIALS = Config(connect_timeout=5.0, read_timeout=10.0, retries={"mode": "standard", "total_max_attempts": 3})
 
-# It warns of each certificate that is for another host; our own error says so, too, and thins out.
+URL_FORM = "say http://HOST:PORT or https://HOST"
+# urllib3 logs each certificate for another host. Our error says the same, and is logged less often.
 logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 
-class _Asked(threading.local):
+class _Requested(threading.local):
+    """The URL that this thread requested last."""
+
     url = ""
 
 
 class _Provider(NamedTuple):
-    """What botocore asks for a session's credentials."""
+    """The component that botocore asks for a session's credentials."""
 
     credentials: SharedCredentials
 
     def load_credentials(self) -> SharedCredentials:
-        """Return them; nothing is loaded yet."""
+        """Return the shared credentials; nothing is loaded yet."""
         return self.credentials
 
 
 class Access:
-    """One botocore session. It is botocore's own, as boto3's is: boto3's would load half of S3 first, 80 ms of CPU.
+    """One botocore session. With a `role`, it assumes that role with the credentials of `source`.
 
-    With a `role`, that is assumed with the credentials of `source`; else credentials are found as botocore does.
+    It is not boto3's session, because that loads half of S3 first, which takes 80 ms of CPU.
     """
 
     def __init__(self, region: str | None = None, role: str = "", source: "Access | None" = None) -> None:
-        self._asked = _Asked()
+        self._requested = _Requested()
         self.session = session = botocore.session.Session()
-        session.set_default_client_config(GIVERS)
+        session.set_default_client_config(FOR_CREDENTIALS)
         session.register("before-send", self._note)
         session.register("response-received", self._annotate)
         self.credentials: SharedCredentials = SharedCredentials(
@@ -56,10 +59,10 @@ class Access:
         session.register_component("credential_provider", _Provider(self.credentials))
 
     def client(self, service: str, region: str | None, endpoint_url: str | None, config: Config) -> Any:
-        """Make a client; profiles, environment and endpoints as botocore finds them.
+        """Create a client. botocore resolves profiles, environment variables and endpoints.
 
         Raises:
-            ConfigurationError: no region, no such profile, an endpoint that is no URL, a value that cannot be.
+            ConfigurationError: the region or profile is missing, the endpoint is not a URL, or a value is invalid.
         """
         if endpoint_url:
             check_endpoint(service, endpoint_url)
@@ -76,42 +79,42 @@ class Access:
         if (problem := bad_variable(self.session)) is not None:
             return problem
         if "endpoint" in str(error).lower() or "port" in str(error).lower():
-            return f"{_endpoint_of(service)}: say http://HOST:PORT or https://HOST"
+            return f"{_endpoint_of(service)}: {URL_FORM}"
         return own_words(error)
 
     def _bundle(self) -> str | None:
         return self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
 
     def _note(self, request: Any = None, **_: Any) -> None:
-        """Note whom this thread asks: endpoints of an account are not the client's."""
-        self._asked.url = request.url
+        """Note the requested URL, because account endpoints differ from the client's endpoint."""
+        self._requested.url = request.url
 
     def _annotate(self, parsed_response: Any = None, exception: Any = None, **_: Any) -> None:
-        """Add to an error what its message will need."""
+        """Add the CA bundle or the requested URL to an error, for its message."""
         if exception is not None and hasattr(exception, "kwargs"):
             exception.kwargs.setdefault("ca_bundle", self._bundle())
         elif parsed_response is not None and "Error" in parsed_response:
-            parsed_response.setdefault("ResponseMetadata", {})["AskedUrl"] = self._asked.url
+            parsed_response.setdefault("ResponseMetadata", {})["AskedUrl"] = self._requested.url
             if parsed_response["Error"].get("Code") in STALE:
                 self.credentials.reject()
 
 
 def _endpoint_of(service: str) -> str:
-    return f"the endpoint of {service} (--endpoint-url, AWS_ENDPOINT_URL, endpoint_url of the profile) is no URL"
+    return f"the endpoint of {service} (--endpoint-url, AWS_ENDPOINT_URL, endpoint_url of the profile) is not a URL"
 
 
 def check_endpoint(service: str, url: str) -> None:
-    """Refuse an endpoint that is no URL, or has a user or a password: each message that names it would show them.
+    """Reject an endpoint that is not a URL, or that holds a password, because messages show endpoints.
 
     Raises:
-        ConfigurationError: it is such a one.
+        ConfigurationError: the endpoint is invalid.
     """
     if "@" in url:
-        raise ConfigurationError(f"the endpoint of {service} takes no user and no password")
+        raise ConfigurationError(f"the endpoint of {service} must not contain a user or a password")
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
     if not valid:
-        raise ConfigurationError(f"{_endpoint_of(service)}: {url!r}: say http://HOST:PORT or https://HOST")
+        raise ConfigurationError(f"{_endpoint_of(service)}: {url!r}: {URL_FORM}")

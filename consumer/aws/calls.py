@@ -1,4 +1,4 @@
-"""Goes around each call of an adapter: whatever is raised leaves it as one of our errors."""
+"""Translate every error of an adapter's call into one of our errors."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +15,10 @@ Meaning = ConsumerError | type[ConsumerError] | None
 
 
 class Calls:
-    """Translates what the calls of one client raise. `what` is what they are about, such as `stream calls`.
+    """Translates the errors of one client. `what` names its subject in messages, such as `stream calls`.
 
-    `meaning` gets action and reason, and returns what that is to the adapter: an error, or the class of one.
+    `unavailable`: the class of errors that a later call may not have. `meaning`: return the adapter's error, or its
+    class, for an action and a reason; None for the default.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Calls:
 
     @contextmanager
     def running(self, action: str) -> Iterator[None]:
-        """Around a call of the running worker: nothing is an operator's mistake any more, so all is retried."""
+        """Translate the errors of a call while the worker runs. All are temporary, because it has worked before."""
         try:
             yield
         except Exception as error:
@@ -41,34 +42,34 @@ class Calls:
 
     @contextmanager
     def checking(self, action: str) -> Iterator[None]:
-        """Around a call of the check: what waiting will not mend is the operator's."""
+        """Translate the errors of a check. Lasting ones are configuration errors."""
         try:
             yield
         except Exception as error:
             raise self._translated(error, action, running=False) from None
 
     def member(self, response: Mapping[str, Any], name: str, action: str) -> Any:
-        """Return what a response must have: an absent member says nothing, least of all that there are no rows.
+        """Return a required member of a response. If it is absent, that does not mean that it is empty.
 
         Raises:
-            ConsumerError: it is not there.
+            ConsumerError: the member is absent.
         """
         if response.get(name) is None:
             raise self.incomplete(action)
         return response[name]
 
     def incomplete(self, action: str) -> ConsumerError:
-        """Return what to raise for a response that lacks what it must have."""
+        """Return the error for a response without a required member."""
         return self._unavailable(f"{self._what}: {action}: the response is incomplete at {host_of(self._endpoint)}")
 
-    def refused(self, code: str) -> ConsumerError:
-        """Return what to raise for a response that says of one of its parts that it failed."""
+    def rejected(self, code: str) -> ConsumerError:
+        """Return the error for a response in which one part failed with `code`."""
         made = self._unavailable(f"{self._what}: {code}")
         made.code, made.cause = code, (self._what, _trouble(None, code))
         return made
 
     def _translated(self, error: Exception, action: str, running: bool) -> Exception:
-        """Return the error of ours that says the same."""
+        """Return our error for any error."""
         if isinstance(error, CredentialsUnavailable) or (running and isinstance(error, ConfigurationError)):
             made = self._unavailable(f"{self._what}: {action}: {error}")
             made.cause = error.cause
@@ -85,7 +86,7 @@ class Calls:
         return made
 
     def _located(self, error: ConsumerError) -> ConsumerError:
-        """Say of which host's response it is, where that could not be used: a gateway may have answered."""
+        """Add the host to an error about an unusable response, because a gateway may have sent it."""
         if (
             isinstance(error, Retryable)
             and isinstance(error, self._unavailable)
@@ -100,12 +101,19 @@ class Calls:
             return f"{self._what} does not answer at {host}: {action}: {found.words}"
         if not isinstance(error, ClientError):
             return f"{self._what}: {action}: {found.words}" + (f" at {host}" if found.odd else "")
-        refused = "is denied" if found.code in DENIED else "is refused" if found.lasting else "failed"
-        return f"{self._what}: {self._service}:{action} {refused} at {host}: {found.words}"
+        return f"{self._what}: {self._service}:{action} {_verb(found)} at {host}: {found.words}"
+
+
+def _verb(found: Reason) -> str:
+    if found.code in THROTTLED:
+        return "is throttled"
+    if found.code in DENIED:
+        return "is denied"
+    return "is refused" if found.lasting else "failed"
 
 
 def _trouble(error: Exception | None, code: str) -> str:
-    """Return one word for what one party says in several: which of them a call meets is chance."""
+    """Return one word for the codes that mean the same, because it is chance which of them a call gets."""
     if code in THROTTLED:
         return "throttled"
     if isinstance(error, ConnectionError | HTTPClientError) and not isinstance(error, SSLError):

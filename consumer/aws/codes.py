@@ -1,6 +1,6 @@
-"""Error codes of AWS by what they mean: of every service, and of STS and SSO, which give credentials."""
+"""Know what the error codes of AWS services mean, of STS and SSO too."""
 
-# Every throttling code that botocore's retry modes know, and those of Kinesis' and DynamoDB's own.
+# Every throttling code of botocore's retry modes, of Kinesis and of DynamoDB.
 THROTTLED = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -21,7 +21,7 @@ THROTTLED = frozenset(
         "TransactionInProgressException",
     }
 )
-# The same call may work soon, although nothing is changed.
+# The same call may soon succeed without a change.
 TRANSIENT = frozenset(
     {
         "ExpiredNextTokenException",
@@ -42,7 +42,7 @@ TRANSIENT = frozenset(
     }
 )
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
-# The credentials themselves are refused: others may have been given out meanwhile.
+# The service rejects the credentials. Their source may have new ones.
 STALE = frozenset(
     {
         "ExpiredToken",
@@ -75,5 +75,5 @@ ADVICE = {
 
 
 def is_transient(code: str, status: int) -> bool:
-    """Return whether the same call may work later without anybody's doing."""
+    """Return whether the same call may succeed later without a change."""
     return code in THROTTLED or code in TRANSIENT or status in TRANSIENT_STATUSES or status >= 500

@@ -1,6 +1,6 @@
-"""Why a host could not be talked to: name, connection, certificate, CA bundle and proxy told apart, each with advice.
+"""Say why a request got no response: host name, connection, certificate, CA bundle or proxy, each with advice.
 
-Only what is known to hold no secret is shown: urllib3 and botocore put headers, signatures and bodies into their texts.
+The texts of urllib3 and botocore are not shown, because they may contain headers, signatures and bodies.
 """
 
 import http.client
@@ -18,6 +18,7 @@ PROXIES = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
 # OpenSSL, X509_V_ERR_…: x509_vfy.h
 NOT_YET_VALID, EXPIRED, HOST_MISMATCH, ADDRESS_MISMATCH = 9, 10, 62, 64
 OTHER_HOST = "the certificate is for another host name: ask for a name that it holds (--endpoint-url)"
+# Reasons of OpenSSL for a CA bundle without a certificate, and for a server that does not use TLS.
 NO_PEM = ("NO_CERTIFICATE_OR_CRL_FOUND", "PEM_LIB", "NO_START_LINE", "BAD_BASE64_DECODE", "NOT_ENOUGH_DATA")
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
 
@@ -29,7 +30,7 @@ def host_of(url: str) -> str:
 
 
 def why(error: BaseException, bundle: str | None = None) -> str:
-    """Return in a few words why a request got no response; "" when nothing is known. `bundle` is the CA bundle used."""
+    """Return in a few words why a request got no response, or "". `bundle`: the CA bundle in use, if known."""
     chain = list(causes(error))
     if isinstance(error, ProxyConnectionError):
         return _of_a_proxy(str(error.kwargs.get("proxy_url", "")), chain)
@@ -40,7 +41,7 @@ def why(error: BaseException, bundle: str | None = None) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those it was made of, the outermost first."""
+    """Yield an error and the errors inside it, outermost first."""
     rest: list[BaseException] = [error]
     seen: set[int] = set()
     while rest:
@@ -59,13 +60,13 @@ def _of_tls(cause: BaseException, bundle: str) -> str:
     if isinstance(cause, CertificateError):
         return OTHER_HOST
     if isinstance(cause, ssl.SSLError):
-        if "X509] PEM lib" in str(cause):  # Python gives no reason for a certificate that is damaged
+        if "X509] PEM lib" in str(cause):  # Python has no reason code for a damaged certificate
             return f"the CA bundle holds a certificate that cannot be read: {bundle}"
         reason = str(getattr(cause, "reason", None) or "").replace(" ", "_").upper()
         if reason in NO_PEM:
             return f"the CA bundle holds no certificate in PEM format: {bundle}"
         if reason in NO_TLS:
-            return "the other side does not speak TLS: should the endpoint begin with http://?"
+            return "the server does not speak TLS: should the endpoint begin with http://?"
         return f"TLS failed: {reason.replace('_', ' ').lower() or 'no reason given'}"
     if isinstance(cause, urllib3_errors.SSLError):
         files = [inner for inner in causes(cause) if isinstance(inner, OSError) and not isinstance(inner, ssl.SSLError)]
@@ -111,8 +112,8 @@ def _of_a_response(chain: list[BaseException]) -> str:
 
 
 def _of_a_proxy(url: str, chain: list[BaseException]) -> str:
-    if url.count("://") > 1:  # botocore has put http:// in front of it
-        return f"a proxy is no http:// or https:// URL, and botocore takes no other: {PROXIES}"
+    if url.count("://") > 1:  # botocore puts http:// before other schemes
+        return f"a proxy is not an http:// or https:// URL, and botocore takes no other: {PROXIES}"
     proxy = f"the proxy {host_of(url)}"
     tunnel = next((str(cause) for cause in chain if str(cause).startswith("Tunnel connection failed")), "")
     if " 407" in tunnel:

@@ -1,4 +1,4 @@
-"""What an error of botocore's says, in one line: the party that failed, its code, its own words, and what to do."""
+"""Describe an error of botocore in one line: its code, its message, and what to do."""
 
 import re
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from consumer.aws.network import host_of, why
 from consumer.errors import where
 
 MOST_WORDS = 600  # characters of a service's message that are shown
-# What follows holds the request's signed headers, a session token among them.
+# The text after this contains the signed headers of the request, for example a session token.
 SIGNED = re.compile(r"\s*The Canonical String for this request.*", re.DOTALL)
 NO_CREDENTIALS = (
     "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; on a machine of AWS, attach a"
     " role (containers on EC2 reach its metadata service with a hop limit of 2)"
 )
 CUT_OFF = (raised.ReadTimeoutError, raised.ResponseStreamingError, raised.ConnectionClosedError)
-TOO_SLOW = (408, 413, 504)  # said by proxies: the response was too slow, or too large for them
+TOO_SLOW = (408, 413, 504)  # HTTP statuses of proxies for a response that was too slow or too large
 URL = re.compile(r"https?://[^\s\"']+")
-# The variable whose value an error of botocore's shows.
+# The environment variable with the invalid value, by the class of botocore's error.
 VARIABLES = {
     "InvalidRetryModeError": "AWS_RETRY_MODE",
     "InvalidMaxRetryAttemptsError": "AWS_MAX_ATTEMPTS",
@@ -38,9 +38,9 @@ OWN = {
 
 
 class Reason(NamedTuple):
-    """Why a call failed. `lasting`: waiting will not mend it. `code` is the service's, or "".
+    """Why a call failed. `lasting`: a later call will fail too. `code`: the service's error code, or "".
 
-    `cut_off`: the response was too slow or too large for somebody on its way. `odd`: it could not be understood.
+    `cut_off`: the response was too slow or too large. `odd`: the response could not be parsed.
     """
 
     words: str
@@ -51,23 +51,23 @@ class Reason(NamedTuple):
 
 
 def code_of(error: ClientError) -> str:
-    """Return the service's name for what went wrong."""
+    """Return the service's error code, or "unknown"."""
     return str(error.response.get("Error", {}).get("Code") or "unknown")
 
 
 def status_of(error: ClientError) -> int:
-    """Return the response's HTTP status; 0 when it is not known."""
+    """Return the response's HTTP status, or 0 if it is unknown."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
 
 
 def reason(error: Exception) -> Reason:
-    """Say why a call failed, whatever was raised."""
+    """Return why a call failed, for any error."""
     if isinstance(error, ClientError):
         return _of_a_service(error)
     if isinstance(error, raised.ConnectionError | raised.HTTPClientError):
         return Reason(_of_the_network(error), lasting=_is_a_mistake(error), cut_off=isinstance(error, CUT_OFF))
     if isinstance(error, raised.CredentialRetrievalError | raised.MetadataRetrievalError):
-        return _of_a_giver(str(error.kwargs.get("error_msg", "")))
+        return _of_a_credentials_endpoint(str(error.kwargs.get("error_msg", "")))
     if isinstance(error, BotoCoreError):
         return Reason(own_words(error), lasting=True)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -76,7 +76,7 @@ def reason(error: Exception) -> Reason:
 
 
 def own_words(error: Exception) -> str:
-    """Return all lines of a message of botocore's own as one, with what to do where that is known."""
+    """Return botocore's message as one line, with advice where there is some."""
     name = type(error).__name__
     if isinstance(error, raised.ProfileNotFound):
         return f"AWS profile {error.kwargs.get('profile')!r} (AWS_PROFILE): it is not in ~/.aws/config or credentials"
@@ -86,12 +86,12 @@ def own_words(error: Exception) -> str:
         return f"AWS config file {error.kwargs.get('path')}: it cannot be parsed"
     if isinstance(error, raised.InvalidRegionError):
         region = error.kwargs.get("region_name")
-        return f"AWS region {region!r} (--region, AWS_REGION, AWS_DEFAULT_REGION): it is no region's name"
+        return f"AWS region {region!r} (--region, AWS_REGION, AWS_DEFAULT_REGION): it is not the name of a region"
     return OWN.get(name, f"{VARIABLES.get(name, 'AWS')}: {one_line(str(error))}")
 
 
 def one_line(text: str) -> str:
-    """Return a message as one line of bounded length, without the request that some services repeat in it."""
+    """Return a message as one line of bounded length, without the signed request that some services repeat."""
     words = " ".join(SIGNED.sub("", text).split())
     return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
@@ -106,17 +106,17 @@ def _of_a_service(error: ClientError) -> Reason:
 
 
 def _without_code(status: int, code: str) -> str:
-    """Nothing of the body is shown: a gateway's page may hold addresses and names."""
+    """Describe an HTTP status. The body is not shown, because the page of a gateway may contain addresses and names."""
     number = status or code
     if str(number) == "407":
         return "the proxy wants a user and a password (407): put them into HTTP_PROXY or HTTPS_PROXY"
     if 300 <= status < 400:
-        return f"HTTP {number}: the response leads elsewhere: is the endpoint right?"
+        return f"HTTP {number}: the response is a redirect: is the endpoint right?"
     return f"HTTP {number} without an error code of AWS: did a proxy or gateway answer?"
 
 
-def _of_a_giver(said: str) -> Reason:
-    """What a credentials endpoint on this machine answers; not its body, which may hold a secret."""
+def _of_a_credentials_endpoint(said: str) -> Reason:
+    """Describe a failure of a credentials endpoint on this machine, without its body, which may contain a secret."""
     if found := re.match(r"(?:Error retrieving metadata: )?Received non 200 response (\d+)", said):
         return Reason(f"HTTP {found[1]}", lasting=not is_transient("", int(found[1])))
     words = one_line(URL.sub(lambda url: host_of(url[0]), said))
@@ -129,14 +129,14 @@ def _of_the_network(error: BotoCoreError) -> str:
 
 
 def _is_a_mistake(error: BotoCoreError) -> bool:
-    """A certificate, CA bundle or proxy that has to be changed; a host that is missing may be started yet."""
+    """Return whether a certificate, CA bundle or proxy has to be changed. A missing host may still start."""
     if isinstance(error, raised.SSLError):
         return "TLS failed" not in why(error)
     return isinstance(error, raised.ProxyConnectionError) and "(407)" in why(error)
 
 
 def asked_host(error: Exception, otherwise: str) -> str:
-    """Return the host that was really asked: endpoints of an account differ from the client's."""
+    """Return the host that was asked, because account endpoints differ from the client's endpoint."""
     url = getattr(error, "kwargs", {}).get("endpoint_url")
     if isinstance(error, ClientError):
         url = error.response.get("ResponseMetadata", {}).get("AskedUrl")

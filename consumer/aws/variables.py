@@ -1,4 +1,4 @@
-"""Finds which of botocore's own settings holds a value that cannot be: its error does not name the variable."""
+"""Find the environment variable of botocore with an invalid value, because botocore's error does not name it."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from botocore.exceptions import BotoCoreError
 
 
 def bad_variable(session: Any) -> str | None:
-    """Return what is wrong with one of botocore's own settings, by its variable; None: nothing is."""
+    """Return the first invalid variable and its problem, or None."""
     for name, (_, variables, _, _) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
         try:
             session.get_config_variable(name)
         except (BotoCoreError, OSError, UnicodeError):
-            return None  # it names itself
+            return None  # this error names the variable, and the next use raises it again
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             known = [variables] if isinstance(variables, str) else list(variables or ())
             return f"{' or '.join(known) or name}: {error}"

@@ -149,7 +149,7 @@ def test_permissions_are_checked_without_writing(table: DynamoDbLeaseTable) -> N
         ("my table", "is no table's name"),
         ("calls?regoin=x", "unknown option 'regoin'. Did you mean 'region'"),
         ("calls?tags=team", "option 'tags': .*say tags=name:value"),
-        ("calls?endpoint_url=nowhere&region=x", "the endpoint of dynamodb .* is no URL: 'nowhere'"),
+        ("calls?endpoint_url=nowhere&region=x", "the endpoint of dynamodb .* is not a URL: 'nowhere'"),
         ("calls", "no AWS region: give --region"),
     ],
 )

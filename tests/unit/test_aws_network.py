@@ -240,7 +240,7 @@ def test_an_unreachable_proxy_differs_from_an_unreachable_stream(monkeypatch: py
 def test_an_unsupported_proxy_scheme_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """botocore would take socks5://… for an unknown host name."""
     monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{SECRET}@127.0.0.1:9")
-    assert "no http:// or https:// URL" in told("https://kinesis.invalid", StreamUnavailable)
+    assert "not an http:// or https:// URL" in told("https://kinesis.invalid", StreamUnavailable)
 
 
 def test_an_unusable_response_is_reported_with_its_host(serve: Serve) -> None:

@@ -234,7 +234,7 @@ class DynamoDbLeaseTable:
         so read the row again.
         """
         if code is not None and code not in (REFUSED, STATEMENT_REFUSED):
-            return self._calls.refused(code)
+            return self._calls.rejected(code)
         if item := made or found:
             shown = _read(item)
             return Written(shown if isinstance(shown, Lease) else None, done=code is None)
