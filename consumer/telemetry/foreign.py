@@ -1,7 +1,7 @@
 """Log what other code reports: library logs, warnings and uncaught errors. Each is one line without a traceback.
 
-The text of an error, and a formatted message, may contain a secret in a URL, output of a credential helper, or a value
-of an event. So log only types, locations, and message texts that are literals in the source.
+Error texts and formatted messages may contain secrets of a URL, output of a credential helper, or values of an event.
+So log only types, locations, and message texts that are literals in the source.
 """
 
 import logging

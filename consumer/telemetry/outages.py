@@ -1,7 +1,7 @@
 """Log repeated failures: one line per cause, more lines at growing intervals with a count, and one line at the end.
 
-Failures with the same cause share their lines. When a lease table throttles, renewals, scans and the checkpoints of
-hundreds of shards fail, but an operator needs one line.
+Failures with the same cause share their lines. A lease table that throttles fails renewals, scans and the checkpoints
+of hundreds of shards. An operator needs one line.
 """
 
 import re
@@ -57,6 +57,7 @@ class Outages:
         with self._lock:
             outage = self._outages.get(cause)
             if outage is None or (not outage.failing and now - outage.last > QUIET):
+                self._drop_ended(now)
                 outage = self._outages[cause] = Outage(event, text_of(error), now, now, now)
             elif not outage.failing and not outage.logged:
                 outage.since = now
@@ -73,6 +74,11 @@ class Outages:
             if repeated:
                 fields |= {"failures": outage.failures, "failing": len(outage.failing), "since": _ago(now, outage)}
         getattr(self._log, level)(event, error=text_of(error), **fields, **_location(error))
+
+    def _drop_ended(self, now: float) -> None:
+        """Drop the causes that ended more than `QUIET` seconds ago, to bound memory."""
+        kept = {cause: one for cause, one in self._outages.items() if one.failing or now - one.last <= QUIET}
+        self._outages = kept
 
     def worked(self, task: Hashable) -> None:
         """Note that `task` succeeded. Takes no lock unless it failed before."""

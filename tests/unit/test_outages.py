@@ -192,6 +192,19 @@ def test_a_failure_after_a_quiet_time_is_logged_at_once() -> None:
     assert scene.lines[-1]["note"] == "resumed after 3 s"
 
 
+def test_causes_that_ended_long_ago_take_no_memory() -> None:
+    """A worker runs for months, and each failure may have another text."""
+    scene = Scene()
+    scene.fails("lasting", SinkUnavailable("disk full"))
+    for letter in "abcdefghij":
+        scene.fails("a", SinkUnavailable(f"rows {letter}: broken {letter}"))
+        scene.outages.worked("a")
+        scene.clock.advance(QUIET + 1)
+    assert len(scene.outages._outages) == 2
+    scene.outages.worked("lasting")
+    assert scene.lines[-1]["error"] == "disk full"
+
+
 def test_a_forgotten_task_does_not_end_its_outage() -> None:
     """A shard that was handed off says nothing about its sink."""
     scene = Scene()
