@@ -68,7 +68,7 @@ lint: install ## ruff and the import contracts
 	$(BIN)/lint-imports
 
 types: install ## mypy --strict
-	$(BIN)/mypy consumer schemas tests benchmarks examples/csv_sink
+	$(BIN)/mypy consumer schemas tests benchmarks examples/csv_sink docs/*.py
 
 schemas: install ## write the JSON Schemas, and the rows of new examples
 	$(BIN)/python -m schemas

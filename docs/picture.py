@@ -24,12 +24,17 @@ def box(left: int, top: int, colour: str, title: str, detail: str = "") -> str:
     )
 
 
-def arrow(start: tuple[int, int], end: tuple[int, int], label: str = "") -> str:
+def label(x: int, y: int, text: str) -> str:
+    """Return small text around x."""
+    return f'<text x="{x}" y="{y}" text-anchor="middle" font-size="11">{escape(text)}</text>'
+
+
+def arrow(start: tuple[int, int], end: tuple[int, int], text: str = "") -> str:
     """Return an arrow with its label above the middle."""
     x, y = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2 - 6
     return (
         f'<path d="M{start[0]} {start[1]}L{end[0]} {end[1]}" stroke="#445" marker-end="url(#tip)"/>'
-        f'<text x="{x}" y="{y}" text-anchor="middle" font-size="11">{escape(label)}</text>'
+        f"{label(x, y, text) if text else ''}"
     )
 
 
@@ -47,14 +52,16 @@ def picture() -> str:
         box(400, 200, "#eee6f6", "lease table", "owner · checkpoint"),
         arrow((160, 80), (203, 50)),
         arrow((160, 90), (203, 120)),
-        arrow((355, 45), (398, 45), "read"),
-        arrow((355, 125), (398, 125), "read"),
+        arrow((355, 45), (398, 45)),
+        arrow((355, 125), (398, 125)),
+        label(371, 39, "read"),
+        label(371, 119, "read"),
         arrow((550, 40), (598, 40), "1. write"),
         arrow((550, 60), (598, 110)),
         arrow((550, 110), (598, 60)),
         arrow((550, 130), (598, 130), "1. write"),
         arrow((475, 150), (475, 198)),
-        '<path d="M400 60H380V225H398" fill="none" stroke="#445" marker-end="url(#tip)"/>',
+        '<path d="M400 60H390V225H398" fill="none" stroke="#445" marker-end="url(#tip)"/>',
         '<text x="484" y="180" font-size="11">2. then checkpoint</text>',
         "</svg>\n",
     ]

@@ -64,6 +64,10 @@ def aws(arguments: list[str], folder: Path) -> None:
     if (service, command) in AWS_OWN:
         return None
     model = _model(service)
+    if command == "wait":
+        waiters = botocore.session.get_session().get_waiter_model(service)
+        [name] = [name for name in waiters.waiter_names if xform_name(name, "-") == options[0]]
+        command, options = xform_name(waiters.get_waiter(name).operation, "-"), options[1:]
     [operation] = [name for name in model.operation_names if xform_name(name, "-") == command]
     shape = model.operation_model(operation).input_shape
     members = {xform_name(name, "-"): name for name in shape.members}

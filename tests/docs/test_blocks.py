@@ -166,6 +166,7 @@ def test_the_commands_of_a_page_exist_with_their_arguments(page: Path, tmp_path:
         "make soak MINUTE=3",
         "aws kinesis create-streams --stream-name a",
         "aws kinesis create-stream --stream a",
+        "aws kinesis wait stream-is-there --stream-name a",
         "aws kinesis create-stream --shard-count 1",
         "aws kinesis create-stream --stream-name a --stream-mode-details StreamMode=MANUAL",
         "aws iam create-policy --policy-name a --policy-document file://deploy/iam/no-such-policy.json",
