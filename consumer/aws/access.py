@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from consumer.aws.codes import STALE
 from consumer.aws.credentials import SharedCredentials
 from consumer.aws.providers import Chain, Role
-from consumer.aws.reasons import own_words
+from consumer.aws.reasons import message_of
 from consumer.aws.variables import bad_variable
 from consumer.errors import ConfigurationError
 
@@ -75,12 +75,12 @@ class Access:
 
     def _mistake(self, error: Exception, service: str) -> str:
         if isinstance(error, BotoCoreError):
-            return own_words(error)
+            return message_of(error)
         if (problem := bad_variable(self.session)) is not None:
             return problem
         if "endpoint" in str(error).lower() or "port" in str(error).lower():
             return f"{_endpoint_of(service)}: {URL_FORM}"
-        return own_words(error)
+        return message_of(error)
 
     def _bundle(self) -> str | None:
         return self.session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")

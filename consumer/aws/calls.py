@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, S
 
 from consumer.aws.codes import DENIED, THROTTLED
 from consumer.aws.network import host_of
-from consumer.aws.reasons import Reason, asked_host, reason
+from consumer.aws.reasons import Reason, reason, requested_host
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable, Retryable
 
 Meaning = ConsumerError | type[ConsumerError] | None
@@ -17,8 +17,8 @@ Meaning = ConsumerError | type[ConsumerError] | None
 class Calls:
     """Translates the errors of one client. `what` names its subject in messages, such as `stream calls`.
 
-    `unavailable`: the class of errors that a later call may not have. `meaning`: return the adapter's error, or its
-    class, for an action and a reason; None for the default.
+    `unavailable`: the error class of temporary failures. `meaning`: return the adapter's error, or its class, for an
+    action and a reason; None for the default.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Calls:
         return error
 
     def _line(self, error: Exception, action: str, found: Reason) -> str:
-        host = asked_host(error, self._endpoint)
+        host = requested_host(error, self._endpoint)
         if isinstance(error, ConnectionError | HTTPClientError):
             return f"{self._what} does not answer at {host}: {action}: {found.words}"
         if not isinstance(error, ClientError):
-            return f"{self._what}: {action}: {found.words}" + (f" at {host}" if found.odd else "")
+            return f"{self._what}: {action}: {found.words}" + (f" at {host}" if found.malformed else "")
         return f"{self._what}: {self._service}:{action} {_verb(found)} at {host}: {found.words}"
 
 

@@ -1,4 +1,4 @@
-"""Know what the error codes of AWS services mean, of STS and SSO too."""
+"""The meaning of the error codes of AWS services, including STS and SSO."""
 
 # Every throttling code of botocore's retry modes, of Kinesis and of DynamoDB.
 THROTTLED = frozenset(

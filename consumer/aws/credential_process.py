@@ -32,7 +32,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 class CredentialProcess:
     """A credential process in the shape of `subprocess.Popen`, as botocore uses it.
 
-    `tell` gets the name of the process, in case that it hangs.
+    `tell` gets the name of the process, so that a message can name one that hangs.
     """
 
     def __init__(self, tell: Callable[[str], None], profile: str, command: list[str], **_: object) -> None:
@@ -50,7 +50,7 @@ class CredentialProcess:
 
         Raises:
             CredentialsUnavailable: it did not end in time.
-            ConfigurationError: it failed, or printed something else than credentials.
+            ConfigurationError: it failed, or printed something other than credentials.
         """
         try:
             printed, _ = self._process.communicate(timeout=TIMEOUT)

@@ -249,7 +249,7 @@ def _check(keys: ReadOnlyCredentials, asking: str) -> None:
 
 
 def _trouble(error: Exception, asking: str) -> ConsumerError:
-    """Return our error for one of a source: one line that names the source."""
+    """Translate an error of a source into our error: one line that names the source."""
     if isinstance(error, ConsumerError):
         prefix = "" if "AWS" in str(error)[:7] else "AWS credentials: "
         return type(error)(f"{prefix}{error}")

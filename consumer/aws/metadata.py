@@ -1,7 +1,7 @@
 """Get credentials from the metadata services of instances and containers, and say why they give none.
 
-botocore's fetchers drop what a service answered: each failure looks like a machine without a role. So the last
-responses are kept, and an answer that may differ soon is an error that the start retries.
+botocore's fetchers drop the responses of these services, so each failure looks like a machine without a role. Here the
+responses are kept. A failure that may pass is an error that the start retries.
 """
 
 import json
@@ -30,12 +30,12 @@ CONTAINER = "the container's credentials endpoint"
 ROLE_LISTING = "/security-credentials/"
 FIELDS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")
 CODE = re.compile(r"[A-Za-z.]{1,64}")
-# What botocore makes of a body that is valid JSON, but no credentials.
+# What botocore raises for a body that is valid JSON without credentials.
 ODD_BODY = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class _NotingSession:
-    """Send requests with botocore's HTTP session, and keep what came of each."""
+    """Send requests with botocore's HTTP session, and keep the responses."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -60,7 +60,7 @@ class _NotingSession:
         return response
 
     def problem(self, party: str) -> ConsumerError | None:
-        """Return why there are no credentials; None if no server answered."""
+        """Return why there are no credentials; None if no server responded."""
         if self.cut_off:
             return CredentialsUnavailable(f"{party}: {self.cut_off}")
         if not self.responses:
@@ -144,7 +144,7 @@ class ContainerMetadata(ContainerProvider):
 
 
 def _described(body: bytes) -> str:
-    """Return what a response with status 200 holds instead of credentials, and no secret in it."""
+    """Return what a response with status 200 contains instead of credentials, without its secrets."""
     if not body.strip():
         return "with an empty body"
     try:

@@ -33,11 +33,11 @@ def why(error: BaseException, bundle: str | None = None) -> str:
     """Return in a few words why a request got no response, or "". `bundle`: the CA bundle in use, if known."""
     chain = list(causes(error))
     if isinstance(error, ProxyConnectionError):
-        return _of_a_proxy(str(error.kwargs.get("proxy_url", "")), chain)
+        return _proxy_problem(str(error.kwargs.get("proxy_url", "")), chain)
     for cause in chain:
-        if words := _of_tls(cause, f"{bundle} ({BUNDLES})" if bundle else BUNDLES) or _of_a_connection(cause):
+        if words := _tls_problem(cause, f"{bundle} ({BUNDLES})" if bundle else BUNDLES) or _connection_problem(cause):
             return words
-    return _of_a_response(chain)
+    return _response_problem(chain)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -54,9 +54,9 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         rest += [cause for cause in (*inner, found.__cause__) if isinstance(cause, BaseException)]
 
 
-def _of_tls(cause: BaseException, bundle: str) -> str:
+def _tls_problem(cause: BaseException, bundle: str) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _of_a_certificate(cause)
+        return _certificate_problem(cause)
     if isinstance(cause, CertificateError):
         return OTHER_HOST
     if isinstance(cause, ssl.SSLError):
@@ -74,7 +74,7 @@ def _of_tls(cause: BaseException, bundle: str) -> str:
     return ""
 
 
-def _of_a_certificate(cause: ssl.SSLCertVerificationError) -> str:
+def _certificate_problem(cause: ssl.SSLCertVerificationError) -> str:
     if cause.verify_code in (HOST_MISMATCH, ADDRESS_MISMATCH) or "mismatch" in str(cause.verify_message).lower():
         return OTHER_HOST
     if cause.verify_code == EXPIRED:
@@ -84,7 +84,7 @@ def _of_a_certificate(cause: ssl.SSLCertVerificationError) -> str:
     return f"the certificate is not trusted ({cause.verify_message}): name its CA's PEM file in AWS_CA_BUNDLE"
 
 
-def _of_a_connection(cause: BaseException) -> str:
+def _connection_problem(cause: BaseException) -> str:
     if isinstance(cause, socket.gaierror):
         return "unknown host: is its name right, and is it running?"
     if isinstance(cause, ConnectionRefusedError):
@@ -96,7 +96,7 @@ def _of_a_connection(cause: BaseException) -> str:
     return ""
 
 
-def _of_a_response(chain: list[BaseException]) -> str:
+def _response_problem(chain: list[BaseException]) -> str:
     for cause in chain:
         if isinstance(cause, urllib3_errors.IncompleteRead | http.client.IncompleteRead):
             return "the response was broken off"
@@ -111,7 +111,7 @@ def _of_a_response(chain: list[BaseException]) -> str:
     return type(chain[-1]).__name__ if len(chain) > 1 else ""
 
 
-def _of_a_proxy(url: str, chain: list[BaseException]) -> str:
+def _proxy_problem(url: str, chain: list[BaseException]) -> str:
     if url.count("://") > 1:  # botocore puts http:// before other schemes
         return f"a proxy is not an http:// or https:// URL, and botocore takes no other: {PROXIES}"
     proxy = f"the proxy {host_of(url)}"
@@ -120,5 +120,5 @@ def _of_a_proxy(url: str, chain: list[BaseException]) -> str:
         return f"{proxy} wants a user and a password (407): put them into HTTPS_PROXY"
     if tunnel:
         return f"{proxy} does not let us through ({tunnel.partition(': ')[2][:60]}): {PROXIES}"
-    words = next(filter(None, map(_of_a_connection, chain)), "")
+    words = next(filter(None, map(_connection_problem, chain)), "")
     return f"{proxy} does not answer{': ' if words else ''}{words.removesuffix('?')}; {PROXIES}"

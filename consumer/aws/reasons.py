@@ -40,14 +40,14 @@ OWN = {
 class Reason(NamedTuple):
     """Why a call failed. `lasting`: a later call will fail too. `code`: the service's error code, or "".
 
-    `cut_off`: the response was too slow or too large. `odd`: the response could not be parsed.
+    `cut_off`: the response was too slow or too large. `malformed`: the response could not be parsed.
     """
 
     words: str
     lasting: bool
     code: str = ""
     cut_off: bool = False
-    odd: bool = False
+    malformed: bool = False
 
 
 def code_of(error: ClientError) -> str:
@@ -63,19 +63,20 @@ def status_of(error: ClientError) -> int:
 def reason(error: Exception) -> Reason:
     """Return why a call failed, for any error."""
     if isinstance(error, ClientError):
-        return _of_a_service(error)
+        return _service_reason(error)
     if isinstance(error, raised.ConnectionError | raised.HTTPClientError):
-        return Reason(_of_the_network(error), lasting=_is_a_mistake(error), cut_off=isinstance(error, CUT_OFF))
+        return Reason(_network_words(error), lasting=_needs_a_change(error), cut_off=isinstance(error, CUT_OFF))
     if isinstance(error, raised.CredentialRetrievalError | raised.MetadataRetrievalError):
-        return _of_a_credentials_endpoint(str(error.kwargs.get("error_msg", "")))
+        return _endpoint_reason(str(error.kwargs.get("error_msg", "")))
     if isinstance(error, BotoCoreError):
-        return Reason(own_words(error), lasting=True)
+        return Reason(message_of(error), lasting=True)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return Reason(f"{error.filename}: {error.strerror}", lasting=True)  # a file that the configuration names
-    return Reason(f"the response is odd: {type(error).__name__} ({where(error)})", lasting=False, odd=True)
+    words = f"the response is malformed: {type(error).__name__} ({where(error)})"
+    return Reason(words, lasting=False, malformed=True)
 
 
-def own_words(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Return botocore's message as one line, with advice where there is some."""
     name = type(error).__name__
     if isinstance(error, raised.ProfileNotFound):
@@ -96,16 +97,16 @@ def one_line(text: str) -> str:
     return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
 
-def _of_a_service(error: ClientError) -> Reason:
+def _service_reason(error: ClientError) -> Reason:
     code, status = code_of(error), status_of(error)
     said = str(error.response.get("Error", {}).get("Message") or "")
     if code.isdigit() or code == "unknown":
-        return Reason(_without_code(status, code), not is_transient(code, status), code, status in TOO_SLOW)
+        return Reason(_status_words(status, code), not is_transient(code, status), code, status in TOO_SLOW)
     parts = [code, one_line(said) if not said.lstrip().startswith("<") else "", ADVICE.get(code, "")]
     return Reason(": ".join(part.rstrip(". ") for part in parts if part), not is_transient(code, status), code)
 
 
-def _without_code(status: int, code: str) -> str:
+def _status_words(status: int, code: str) -> str:
     """Describe an HTTP status. The body is not shown, because the page of a gateway may contain addresses and names."""
     number = status or code
     if str(number) == "407":
@@ -115,7 +116,7 @@ def _without_code(status: int, code: str) -> str:
     return f"HTTP {number} without an error code of AWS: did a proxy or gateway answer?"
 
 
-def _of_a_credentials_endpoint(said: str) -> Reason:
+def _endpoint_reason(said: str) -> Reason:
     """Describe a failure of a credentials endpoint on this machine, without its body, which may contain a secret."""
     if found := re.match(r"(?:Error retrieving metadata: )?Received non 200 response (\d+)", said):
         return Reason(f"HTTP {found[1]}", lasting=not is_transient("", int(found[1])))
@@ -123,19 +124,19 @@ def _of_a_credentials_endpoint(said: str) -> Reason:
     return Reason(words, lasting="container metadata" not in said)
 
 
-def _of_the_network(error: BotoCoreError) -> str:
+def _network_words(error: BotoCoreError) -> str:
     words = why(error, error.kwargs.get("ca_bundle"))
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-def _is_a_mistake(error: BotoCoreError) -> bool:
+def _needs_a_change(error: BotoCoreError) -> bool:
     """Return whether a certificate, CA bundle or proxy has to be changed. A missing host may still start."""
     if isinstance(error, raised.SSLError):
         return "TLS failed" not in why(error)
     return isinstance(error, raised.ProxyConnectionError) and "(407)" in why(error)
 
 
-def asked_host(error: Exception, otherwise: str) -> str:
+def requested_host(error: Exception, otherwise: str) -> str:
     """Return the host that was asked, because account endpoints differ from the client's endpoint."""
     url = getattr(error, "kwargs", {}).get("endpoint_url")
     if isinstance(error, ClientError):

@@ -34,7 +34,7 @@ COMMANDS = {
 
 @contextmanager
 def _closed_output_is_no_error() -> Iterator[None]:
-    """Turn a broken pipe into `OutputClosed`, because typer would exit with code 1 without a word."""
+    """Turn a broken pipe into `OutputClosed`, because typer would exit silently with code 1."""
     try:
         yield
     except BrokenPipeError:

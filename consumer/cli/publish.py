@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Put sample events or files on a stream.
 
-    Sample events have new ids each time, so that a sink does not take them for repeats; --seed makes the same again.
+    Sample events have new ids each time, because a sink drops repeated ids. With --seed, the ids are the same again.
     """
     given = {"region": region, "endpoint_url": endpoint_url}
     settings = load({"stream": stream, **given})
@@ -75,7 +75,7 @@ def _first_number(seed: int | None) -> int:
 
 
 def _put(client: object, stream: str, data: Sequence[bytes]) -> None:
-    # Write to the stream below our line writer: a progress bar is no line, and only a terminal shows it.
+    # Bypass our line writer, because a progress bar is not made of lines. Only a terminal shows it.
     console = Console(file=sys.__stderr__)
     with Progress(console=console, transient=True, disable=STDERR.as_json or not STDERR.is_terminal) as progress:
         task = progress.add_task("publishing", total=len(data))

@@ -14,7 +14,7 @@ from consumer.records import Fetched, Record
 ARRIVAL_MARGIN = timedelta(seconds=1)
 # Responses in a row without a new record: at five a second, they span one second.
 AGREEING = 6
-# The same, after a response denied records that had arrived before: at worst 60 % of such responses were seen empty.
+# More of them once a response has denied records that had already arrived. 60 % empty responses were seen then.
 AGREEING_AFTER_LIE = 12
 NEARLY_NOTHING = 1000  # milliseconds behind the tip that some emulators always report
 
@@ -50,10 +50,11 @@ class Response:
 
 
 class Tip:
-    """How far one shard has been read, from each response in turn.
+    """How far one shard has been read, judged from its responses.
 
-    `at_tip`: by its lag, the last response left nothing to fetch. `settled`: enough responses agree. `read_to`:
-    everything that had arrived by then is fetched; None if that is unknown. `lag`: the last response's, milliseconds.
+    `at_tip`: according to its lag, the last response left nothing to fetch. `settled`: enough responses agree.
+    `read_to`: everything that had arrived by then is fetched; None if that is unknown. `lag`: the milliseconds that
+    the last response reported, or None.
     """
 
     def __init__(self, eager: bool) -> None:
@@ -63,7 +64,7 @@ class Tip:
         self.restart()
 
     def restart(self) -> None:
-        """Forget every response, but not that one was wrong."""
+        """Forget the responses, but keep that one of them was wrong."""
         self.at_tip, self.settled = False, False
         self.read_to: datetime | None = None
         self._near_tip, self._agreeing = False, 0
@@ -92,7 +93,7 @@ class Tip:
             self._reach(min(response.arrived - ARRIVAL_MARGIN, up_to))
 
     def _compare(self, response: Response) -> None:
-        """Notice a record that the response before should have brought, or have reported by its lag."""
+        """Notice a record that had arrived before the last response, although that reported no lag."""
         first = _arrival(response.fresh[0]) if response.fresh else None
         if self._denied_at is not None and first is not None and first < self._denied_at - ARRIVAL_MARGIN:
             self._lied = True

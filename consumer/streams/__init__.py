@@ -20,7 +20,7 @@ class Stream(Protocol):
     def shards(self) -> Sequence[Shard]:
         """List all open and closed shards from all pages, each shard once.
 
-        A listing may still be incomplete: check it with `lineage.complete`.
+        A listing may still be incomplete: check it with `shard.listing.complete`.
         """
         ...
 

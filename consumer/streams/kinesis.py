@@ -161,13 +161,13 @@ class KinesisStream:
         """Return the error class for a failure, or None for a plain StreamUnavailable."""
         if found.code in THROTTLED:
             return Throttled
-        if found.odd:
+        if found.malformed:
             return IncompleteResponse
         if action not in READS:
             return self._absent() if found.code == "ResourceNotFoundException" else None
-        return self._meaning_of_a_read(action, found)
+        return self._read_meaning(action, found)
 
-    def _meaning_of_a_read(self, action: str, found: Reason) -> type[ConsumerError] | None:
+    def _read_meaning(self, action: str, found: Reason) -> type[ConsumerError] | None:
         if found.code == "ResourceNotFoundException":
             return ShardGone
         fetching = action == "GetRecords"
