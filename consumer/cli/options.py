@@ -1,30 +1,24 @@
 """Make command-line flags from the settings model, so that each setting is declared once."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Literal, get_args, get_origin
 
 import typer
+from pydantic import ByteSize
 
 from consumer.settings import PREFIX, Settings, flag, written
 
 Stream = Annotated[str | None, typer.Argument(help="Name or ARN of the stream.", show_default=False, metavar="STREAM")]
 Config = Annotated[str | None, typer.Option("--config", help="TOML file with any of these settings.", metavar="FILE")]
 Command = Callable[..., None]
-METAVARS = {
+# What stands for a value in the help: by its type, and for texts that are not a name by the setting.
+NUMBERS = {ByteSize: "BYTES", float: "SECONDS", int: "COUNT"}
+TEXTS = {
     "sink": "URL",
     "dead_letters": "URL",
     "leases": "URL",
     "from_": "TIME",
-    "lease_duration": "SECONDS",
-    "shutdown_timeout": "SECONDS",
-    "batch_rows": "COUNT",
-    "batch_bytes": "BYTES",
-    "batch_age": "SECONDS",
-    "memory": "BYTES",
-    "threads": "COUNT",
-    "max_leases": "COUNT",
-    "poll_interval": "SECONDS",
     "endpoint_url": "URL",
     "stream_role_arn": "ARN",
     "leases_role_arn": "ARN",
@@ -68,4 +62,13 @@ def _metavar(name: str) -> str | None:
         return None
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
-    return METAVARS.get(name, "NAME")
+    numbers = [NUMBERS[kind] for kind in _types(annotation) if kind in NUMBERS]
+    return numbers[0] if numbers else TEXTS.get(name, "NAME")
+
+
+def _types(annotation: object) -> Iterator[type]:
+    """Yield the types in an annotation such as `Annotated[float, Field(gt=0)] | None`."""
+    if isinstance(annotation, type):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)

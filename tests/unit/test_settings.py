@@ -30,6 +30,7 @@ VALUES = {  # one value per setting that differs from its default, as typed
     "poll_interval": "0.2",
     "region": "eu-west-1",
     "endpoint_url": "http://127.0.0.1:4566",
+    "http": ":8080",
     "stream_role_arn": "arn:aws:iam::123456789012:role/reader",
     "leases_role_arn": "arn:aws-cn:iam::123456789012:role/path/leases@team",
     "log_level": "debug",
@@ -41,6 +42,11 @@ def toml(directory: Path, text: str) -> str:
     file = directory / "settings.toml"
     file.write_text(text)
     return str(file)
+
+
+def test_every_setting_has_a_value_here() -> None:
+    """Add one for a new setting, so that the tests below hold for it."""
+    assert VALUES.keys() == Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize("name", VALUES)
