@@ -107,7 +107,7 @@ def _read(text: str, content: Content, warnings: Warnings) -> Body:
 
 def _read_json(text: str, content: Content, warnings: Warnings) -> Body:
     try:
-        if sys.getsizeof(text) <= LARGEST_JSON:
+        if 4 * len(text) <= LARGEST_JSON or sys.getsizeof(text) <= LARGEST_JSON:
             document = parse(text.encode(), warnings)
             return Body(text, "json", document if isinstance(document, dict) else {})
     except RecordRejected:

@@ -61,7 +61,8 @@ def parse(data: bytes, warnings: Warnings) -> Any:
         TooLarge: it is JSON, but would take too much memory.
         RecordRejected: not-json.
     """
-    if len(data) > MOST_VALUES and _has_too_many_values(data):
+    large = len(data) > MOST_VALUES
+    if large and _has_too_many_values(data):
         raise too_large(data)
     try:
         document = _decode(data)
@@ -71,7 +72,7 @@ def parse(data: bytes, warnings: Warnings) -> Any:
         return _parse_patiently(data, warnings)
     if len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
         _check_depth(document)
-    if _has_too_much_text(document, data):
+    if large and _has_too_much_text(document, data):
         del document  # before more memory is taken
         raise too_large(data)
     return document

@@ -60,7 +60,7 @@ def without_secrets(parameters: Any) -> msgspec.Raw:
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return without_passwords(_hidden(value) if _count(value, _SECRET) else value)
+        return without_passwords(_hidden(value) if len(value) > LONG or _SECRET in value.lower() else value)
     if isinstance(value, dict):
         return {
             without_passwords(key): HIDDEN if key.lower() == _SECRET and item is not None else _cleaned(item)
@@ -83,7 +83,7 @@ def encode_row(row: msgspec.Struct) -> bytes:
 
 def without_password(url: str) -> str:
     """Return the URL with its password, those of URLs in its query, and SipAuthPassword as `***`."""
-    if _count(url, _SECRET):
+    if len(url) > LONG or _SECRET in url.lower():
         url = _hidden(url)
     return _within(_without_own_password(url) if "@" in url else url)
 

@@ -136,7 +136,7 @@ WIDE = "a" * 500 + "\U0001f600"  # four bytes a character as `str`
 def test_an_event_with_too_much_text_is_a_dead_letter(text: str) -> None:
     """An escaped character takes as much memory as a plain one."""
     document = f'{EVENT[:-1]},"x":{text}}}'
-    with patch.object(parsing, "MOST_TEXT", 2 * len(EVENT)):
+    with patch.multiple(parsing, MOST_TEXT=2 * len(EVENT), MOST_VALUES=100):
         [found] = outcomes(document.encode())
     assert isinstance(found, DeadLetter)
     assert found.reason is Reason.INVALID_EVENT
@@ -146,7 +146,7 @@ def test_an_event_with_too_much_text_is_a_dead_letter(text: str) -> None:
 def test_an_event_of_another_type_with_too_much_text_is_skipped() -> None:
     """Its type is read without the rest."""
     data = json.dumps({"type": "other", "x": WIDE}, ensure_ascii=False).encode()
-    with patch.object(parsing, "MOST_TEXT", 1000):
+    with patch.multiple(parsing, MOST_TEXT=1000, MOST_VALUES=100):
         assert outcomes(data) == [Skipped("other")]
 
 
