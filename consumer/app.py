@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from consumer.adapters import SINKS, Adapters, connect, connect_sinks, measured
-from consumer.aws.credentials import Renewal
+from consumer.aws.renewal import Renewal
 from consumer.decoding.decoder import Decoder
 from consumer.decoding.decoder_version import decoder_version
 from consumer.doctor.effective_settings import startup_fields

@@ -1,11 +1,10 @@
-"""Share AWS credentials between all clients, and renew them ahead of their expiry on a separate thread.
+"""Share AWS credentials between all clients. `renewal` loads them ahead of their expiry on a separate thread.
 
 While their source hangs or fails, requests are signed with the credentials that are still valid. Once these have
 expired, each request fails with the reason.
 """
 
 import logging
-import random
 import threading
 from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
@@ -14,22 +13,14 @@ from typing import Protocol
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
-from consumer.aws import credential_process
 from consumer.aws.codes import THROTTLED
 from consumer.aws.providers import Loaded, now
 from consumer.aws.reasons import NO_CREDENTIALS, Reason, reason
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
-from consumer.runtime.backoff import RetryPolicy
 
 # How long before the expiry credentials are renewed; after half their life if that is shorter.
 AHEAD = timedelta(minutes=15)
-CHECK_INTERVAL = 2.0  # seconds between two checks whether credentials are due or rejected
-# Valid credentials leave time, so a failing source is asked once a minute in the end.
-RENEWALS = RetryPolicy(first=0.5, most=60.0)
-# At the start there are none yet, and the start gives up after ten seconds.
-FIRST_LOADS = RetryPolicy(first=0.5, most=1.0)
 FIRST_WAIT = 1.0  # seconds of one wait for the first credentials, so that a signal is noticed between two waits
-REJECTED_INTERVAL = 30.0  # seconds between two loads of credentials that the service rejects
 
 # botocore logs failures with a traceback, which may contain the output of a credential process.
 for _name in ("botocore.credentials", "botocore.tokens"):
@@ -184,59 +175,6 @@ class SharedCredentials(Credentials):
     @property
     def account_id(self) -> str | None:
         return self.get_frozen_credentials().account_id
-
-
-class Outages(Protocol):
-    """The part of `telemetry.outages` that logs repeated failures."""
-
-    def failed(self, event: str, who: Hashable, error: Exception, /, *, good_for: float | None) -> None: ...
-
-    def worked(self, who: Hashable, /) -> None: ...
-
-
-class Renewal:
-    """A task that loads credentials ahead of their expiry. It may hang, so it needs a lane without other tasks."""
-
-    def __init__(self, credentials: SharedCredentials, outages: Outages) -> None:
-        self._credentials, self._outages = credentials, outages
-        self._rng = random.Random()
-        self._failures = 0
-        self._had_credentials = False  # before that, the checks at the start report failures
-        self._reload_from = float("-inf")
-        credentials.has_renewal = True
-
-    def step(self, now: float) -> float | None:
-        credentials = self._credentials
-        if not credentials.due and not (credentials.rejected and now >= self._reload_from):
-            return (
-                None if credentials.fixed else min(CHECK_INTERVAL, max(RENEWALS.first, credentials.seconds_left / 10))
-            )
-        if credentials.rejected:
-            self._reload_from = now + REJECTED_INTERVAL
-        credentials.load()
-        if credentials.trouble is None:
-            return self._worked()
-        return self._failed(credentials.trouble)
-
-    def close(self) -> None:
-        """End the credential processes that still run."""
-        credential_process.end_all()
-
-    def _worked(self) -> float:
-        self._outages.worked(self)
-        self._failures, self._had_credentials = 0, True
-        return RENEWALS.first
-
-    def _failed(self, trouble: ConsumerError) -> float:
-        """Return the seconds until the retry: few at the start and near the expiry, more while there is time."""
-        self._failures += 1
-        left = max(0.0, self._credentials.seconds_left)
-        if self._had_credentials:
-            good_for = None if left == float("inf") else round(left)
-            self._outages.failed("credentials.not_renewed", self, trouble, good_for=good_for)
-        policy = RENEWALS if self._had_credentials else FIRST_LOADS
-        longest = min(left / 10 if left else CHECK_INTERVAL, policy.longest(self._failures))
-        return max(policy.first, policy.jittered(longest, self._rng))
 
 
 def _check(keys: ReadOnlyCredentials, asking: str) -> None:

@@ -64,7 +64,11 @@ class Commands(TyperGroup):
         module = import_module(f"consumer.cli.{cmd_name.replace('-', '_')}")
         loaded = typer.Typer(rich_markup_mode=None, add_completion=False)
         loaded.command(name=cmd_name)(module.command)
-        return typer.main.get_command(loaded)
+        command = typer.main.get_command(loaded)
+        for parameter in command.params:
+            if parameter.param_type_name == "argument":
+                vars(parameter)["display_type_rich"] = lambda **_: None  # the help shows STREAM, not STREAM <str>
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

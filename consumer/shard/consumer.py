@@ -103,10 +103,7 @@ class ShardConsumer:
         """Return why the shard may make no progress, in words."""
         if self.failures.text:
             return self.failures.text
-        if self._holds_records:
-            return "its fetched records are not delivered yet"
-        lag = self._reader.tip.lag
-        return f"it has no new records, and the stream reports a lag of {'nothing' if lag is None else f'{lag} ms'}"
+        return "its fetched records are not delivered yet" if self._holds_records else self._reader.tip.state
 
     # The state machine -----------------------------------------------------------------------------------------------
 

@@ -71,6 +71,12 @@ class Tip:
         self._denied_at: datetime | None = None
 
     @property
+    def state(self) -> str:
+        """Return in words what the last response reported, if it had no new records."""
+        lag = "no lag" if self.lag is None else f"a lag of {self.lag} ms"
+        return f"it has no new records, and the stream reports {lag}"
+
+    @property
     def is_unconfirmed(self) -> bool:
         """Return whether a response to a new iterator has to agree that this is the tip."""
         return self._eager and self._near_tip and not self.settled

@@ -77,6 +77,11 @@ def test_a_flag_shows_its_unit_its_choices_and_a_readable_default() -> None:
         assert text in shown
 
 
+def test_an_argument_shows_no_type_of_python() -> None:
+    """typer would print STREAM <str>."""
+    assert "<" not in output("publish", "--help").replace("1<=x<=10000", "")
+
+
 def test_kcl_daemon_shows_only_its_settings_and_accepts_the_others() -> None:
     """KCL keeps the leases; a shared command line may still name a lease table."""
     shown = output("kcl-daemon", "--help")

@@ -16,8 +16,9 @@ from structlog.testing import CapturingLogger
 
 from consumer.aws import credential_process
 from consumer.aws.access import Access
-from consumer.aws.credentials import Renewal, SharedCredentials
+from consumer.aws.credentials import SharedCredentials
 from consumer.aws.providers import Chain, Loaded
+from consumer.aws.renewal import Renewal
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
 from consumer.telemetry.outages import Outages
 
