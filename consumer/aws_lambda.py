@@ -86,8 +86,8 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
     waiting = deque(_record(item["kinesis"]) for item in event["Records"])
     while waiting:
         start, buffer = waiting[0].sequence, pipeline.buffer(shard.shard_id)
-        intake.take(buffer, _decoded(decoder, waiting, buffer), time.monotonic())
         try:
+            intake.take(buffer, _decoded(decoder, waiting, buffer), time.monotonic())
             delivery.deliver(buffer.batch())
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))

@@ -12,7 +12,8 @@ ConsumerError
 │   ├── CredentialsUnavailable   there are no valid AWS credentials now
 │   ├── LeaseTableUnavailable    the lease table does not respond, or another write to the lease is in flight
 │   ├── LeaseStale               the lease may have expired: wait for the next renewal
-│   └── SinkUnavailable          the sink cannot write now
+│   ├── SinkUnavailable          the sink cannot write now
+│   └── SpoolUnavailable         the temporary directory cannot be written now; nothing that was added is lost
 ├── IteratorExpired              open a new iterator after the last fetched record
 ├── ShardGone                    the stream does not know the shard
 ├── LeaseLost                    another worker holds the lease: discard the buffer, write nothing
@@ -87,6 +88,12 @@ class LeaseStale(Retryable):
 
 class SinkUnavailable(Retryable):
     """The sink does not respond."""
+
+
+class SpoolUnavailable(Retryable):
+    """The temporary directory cannot be written."""
+
+    cause = "temporary directory"
 
 
 class IteratorExpired(ConsumerError):

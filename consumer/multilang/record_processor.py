@@ -90,7 +90,7 @@ class RecordProcessor:
             return  # the daemon will send leaseLost
         waiting = deque(list(group) for _, group in groupby(message.records or (), lambda it: it.sequence_number))
         while waiting:
-            self._intake.take(self._buffer, self._decoded(waiting), self._clock())
+            self._retry(lambda: self._intake.take(self._buffer, self._decoded(waiting), self._clock()), FOREVER)
             if self._buffer.full():
                 self._deliver(FOREVER)
         if self._buffer.ripe_in(self._clock()) <= 0:

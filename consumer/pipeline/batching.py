@@ -5,9 +5,12 @@ A batch ends on a whole Kinesis record, so a checkpoint behind it never cuts one
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from consumer.decoding.dead_letter_limit import DeadLetterLimit
+from consumer.errors import SpoolUnavailable
 from consumer.pipeline.spool import EncodedDeadLetter, Item, Spool
 from consumer.records import BatchLimits, DeadLetter, Outcome, Position, Reason, Record, Row, Skipped
 
@@ -55,6 +58,18 @@ class Tally:
 
 
 @dataclass(slots=True)
+class Rejected:
+    """The limit for dead letters of the rows of one user record. Copy it, change the copy, and keep that."""
+
+    user_record: tuple[int, int]  # sequence and sub-sequence number
+    limit: DeadLetterLimit
+
+    def copy(self) -> "Rejected":
+        """Return an independent copy."""
+        return Rejected(self.user_record, copy(self.limit))
+
+
+@dataclass(slots=True)
 class Batch:
     """Everything between two checkpoints. `work` is what is still to be written; a failed delivery goes on there.
 
@@ -66,6 +81,7 @@ class Batch:
     work: deque[Chunk] = field(default_factory=deque)
     tally: Tally = field(default_factory=Tally)
     arrived_at: float = 0.0
+    rejected: Rejected | None = None  # what the sink rejected of the user record written last
 
     def rename(self, name: str) -> None:
         """Name the batch and what is to be written of it. Only before its first write."""
@@ -89,6 +105,7 @@ class Buffer:
         self._arrived_at = 0.0
         self.tally = Tally()
         self.last: Position | None = None
+        self._rest: tuple[Iterator[Outcome], Callable[[DeadLetter | Skipped], object]] | None = None
 
     def add(
         self,
@@ -98,24 +115,47 @@ class Buffer:
         now: float,
         other: Callable[[DeadLetter | Skipped], object],
     ) -> None:
-        """Take the rows of one record, and give `other` what else it became. Dead letters come back by `add_letter`."""
+        """Take the rows of one record, and pass all other outcomes to `other`. Add dead letters by `add_dead_letter`.
+
+        Raises:
+            SpoolUnavailable: a part of the record is added; `finish` adds the rest.
+        """
         if self._since is None:
             self._since, self._first = now, record.sequence
         self.last, self._arrived_at = last, record.arrived_at
-        rows, data = self.rows, b""
-        rows.memory = min(self._memory, rows.size + RECORD_MEMORY)
+        self.rows.memory = min(self._memory, self.rows.size + RECORD_MEMORY)
         self.dead_letters.memory = min(self._memory, self.dead_letters.size + RECORD_MEMORY)
-        for outcome in outcomes:
-            if isinstance(outcome, Row):
-                size = len(outcome.line)
-                self._items += 1
-                self._bytes += size
-                if outcome.data is not data:  # which the rows of an array share
-                    data = outcome.data
-                    size += len(data)
-                rows.append(outcome, size + ROW_OVERHEAD)
-            else:
-                other(outcome)
+        self._take(iter(outcomes), other)
+
+    def finish(self) -> None:
+        """Add the rest of a record that `add` could not add completely.
+
+        Raises:
+            SpoolUnavailable: call it again later.
+        """
+        if self._rest is not None:
+            self.rows.settle()
+            self.dead_letters.settle()
+            (outcomes, other), self._rest = self._rest, None
+            self._take(outcomes, other)
+
+    def _take(self, outcomes: Iterator[Outcome], other: Callable[[DeadLetter | Skipped], object]) -> None:
+        rows, data = self.rows, b""
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, Row):
+                    size = len(outcome.line)
+                    self._items += 1
+                    self._bytes += size
+                    if outcome.data is not data:  # the rows of an array share it
+                        data = outcome.data
+                        size += len(data)
+                    rows.append(outcome, size + ROW_OVERHEAD)
+                else:
+                    other(outcome)
+        except SpoolUnavailable:
+            self._rest = outcomes, other
+            raise
 
     def add_dead_letter(self, letter: EncodedDeadLetter) -> None:
         """Take a dead letter."""
@@ -148,6 +188,7 @@ class Buffer:
 
     def batch(self) -> Batch:
         """The batch of all it holds. The buffer must not grow until the batch is delivered or dropped."""
+        self.finish()
         if self.last is None:
             raise ValueError("an empty buffer makes no batch")
         name = f"{_folder(self._arrived_at)}/{self._shard_id}-{self._first}-{self.last.sequence}"
@@ -160,6 +201,7 @@ class Buffer:
 
     def close(self) -> None:
         """Drop everything."""
+        self._rest = None
         self.rows.close()
         self.dead_letters.close()
 

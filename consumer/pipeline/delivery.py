@@ -8,9 +8,10 @@ Kept free of the engine's timing: any other driver of this pipeline delivers in 
 from collections.abc import Iterable
 from typing import Protocol
 
+from consumer.decoding.dead_letter_limit import DeadLetterLimit
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Tally
+from consumer.pipeline.batching import Batch, Chunk, Rejected, Tally
 from consumer.pipeline.intake import EncodeDeadLetter
 from consumer.pipeline.spool import Spool
 from consumer.records import DeadLetter, Position, Reason, Row
@@ -100,8 +101,11 @@ class Delivery:
             LeaseLost: drop the batch.
             OutputClosed: nobody reads on.
         """
-        while batch.work:
-            self._write(batch)
+        while batch.work or batch.rejected is not None:
+            if batch.work:
+                self._write(batch)
+            else:
+                self._reject_rest(batch)
         self._checkpointer.checkpoint(batch.end)
         self._count(batch.tally)
 
@@ -117,33 +121,63 @@ class Delivery:
         if sink.repeats is Deduplication.BY_BATCH and self._checkpointer.pending is None:
             self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
         self._checkpointer.ensure_held()
+        if chunk.dead:
+            sink.write(chunk)
+            batch.work.popleft()
+        else:
+            self._write_rows(batch, chunk)
+
+    def _write_rows(self, batch: Batch, chunk: Chunk) -> None:
         try:
-            repeated = sink.write(chunk)
+            repeated = self._rows.write(chunk)
         except RowsRejected as error:
-            if chunk.dead:
-                raise
-            batch.work[0] = self._rejected(batch, chunk, dict(error.rejected))
+            self._reject(batch, chunk, dict(error.rejected))
             self._counts.written(len(chunk) - len(error.rejected), error.repeated)
         except BatchRejected as error:
-            if chunk.dead:
-                raise
-            batch.work.popleft()
-            batch.work.extendleft(
-                reversed(chunk.halves()) if len(chunk) > 1 else [self._rejected(batch, chunk, {0: str(error)})]
-            )
+            if len(chunk) == 1:
+                self._reject(batch, chunk, {0: str(error)})
+            else:
+                batch.work.popleft()
+                batch.work.extendleft(reversed(chunk.halves()))
         else:
             batch.work.popleft()
-            if not chunk.dead:
-                self._counts.written(len(chunk), repeated)
+            self._counts.written(len(chunk), repeated)
 
-    def _rejected(self, batch: Batch, chunk: Chunk, rejected: dict[int, str]) -> Chunk:
-        """The dead letters of the rows that the sink will never take."""
-        letters = Spool(REJECTED_MEMORY)
+    def _reject(self, batch: Batch, chunk: Chunk, rejected: dict[int, str]) -> None:
+        """Replace a chunk by the dead letters of its rejected rows.
+
+        Each row of an array keeps the whole array, so the dead letters of one user record are limited.
+
+        Raises:
+            SpoolUnavailable: the batch is unchanged.
+        """
+        letters, current = Spool(REJECTED_MEMORY), batch.rejected and batch.rejected.copy()
         for index, row in enumerate(chunk):
-            if index in rejected and isinstance(row, Row):
-                letter = self._encode_dead_letter(
-                    DeadLetter(Reason.SINK_REJECTED, rejected[index], row.location, row.data)
-                )
-                letters.append(letter, len(letter.line))
+            if index not in rejected or not isinstance(row, Row):
+                continue
+            user_record = row.location.sequence, row.location.sub_sequence
+            if current is None or current.user_record != user_record:
+                self._append(letters, current.limit.rest() if current else ())
+                current = Rejected(user_record, DeadLetterLimit(row.data))
+            dead_letter = DeadLetter(Reason.SINK_REJECTED, rejected[index], row.location, row.data)
+            self._append(letters, current.limit.take(dead_letter))
+        batch.work.popleft()
+        batch.rejected = current
+        self._put_first(batch, f"{chunk.name}-rejected", letters)
+
+    def _reject_rest(self, batch: Batch) -> None:
+        """Add the dead letter that stands for all rejected rows beyond the limit, if there are any."""
+        letters = Spool(REJECTED_MEMORY)
+        self._append(letters, batch.rejected.limit.rest() if batch.rejected else ())
+        batch.rejected = None
+        self._put_first(batch, f"{batch.name}-rejected-rest", letters)
+
+    def _append(self, letters: Spool, dead_letters: Iterable[DeadLetter]) -> None:
+        for dead_letter in dead_letters:
+            encoded = self._encode_dead_letter(dead_letter)
+            letters.append(encoded, len(encoded.line))
+
+    def _put_first(self, batch: Batch, name: str, letters: Spool) -> None:
         batch.tally.dead_letters[Reason.SINK_REJECTED] += len(letters)
-        return Chunk(f"{chunk.name}-rejected", letters, 0, len(letters), dead=True)
+        if len(letters):
+            batch.work.appendleft(Chunk(name, letters, 0, len(letters), dead=True))

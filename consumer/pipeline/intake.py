@@ -50,6 +50,7 @@ class Intake:
 
         The next one is asked for when the last is in the buffer, so the giver may stop at a full one.
         """
+        buffer.finish()
         tally, other = buffer.tally, partial(self._take_other, buffer)
         for record, done in processed:
             if after < done.last:
@@ -62,8 +63,8 @@ class Intake:
         """Buffer a dead letter; note the type of a skipped event."""
         tally = buffer.tally
         if isinstance(outcome, DeadLetter):
-            buffer.add_dead_letter(self._encode_dead_letter(outcome))
             tally.dead_letters[outcome.reason] += 1
+            buffer.add_dead_letter(self._encode_dead_letter(outcome))
         else:
             known = outcome.event_type in tally.skipped or len(tally.skipped) < MOST_TYPES
             tally.skipped[outcome.event_type if known else OTHER_TYPES] += 1

@@ -1,34 +1,39 @@
-"""A list of rows or dead letters that lies on disk once it is large."""
+"""A list of rows or dead letters that moves to a temporary file when it is large."""
 
+import os
 import pickle
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import IO
 
 import msgspec
 
+from consumer.errors import SpoolUnavailable
+from consumer.files.disk import reason_of
 from consumer.records import EventLocation, Row
 
-# What is written and read at once.
+# The size of a block: so much is written and read at once.
 BLOCK_ITEMS = 500
 BLOCK_BYTES = 256 * 1024
 
 
 class EncodedDeadLetter(msgspec.Struct, frozen=True, gc=False):
-    """A dead letter ready for its sink: `line` is its JSON."""
+    """A dead letter in the form for its sink: `line` is its JSON."""
 
     line: bytes
     location: EventLocation
 
 
 Item = Row | EncodedDeadLetter
-Packed = tuple[bytes, EventLocation, int | None]  # line, location, and where a row's data is in the file
+Place = tuple[int, int]  # start and length in the file
+Packed = tuple[bytes, EventLocation, Place | None]  # line, location, and where the data of a row is in the file
 
 
 class Spool:
-    """Items in order, in memory up to about `memory` bytes; None: any number of bytes."""
+    """Items in order, in memory up to about `memory` bytes. None means any number of bytes."""
 
     def __init__(self, memory: int | None = None) -> None:
         self.memory: float = float("inf") if memory is None else memory
@@ -37,7 +42,11 @@ class Spool:
         self._disk: _Disk | None = None
 
     def append(self, item: Item, size: int) -> None:
-        """Add an item of about `size` bytes."""
+        """Add an item of about `size` bytes.
+
+        Raises:
+            SpoolUnavailable: the item is added, but not on disk. Call `settle` before the next `append`.
+        """
         if self._disk is not None:
             self._disk.append(item)
             return
@@ -46,79 +55,166 @@ class Spool:
         if self.size > self.memory:
             self.spill()
 
+    def settle(self) -> None:
+        """Write what should be on disk. Do nothing if no earlier write has failed.
+
+        Raises:
+            SpoolUnavailable: try again later.
+        """
+        if self._disk is not None:
+            self._disk.settle()
+        elif self.size > self.memory:
+            self.spill()
+
     def __len__(self) -> int:
         return len(self._items) if self._disk is None else len(self._disk)
 
     def between(self, start: int, stop: int) -> Iterator[Item]:
-        """Iterate over items `start` to `stop`, not included."""
+        """Iterate over the items from `start` up to but not including `stop`.
+
+        Raises:
+            SpoolUnavailable: the file cannot be read now.
+        """
         return iter(self._items[start:stop]) if self._disk is None else self._disk.between(start, stop)
 
     def spill(self) -> None:
-        """Move all to disk, and what is added from now on."""
+        """Move all items to disk; later ones go there directly.
+
+        Raises:
+            SpoolUnavailable: all items are still in memory.
+        """
         if self._disk is None:
-            self._disk = _Disk()
-            for item in self._items:
-                self._disk.append(item)
-            self._items, self.size = [], 0
+            disk = _Disk()
+            try:
+                for item in self._items:
+                    disk.append(item)
+            except SpoolUnavailable:
+                disk.close()
+                raise
+            self._disk, self._items, self.size = disk, [], 0
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all items."""
         if self._disk is not None:
             self._disk.close()
         self._items, self.size = [], 0
 
 
 class _Disk:
-    """Items in a temporary file, a block after the other; the bytes that rows of one array share are there once."""
+    """Items in a temporary file, in blocks. Data that the rows of one array share is written once.
+
+    A block that cannot be written stays in memory, and the next attempt writes it to the same place.
+    """
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
-        self._blocks: list[tuple[int, int]] = []  # number of the first item, place in the file
-        self._block: list[Packed] = []  # the one that is not written yet
+        with _translating():
+            self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the spool
+        self._end = 0  # of what is completely written
+        self._blocks: list[tuple[int, Place]] = []  # number of the first item, place in the file
+        self._block: list[Item] = []  # not written yet
         self._block_size = self._length = 0
-        self._data: bytes | None = None  # of the last row
-        self._data_at = -1
+        self._data: bytes | None = None  # the data written last
+        self._data_place: Place = (0, 0)
+        self._read: bytes = b""  # the data read last
+        self._read_place: Place | None = None
 
     def __len__(self) -> int:
         return self._length
 
     def append(self, item: Item) -> None:
-        if isinstance(item, Row) and item.data is not self._data:
-            self._data, self._data_at = item.data, self._file.seek(0, 2)
-            pickle.dump(item.data, self._file)
-        self._block.append((item.line, item.location, self._data_at if isinstance(item, Row) else None))
+        if isinstance(item, Row) and not (self._block and _shares_data(self._block[-1], item)):
+            self._block_size += len(item.data)
+        self._block.append(item)
         self._length += 1
         self._block_size += len(item.line)
-        if len(self._block) >= BLOCK_ITEMS or self._block_size >= BLOCK_BYTES:
-            self._write_block()
+        self.settle()
+
+    def settle(self) -> None:
+        """Write the block if it is full."""
+        if len(self._block) < BLOCK_ITEMS and self._block_size < BLOCK_BYTES:
+            return
+        before = self._end, self._data, self._data_place
+        try:
+            place = self._write(
+                pickle.dumps([(item.line, item.location, self._place_of(item)) for item in self._block])
+            )
+        except SpoolUnavailable:
+            self._end, self._data, self._data_place = before
+            raise
+        self._blocks.append((self._length - len(self._block), place))
+        self._block, self._block_size = [], 0
 
     def between(self, start: int, stop: int) -> Iterator[Item]:
-        self._write_block()
         first = bisect_right(self._blocks, start, key=itemgetter(0)) - 1
-        for number, place in self._blocks[first:]:
+        for number, place in self._blocks[max(first, 0) :]:
             if number >= stop:
                 return
             for packed in self._load(place)[max(start - number, 0) : stop - number]:
                 yield self._unpacked(*packed)
+        number = self._length - len(self._block)
+        yield from self._block[max(start - number, 0) : max(stop - number, 0)]
 
     def close(self) -> None:
         self._file.close()
 
-    def _write_block(self) -> None:
-        if self._block:
-            self._blocks.append((self._length - len(self._block), self._file.seek(0, 2)))
-            pickle.dump(self._block, self._file)
-            self._block, self._block_size = [], 0
+    def _place_of(self, item: Item) -> Place | None:
+        """Return where the data of a row is; write it first if it is not that of the row before."""
+        if not isinstance(item, Row):
+            return None
+        if item.data is not self._data:
+            self._data_place = self._write(item.data)
+            self._data = item.data
+        return self._data_place
 
-    def _load(self, place: int) -> list[Packed]:
-        self._file.seek(place)
-        block: list[Packed] = pickle.load(self._file)
+    def _write(self, data: bytes) -> Place:
+        view, start = memoryview(data), self._end
+        with _translating():
+            while view:
+                written = os.pwrite(self._file.fileno(), view, start + len(data) - len(view))
+                view = view[written:]
+        self._end += len(data)
+        return start, len(data)
+
+    def _load(self, place: Place) -> list[Packed]:
+        block: list[Packed] = pickle.loads(self._bytes_at(place))
         return block
 
-    def _unpacked(self, line: bytes, location: EventLocation, data_at: int | None) -> Item:
-        if data_at is None:
+    def _bytes_at(self, place: Place) -> bytes:
+        start, length = place
+        parts = []
+        with _translating():
+            while length:
+                part = os.pread(self._file.fileno(), length, start)
+                if not part:
+                    raise OSError("the file ends early")
+                parts.append(part)
+                start, length = start + len(part), length - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _unpacked(self, line: bytes, location: EventLocation, place: Place | None) -> Item:
+        if place is None:
             return EncodedDeadLetter(line, location)
-        if data_at != self._data_at or self._data is None:
-            self._file.seek(data_at)
-            self._data, self._data_at = pickle.load(self._file), data_at
-        return Row(line, location, self._data)
+        if place == self._data_place and self._data is not None:
+            return Row(line, location, self._data)
+        if place != self._read_place:
+            self._read, self._read_place = self._bytes_at(place), place
+        return Row(line, location, self._read)
+
+
+def _shares_data(one: Item, other: Row) -> bool:
+    return isinstance(one, Row) and one.data is other.data
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SpoolUnavailable(
+            f"temporary directory {_directory()}: {reason_of(error)}: free space there, or restart with TMPDIR set to"
+            " another directory"
+        ) from None
+
+
+def _directory() -> str:
+    return tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")

@@ -1,7 +1,9 @@
 """Assemble the batches of one shard from its fetched records, and decide when a batch ends."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from consumer.errors import SpoolUnavailable
 from consumer.leases import Pending
 from consumer.pipeline.batching import Batch
 from consumer.pipeline.intake import Processed
@@ -126,7 +128,8 @@ class BatchAssembly:
         if (lent or self._budget.must_deliver(self._shard_id)) and self._reader.backlog:
             self._reader.go_back_to(self._buffer.last)
         if lent and self._buffer.size > SHARE:
-            self._buffer.spill()
+            with suppress(SpoolUnavailable):  # the rows stay in memory
+                self._buffer.spill()
 
 
 def _shard(held_lease: HeldLease) -> Shard:

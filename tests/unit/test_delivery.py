@@ -5,17 +5,18 @@ from collections.abc import Callable
 
 import pytest
 
+from consumer.decoding import dead_letter_limit
 from consumer.errors import BatchRejected, LeaseLost, LeaseStale, RowsRejected, SinkUnavailable
 from consumer.leases import Change, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.pipeline.batching import Batch, Chunk, Tally
 from consumer.pipeline.delivery import Delivery
 from consumer.pipeline.spool import EncodedDeadLetter, Spool
-from consumer.records import Position, Reason
+from consumer.records import EventLocation, Position, Reason, Row
 from consumer.shard.held_lease import HeldLease
 from consumer.sinks import Deduplication
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import Counted, JournalSink, JournalTable, encode_dead_letter, held, row
+from tests.unit.fakes import SHARD, Counted, JournalSink, JournalTable, encode_dead_letter, held, row
 
 
 class Bench:
@@ -118,6 +119,24 @@ def test_a_rejected_batch_is_bisected_down_to_the_invalid_row() -> None:
         "checkpoint 9.0",
     ]
     assert bench.counts.rows == 3
+
+
+@pytest.mark.parametrize("bisected", [False, True])
+def test_the_dead_letters_of_one_rejected_array_are_limited(monkeypatch: pytest.MonkeyPatch, bisected: bool) -> None:
+    """Each holds the whole array; the last one that fits stands for the rest and says for how many."""
+    monkeypatch.setattr(dead_letter_limit, "MOST_BYTES", 3_000)
+    bench, whole, spool, said = Bench(), b"x" * 1_000, Spool(), list[str]()
+    for index in range(8):
+        location = EventLocation("stream", SHARD, 1 + index // 6, 0, index % 6, "key", 0.0)
+        spool.append(Row(b"%d" % index, location, whole if index < 6 else b"another"), 1)
+    bench.rows.answers = [RowsRejected(dict.fromkeys(range(8), "too odd"))]
+    if bisected:
+        bench.rows.answers = [BatchRejected("too odd")] * 15
+    encode = bench.delivery._encode_dead_letter
+    bench.delivery._encode_dead_letter = lambda letter: said.append(letter.message) or encode(letter)  # type: ignore[func-returns-value]
+    bench.delivery.deliver(Batch("name", Position.of(9), deque([Chunk("name", spool, 0, 8)])))
+    assert said == ["too odd"] * 2 + ["too odd; so are 3 more of this array"] + ["too odd"] * 2
+    assert bench.journal[-1] == "checkpoint 9.0"
 
 
 def test_bisecting_gives_the_same_names_each_time() -> None:
