@@ -44,7 +44,7 @@ def _once(command: Contender, url: str, events: int) -> Cost:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         directory = Path(folder)
         cost = run(command(url, directory), directory)
-        # In a process of its own: what the starter of a process once held counts towards that process's peak.
+        # In a separate process, because a process starts with its parent's peak of memory.
         checking = Process(target=check, args=(directory, events))
         checking.start()
         checking.join()

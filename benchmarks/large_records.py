@@ -1,6 +1,6 @@
 """`python -m benchmarks.large_records [--raw] [WORD…]`: what a record of 10 MiB costs, by its shape.
 
-Prints the MiB that it adds at its peak and the CPU seconds that it takes, each in a process of its own, from the bytes
+Prints the MiB that it adds at its peak and the CPU seconds that it takes, each in a separate process, from the bytes
 of the record to rows and dead letters in files; only shapes whose names hold one of the words.
 """
 
@@ -49,7 +49,7 @@ class Alone:
 
 
 def measure(data: bytes, *flags: str) -> Cost:
-    """Return what a record costs a process of its own."""
+    """Return what a record costs a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "record").write_bytes(data)
         command = [sys.executable, "-m", "benchmarks.large_records", "--child", folder, *flags]

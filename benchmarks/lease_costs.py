@@ -3,7 +3,7 @@
 `python -m benchmarks.lease_costs` prints two tables. Units are computed from the bytes of real items and the engine's
 own intervals, after DynamoDB Local has confirmed both formulas on the same items: a write costs a unit for each KiB of
 the item, an eventually consistent scan half a unit for each 4 KiB of the table (AWS, read and write operations).
-A statement of a batch counts as a write of its own, as AWS says; DynamoDB Local does not tell.
+A statement of a batch counts as one write, as AWS documents; DynamoDB Local does not count it.
 """
 
 import math

@@ -30,7 +30,7 @@ class Cost(NamedTuple):
 
 @contextmanager
 def stub(*options: str) -> Iterator[str]:
-    """The stub in a process of its own; yields its URL."""
+    """Run the stub in a separate process and yield its URL."""
     command = [sys.executable, "-m", "benchmarks.stub", "--shards", str(SHARDS), *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""A Kinesis that answers from memory, in a process of its own so that what it costs is in nobody's figures.
+"""A Kinesis that answers from memory, in a separate process, so that its CPU is not counted.
 
 It speaks what a reader asks of the JSON 1.1 protocol; its records are JSON before the first request comes. It does not
 throttle: AWS's five reads a second and 2 MiB/s a shard would hide how fast a reader is.
@@ -186,7 +186,7 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Bake, print the URL, and serve until stdin is closed: it never outlives whoever started it."""
+    """Bake, print the URL, and serve until stdin is closed: it never outlives its parent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--events", type=int, default=200_000)
