@@ -107,7 +107,7 @@ def test_a_worker_becomes_live_and_ready_and_counts_its_records(endpoint: str, t
     with worker(tmp_path, endpoint, "--sink", "jsonl:rows", "--batch-age", "0.2") as (process, url):
         assert ask(f"{url}/livez") == (200, "live\n")
         assert wait_for(f"{url}/readyz", 200) == "ready\n"
-        found = wait_until(url, "rows_written_total", EVENTS)
+        found = wait_until(url, "user_records_total", EVENTS + 1)  # counted last, after the checkpoint
         text = ask(f"{url}/metrics")[1]
         process.terminate()
         assert process.wait(20) == 0
