@@ -200,18 +200,17 @@ def _text_pieces(text: str) -> Iterator[str]:
 
 def _check_depth(document: Any) -> None:
     """Check the nesting level by level, without recursion."""
-    level = [document]
-    for _ in range(DEEPEST + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
         if not level:
             return
     raise _too_deep()
-
-
-def _inside(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _too_deep() -> RecordRejected:

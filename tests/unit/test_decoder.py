@@ -52,6 +52,15 @@ def test_every_example_becomes_its_expected_row(name: str) -> None:
     assert list(made) == list(expected)
 
 
+@pytest.mark.parametrize(("brackets", "kind"), [(199, Row), (200, DeadLetter)])
+@pytest.mark.parametrize("inner", ["", "0", "{}"])
+def test_an_event_has_at_most_200_levels(brackets: int, kind: type[Row | DeadLetter], inner: str) -> None:
+    """The event itself is the first level. What the innermost level contains does not matter, unless it is a level."""
+    levels = brackets - (inner == "{}")
+    [outcome] = decode(spelled(event(), x="[" * levels + inner + "]" * levels))
+    assert isinstance(outcome, kind)
+
+
 def test_every_expected_row_belongs_to_an_example() -> None:
     """A row whose example was removed is an error."""
     assert sorted(path.stem for path in FOLDER.iterdir()) == examples.names()
