@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-INDEX = 136  # bytes: two copies of the header, then what is known of checkpoints
+INDEX = 136  # bytes: two copies of the header, then the state of checkpoints
 _HEADER = struct.Struct("=IIIBBHIIII8s8s")  # … page size, frames, pages, checksum of the last frame, salts, …
 _BACKFILLED, _ATTEMPTED = 96, 128  # where the number of frames in the database is: copied, and about to be copied
 

@@ -1,6 +1,6 @@
-"""Collects what one shard's records became until it is worth a write; pure but for the temporary file of a spool.
+"""Collect the rows and dead letters of one shard until they are worth a write.
 
-A batch ends on a whole Kinesis record, so a checkpoint behind it never cuts one in two.
+A batch ends with a whole Kinesis record, so a checkpoint never points into the middle of one.
 """
 
 from collections import Counter, deque
@@ -14,21 +14,21 @@ from consumer.errors import SpoolUnavailable
 from consumer.pipeline.spool import EncodedDeadLetter, Item, Spool
 from consumer.records import BatchLimits, DeadLetter, Outcome, Position, Reason, Record, Row, Skipped
 
-# What a row costs in memory beside its bytes: two bytes objects, two structs and what they hold.
+# Bytes of memory per row in addition to its data: two bytes objects, two structs and their fields.
 ROW_OVERHEAD = 600
-# What the rows, or the dead letters, of one record may add to those in memory; with more, the batch goes to disk.
+# Bytes that the rows, or the dead letters, of one record may add to memory. Beyond that the batch goes to disk.
 RECORD_MEMORY = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of items written at once under one name: a whole batch, or what bisecting made of it."""
+    """Consecutive items that are written together under one name: a whole batch, or a part from bisecting it."""
 
     name: str
     items: Spool
     start: int
     stop: int
-    dead: bool = False  # dead letters, for their own sink
+    dead: bool = False  # whether they are dead letters, which have a separate sink
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -37,7 +37,7 @@ class Chunk:
         return self.items.between(self.start, self.stop)
 
     def halves(self) -> "tuple[Chunk, Chunk]":
-        """Two chunks, each with a name of its own that is the same whenever the same chunk is halved."""
+        """Return both halves. Their names are unique, and the same whenever the same chunk is halved."""
         middle = (self.start + self.stop) // 2
         stem = self.name.partition("~")[0]
         return tuple(  # type: ignore[return-value]
@@ -48,7 +48,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class Tally:
-    """What a batch holds, to be counted once, when its checkpoint has moved: until then it may be decoded again."""
+    """The counts of one batch, reported after its checkpoint: until then a retry may decode the batch again."""
 
     fetched: int = 0
     user_records: int = 0
@@ -59,7 +59,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Rejected:
-    """The limit for dead letters of the rows of one user record. Copy it, change the copy, and keep that."""
+    """The limit for dead letters of the rejected rows of one user record."""
 
     user_record: tuple[int, int]  # sequence and sub-sequence number
     limit: DeadLetterLimit
@@ -71,9 +71,9 @@ class Rejected:
 
 @dataclass(slots=True)
 class Batch:
-    """Everything between two checkpoints. `work` is what is still to be written; a failed delivery goes on there.
+    """Everything between two checkpoints. `work` holds the chunks to write, so a retry continues there.
 
-    `arrived_at`: when the last record arrived, in epoch seconds; 0: unknown.
+    `arrived_at` is the arrival of the last record in epoch seconds; 0 if unknown.
     """
 
     name: str
@@ -81,10 +81,10 @@ class Batch:
     work: deque[Chunk] = field(default_factory=deque)
     tally: Tally = field(default_factory=Tally)
     arrived_at: float = 0.0
-    rejected: Rejected | None = None  # what the sink rejected of the user record written last
+    rejected: Rejected | None = None  # of the user record that was written last
 
     def rename(self, name: str) -> None:
-        """Name the batch and what is to be written of it. Only before its first write."""
+        """Rename the batch and its chunks. Call this only before the first write."""
         self.name = name
         self.work = deque(replace(chunk, name=name) for chunk in self.work)
 
@@ -92,7 +92,7 @@ class Batch:
 class Buffer:
     """The rows and dead letters of one shard since its last checkpoint.
 
-    `memory` bounds the bytes kept in memory when the end of the batch is already fixed by a prepared checkpoint.
+    `memory` limits the bytes in memory. Set it when a prepared checkpoint fixes the end of the batch.
     """
 
     def __init__(self, shard_id: str, limits: BatchLimits, memory: int | None = None) -> None:
@@ -158,36 +158,48 @@ class Buffer:
             raise
 
     def add_dead_letter(self, letter: EncodedDeadLetter) -> None:
-        """Take a dead letter."""
+        """Add a dead letter.
+
+        Raises:
+            SpoolUnavailable: the dead letter is added, but not on disk.
+        """
         self._items += 1
         self._bytes += len(letter.line)
         self.dead_letters.append(letter, len(letter.line) + ROW_OVERHEAD)
 
     @property
     def empty(self) -> bool:
-        """No record has come since the last checkpoint, not even a skipped one."""
+        """Return whether no record was added since the last checkpoint, not even a skipped one."""
         return self._since is None
 
     def spill(self) -> None:
-        """Move all to disk."""
+        """Move everything to disk.
+
+        Raises:
+            SpoolUnavailable: some of it is still in memory.
+        """
         self.rows.spill()
         self.dead_letters.spill()
 
     @property
     def size(self) -> int:
-        """Bytes of memory held."""
+        """Return the bytes in memory."""
         return self.rows.size + self.dead_letters.size
 
     def full(self) -> bool:
-        """Is it as large as the sink likes?"""
+        """Return whether the sink's limit of rows or bytes is reached."""
         return self._items >= self._limits.rows or self._bytes >= self._limits.bytes
 
     def ripe_in(self, now: float) -> float:
-        """Seconds until it is as old as the sink likes; for an empty buffer, never."""
+        """Return the seconds until the sink's limit of age is reached; infinite for an empty buffer."""
         return float("inf") if self._since is None else self._since + self._limits.age - now
 
     def batch(self) -> Batch:
-        """The batch of all it holds. The buffer must not grow until the batch is delivered or dropped."""
+        """Return everything as a batch. Add nothing until the batch is delivered or dropped.
+
+        Raises:
+            SpoolUnavailable: a record is not completely added.
+        """
         self.finish()
         if self.last is None:
             raise ValueError("an empty buffer makes no batch")
@@ -200,7 +212,7 @@ class Buffer:
         return batch
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop everything and delete the temporary files."""
         self._rest = None
         self.rows.close()
         self.dead_letters.close()

@@ -1,4 +1,4 @@
-"""A dead letter as its sink takes it."""
+"""Encode dead letters for their sink."""
 
 from importlib.metadata import version
 
@@ -11,7 +11,7 @@ WORKER_VERSION = version("call-request-consumer")
 
 
 def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLetter:
-    """The JSON line of a dead letter (schemas.dead_letter)."""
+    """Return a dead letter as a JSON line (schemas.dead_letter). `rejected_at` is in epoch seconds."""
     location = letter.location
     document = {
         "reason": letter.reason.value,
@@ -23,7 +23,7 @@ def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLet
         "event_index": location.event_index,
         "partition_key": location.partition_key,
         "arrived_at": rfc3339(location.arrived_at),
-        "data": letter.data,  # in base64: msgspec writes bytes so
+        "data": letter.data,  # msgspec encodes bytes in base64
         "rejected_at": rfc3339(rejected_at),
         "worker_version": WORKER_VERSION,
     }

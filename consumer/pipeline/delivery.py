@@ -1,8 +1,7 @@
-"""From a batch to the checkpoint behind it: prepare, dead letters, rows, bisect, checkpoint - in this order.
+"""Deliver a batch: prepare, write dead letters, write rows, then checkpoint.
 
-Before each write it asks whether the lease is still ours. A delivery that fails is simply made again: what is written
-already is gone from the batch's work. The checkpoint is the last thing, so it never passes anything undelivered.
-Kept free of the engine's timing: any other driver of this pipeline delivers in the same way.
+The checkpoint comes last, so it never passes an undelivered record. Before each write the lease is checked. To retry,
+deliver the same batch again: written chunks were removed from its work.
 """
 
 from collections.abc import Iterable
@@ -17,36 +16,41 @@ from consumer.pipeline.spool import Spool
 from consumer.records import DeadLetter, Position, Reason, Row
 from consumer.sinks import Deduplication, Sink
 
-# Dead letters of rejected rows in memory, bytes; more lie on disk.
+# Bytes of dead letters of rejected rows in memory. More go to disk.
 REJECTED_MEMORY = 8 * 1024 * 1024
 
 
 class Checkpointer(Protocol):
-    """What a delivery stands behind: whoever may say that the shard is ours, and keeps its checkpoint.
+    """Guard the writes of one shard, and store its checkpoint.
 
-    A lease's `HeldLease` in the worker; the daemon's checkpointer under KCL; the answer to the invocation in Lambda.
+    The worker uses a `HeldLease`, the daemon's child a `DaemonCheckpointer`, and Lambda the invocation.
     """
 
     @property
     def pending(self) -> Pending | None:
-        """The prepared batch that is not yet checkpointed."""
+        """Return the prepared batch that is not checkpointed yet, or None."""
         ...
 
     def ensure_held(self) -> None:
-        """Return if something may be delivered at this instant; else raise `LeaseLost` or a `Retryable`."""
+        """Check that the shard may be written now.
+
+        Raises:
+            LeaseLost: another worker has the lease.
+            Retryable: it is not known; ask again later.
+        """
         ...
 
     def prepare(self, pending: Pending, /) -> None:
-        """Keep the end and the name of the batch that is about to be written, where there is a place for them."""
+        """Store the end and the name of the batch that will be written, if this checkpointer can."""
         ...
 
     def checkpoint(self, position: Position, /) -> None:
-        """Everything up to `position` is delivered."""
+        """Store that everything up to `position` is delivered."""
         ...
 
 
 class Counts(Protocol):
-    """Who is told what was delivered."""
+    """Count delivered records, rows and dead letters."""
 
     def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None: ...
 
@@ -56,7 +60,7 @@ class Counts(Protocol):
 
 
 class Delivery:
-    """Delivers the batches of one shard."""
+    """Deliver the batches of one shard."""
 
     def __init__(
         self,
@@ -71,11 +75,10 @@ class Delivery:
         self._encode_dead_letter, self._counts, self._version = encode_dead_letter, counts, version
 
     def resume(self, batch: Batch) -> Batch:
-        """Return the batch with the names under which an earlier try may have written it; call it before `deliver`.
+        """Return the batch under the name that an earlier attempt may have used. Call it before `deliver`.
 
-        An earlier try by another decoder may have made rows of what are dead letters now, or the other way round. Its
-        rows are written last, so with them the batch is complete. Without them all is written, under new names: a file
-        of the earlier try must not pass for what this decoder has made.
+        Another version may have decoded the same events differently. It wrote the rows last, so if the sink has them,
+        the batch is complete. If not, write all under a new name, because files of the old name hold its results.
 
         Raises:
             Retryable: call again with the same batch.
@@ -94,12 +97,12 @@ class Delivery:
         return batch
 
     def deliver(self, batch: Batch) -> None:
-        """Write what is left of the batch, then move the checkpoint.
+        """Write the remaining chunks of the batch, then move the checkpoint.
 
         Raises:
             Retryable: call again with the same batch.
             LeaseLost: drop the batch.
-            OutputClosed: nobody reads on.
+            OutputClosed: the reader of the output has ended.
         """
         while batch.work or batch.rejected is not None:
             if batch.work:
@@ -110,7 +113,7 @@ class Delivery:
         self._count(batch.tally)
 
     def _count(self, tally: Tally) -> None:
-        """Count what the batch held, which no retry will decode or write again."""
+        """Report the counts of a batch. Its checkpoint has moved, so no retry counts it again."""
         self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
         for reason, letters in tally.dead_letters.items():
             self._counts.dead_lettered(reason, letters)

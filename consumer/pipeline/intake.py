@@ -1,7 +1,6 @@
-"""Records in: what each became goes into the shard's buffer, dead letters sealed, everything in its tally.
+"""Put the outcomes of records into a shard's buffer: rows, encoded dead letters, and counts.
 
-Whoever drives the pipeline - the worker, KCL's daemon, Lambda - takes records in this way and delivers the buffer with
-`delivery`; only *when* is theirs.
+The worker, the daemon's child and Lambda all use it, and deliver the buffer with `delivery`. They differ only in when.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,14 +11,14 @@ from consumer.pipeline.batching import Buffer
 from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Position, Record, Skipped
 
-MOST_TYPES = 1_000  # of skipped events in one batch; more can only be invented
-OTHER_TYPES = ""  # what the others count as
+MOST_TYPES = 1_000  # types of skipped events counted per batch; real streams have fewer
+OTHER_TYPES = ""  # the type under which all others are counted
 
 EncodeDeadLetter = Callable[[DeadLetter], EncodedDeadLetter]
 
 
 class Processed(Protocol):
-    """What became of one record: see `pipeline.decoding`."""
+    """The outcomes of one record; see `decoding.decoder.Processed`."""
 
     @property
     def outcomes(self) -> Iterable[Outcome]: ...
@@ -32,13 +31,13 @@ class Processed(Protocol):
 
 
 class Process(Protocol):
-    """Turns one record into outcomes, leaving out the user records up to and including `after`."""
+    """Decode one record without its user records up to and including `after`."""
 
     def __call__(self, record: Record, after: Position, /) -> Processed: ...
 
 
 class Intake:
-    """Fills buffers."""
+    """Fill buffers with the outcomes of records."""
 
     def __init__(self, encode_dead_letter: EncodeDeadLetter) -> None:
         self._encode_dead_letter = encode_dead_letter
@@ -46,9 +45,12 @@ class Intake:
     def take(
         self, buffer: Buffer, processed: Iterable[tuple[Record, Processed]], now: float, after: Position = TRIM_HORIZON
     ) -> None:
-        """Take records with what became of them, until there are no more; leave out those up to `after`.
+        """Add all records with their outcomes, except records up to `after`. Finish an interrupted record first.
 
-        The next one is asked for when the last is in the buffer, so the giver may stop at a full one.
+        `processed` is asked for a record only when the one before is in the buffer, so it can stop at a full buffer.
+
+        Raises:
+            SpoolUnavailable: the last record is partly added; call it again with the records after that one.
         """
         buffer.finish()
         tally, other = buffer.tally, partial(self._take_other, buffer)
@@ -60,7 +62,7 @@ class Intake:
                 buffer.add(record, done.last, done.outcomes, now, other)
 
     def _take_other(self, buffer: Buffer, outcome: DeadLetter | Skipped) -> None:
-        """Buffer a dead letter; note the type of a skipped event."""
+        """Add a dead letter, or count a skipped event by its type."""
         tally = buffer.tally
         if isinstance(outcome, DeadLetter):
             tally.dead_letters[outcome.reason] += 1

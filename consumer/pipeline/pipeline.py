@@ -1,4 +1,4 @@
-"""Where everything goes that a shard's records become: what every driver of the pipeline needs, whoever says when."""
+"""Create the parts of the pipeline that the worker, the daemon's child and Lambda share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from consumer.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The sinks of one process, and how batches are made for them. `version` names the decoder and its settings."""
+    """The sinks of one process, and the limits of batches. `version` identifies the decoder and its settings."""
 
     rows: Sink
     dead_letters: Sink
@@ -24,18 +24,22 @@ class Pipeline:
     flush_log: Callable[[], None] = lambda: None  # log the dead letters that are not logged yet
 
     def check(self) -> None:
-        """Find out whether both sinks can be written to; raises what `Sink.check` raises."""
+        """Check that both sinks can be written.
+
+        Raises:
+            ConfigurationError, SinkUnavailable: as `Sink.check` raises them.
+        """
         self.rows.check()
         self.dead_letters.check()
 
     def buffer(self, shard_id: str, memory: int | None = None) -> Buffer:
-        """An empty buffer; `memory` as the buffer takes it."""
+        """Return an empty buffer. `memory` limits its bytes in memory."""
         return Buffer(shard_id, self.limits, memory)
 
     def intake(self) -> Intake:
-        """What fills buffers."""
+        """Return an object that fills buffers."""
         return Intake(self.encode_dead_letter)
 
     def delivery(self, checkpointer: Checkpointer) -> Delivery:
-        """What delivers batches as long as `checkpointer` lets it."""
+        """Return an object that delivers batches while `checkpointer` allows it."""
         return Delivery(checkpointer, self.rows, self.dead_letters, self.encode_dead_letter, self.metrics, self.version)

@@ -109,7 +109,7 @@ class _Disk:
     def __init__(self) -> None:
         with _translating():
             self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the spool
-        self._end = 0  # of what is completely written
+        self._end = 0  # bytes that are completely written
         self._blocks: list[tuple[int, Place]] = []  # number of the first item, place in the file
         self._block: list[Item] = []  # not written yet
         self._block_size = self._length = 0

@@ -78,7 +78,7 @@ class StdoutSink:
         """Check that the file has not been deleted, and go to the end of one that was truncated.
 
         Raises:
-            SinkUnavailable: nobody would find the rows.
+            SinkUnavailable: the file was deleted.
         """
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):

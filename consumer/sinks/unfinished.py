@@ -72,7 +72,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _remove_unlocked(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)  # NFS locks only what is open for writing
+    descriptor = os.open(path, os.O_RDWR)  # NFS locks only files that are open for writing
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()

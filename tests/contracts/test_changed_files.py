@@ -86,16 +86,16 @@ def restored_without_its_log(file: Path) -> None:
 USABLE = [emptied, restored, replaced_by_another, all_emptied, restored_without_its_log]
 
 
-@pytest.mark.parametrize("deed", USABLE)
-def test_new_content_is_reported_once_and_then_used(sink: Sink, file: Path, deed: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("change", USABLE)
+def test_new_content_is_reported_once_and_then_used(sink: Sink, file: Path, change: Callable[[Path], None]) -> None:
     """The error says which rows may be missing and how to write them again. The new content stays whole."""
-    deed(file)
+    change(file)
     with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: .* may be missing; .* --application NEW"):
         sink.write(chunk([6000]))
     sink.write(chunk([6000]))
     sink.close()
     assert rows(file) == [6000]
-    if deed in (restored, restored_without_its_log, replaced_by_another):
+    if change in (restored, restored_without_its_log, replaced_by_another):
         with closing(sqlite3.connect(file)) as reader:
             assert reader.execute("SELECT count(*) FROM theirs").fetchone() == (3000,)
 
@@ -120,16 +120,16 @@ def no_database(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "says"),
+    ("change", "says"),
     [(cut, "malformed"), (cut_by_a_byte, "malformed"), (scribbled, "malformed"), (no_database, "not a database")],
 )
 def test_damaged_content_is_never_written(
-    sink: Sink, file: Path, tmp_path: Path, deed: Callable[[Path], None], says: str
+    sink: Sink, file: Path, tmp_path: Path, change: Callable[[Path], None], says: str
 ) -> None:
     """Each retry fails until the file is repaired."""
     with closing(sqlite3.connect(file)) as original:
         original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
-    deed(file)
+    change(file)
     with pytest.raises(SinkUnavailable, match="another program"):
         sink.write(chunk([6000]))
     for _ in range(2):
@@ -150,12 +150,12 @@ def log_cut(file: Path) -> None:
     os.truncate(f"{file}-wal", os.path.getsize(f"{file}-wal") // 2)
 
 
-@pytest.mark.parametrize("deed", [log_emptied, log_cut])
+@pytest.mark.parametrize("change", [log_emptied, log_cut])
 def test_a_truncated_log_loses_only_its_own_rows_with_an_error(
-    sink: Sink, file: Path, deed: Callable[[Path], None]
+    sink: Sink, file: Path, change: Callable[[Path], None]
 ) -> None:
     """The rows of the database stay, although SQLite would have copied half a log into it."""
-    deed(file)
+    change(file)
     with pytest.raises(SinkUnavailable, match=r"rows\.db: its -wal file was truncated"):
         sink.write(chunk([6000]))
     sink.write(chunk([6000]))
@@ -192,7 +192,7 @@ def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path,
     assert rows(file) == [*MANY, 5000, 6000]
 
 
-def meanwhile(deed: Callable[[], object]) -> Any:
+def meanwhile(change: Callable[[], object]) -> Any:
     """Return a batch that calls a function after half of it was iterated."""
     batch = chunk([6000, 6001])
 
@@ -205,7 +205,7 @@ def meanwhile(deed: Callable[[], object]) -> Any:
         def __iter__(self) -> Iterator[object]:
             first, second = batch
             yield first
-            deed()
+            change()
             yield second
 
     return Interrupted()
@@ -243,17 +243,17 @@ def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_open(sink: Si
         assert rows(file) == [6000]
 
 
-@pytest.mark.parametrize("deed", [emptied, replaced_by_another, all_emptied, cut, no_database, log_emptied])
-def test_a_changed_lease_table_is_not_used(tmp_path: Path, deed: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("change", [emptied, replaced_by_another, all_emptied, cut, no_database, log_emptied])
+def test_a_changed_lease_table_is_not_used(tmp_path: Path, change: Callable[[Path], None]) -> None:
     """Without its rows every shard would be read from the start, and with half of them some shards."""
     file = tmp_path / "leases.db"
     table = SqliteLeaseTable(file, Scope("calls", "twilio-events", 1.0))
     table.check()
     table.create(Lease("shardId-000000000000", owner="me"))
-    if deed is not log_emptied:
+    if change is not log_emptied:
         checkpoint(file)
         table.create(Lease("shardId-000000000001", owner="me"))
-    deed(file)
+    change(file)
     with pytest.raises(LeaseTableUnavailable, match=r"--leases .*leases\.db: .* put the lease table back"):
         table.scan()
     for _ in range(2):
@@ -267,13 +267,13 @@ def exchanged(path: Path) -> None:
     path.touch()
 
 
-FILE_DEEDS: list[Callable[[Path], object]] = [lambda path: os.truncate(path, 0), Path.unlink, exchanged]
+FILE_CHANGES: list[Callable[[Path], object]] = [lambda path: os.truncate(path, 0), Path.unlink, exchanged]
 
 
-@pytest.mark.parametrize("deed", FILE_DEEDS, ids=["truncated", "removed", "replaced"])
+@pytest.mark.parametrize("change", FILE_CHANGES, ids=["truncated", "removed", "replaced"])
 @pytest.mark.parametrize("when", ["written", "linked"])
 def test_a_file_that_changes_while_it_is_written_is_not_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: Callable[[Path], object], when: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], when: str
 ) -> None:
     """A file under its final name counts as written."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
@@ -283,13 +283,13 @@ def test_a_file_that_changes_while_it_is_written_is_not_published(
     def disturbed(call: Callable[..., None], *arguments: Any) -> None:
         call(*arguments)
         if found := list(tmp_path.rglob(".shard*.tmp")):
-            deed(found[0])
+            change(found[0])
 
     with monkeypatch.context() as patch:
         if when == "written":
             patch.setattr(os, "fsync", lambda number: disturbed(fsync, number))
         else:
-            patch.setattr(os, "link", lambda *names: (deed(Path(names[0])), link(*names)))
+            patch.setattr(os, "link", lambda *names: (change(Path(names[0])), link(*names)))
         with pytest.raises(SinkUnavailable):
             sink.write(chunk([1]))
     assert not list(tmp_path.rglob("*.jsonl"))
