@@ -36,7 +36,7 @@ class Context(Protocol):
     def get_remaining_time_in_millis(self) -> int: ...
 
 
-class Invocation:
+class InvocationCheckpointer:
     """Allow deliveries while the invocation has time. The response to Lambda takes the place of a checkpoint."""
 
     pending = None
@@ -82,7 +82,7 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
     first = event["Records"][0]
     shard = Shard(first["eventID"].partition(":")[0])
     decoder = Decoder(first["eventSourceARN"].rpartition("/")[2], shard, settings.raw)
-    intake, delivery = pipeline.intake(), pipeline.delivery(Invocation(context))
+    intake, delivery = pipeline.intake(), pipeline.delivery(InvocationCheckpointer(context))
     waiting = deque(_record(item["kinesis"]) for item in event["Records"])
     while waiting:
         start, buffer = waiting[0].sequence, pipeline.buffer(shard.shard_id)

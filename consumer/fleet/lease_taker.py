@@ -65,11 +65,11 @@ class LeaseTaker:
     def _begin(self, row: Lease, previous_owner: str | None, sent: float) -> None:
         self.running_shards.read(row, sent)
         accepted = previous_owner == self.me.worker_id
-        self.metrics.leased(LeaseEvent.ACCEPTED if accepted else LeaseEvent.TAKEN)
+        self.metrics.lease_changed(LeaseEvent.ACCEPTED if accepted else LeaseEvent.TAKEN)
         self.log.info("lease.taken", shard=row.shard_id, position=str(row.start), owner=previous_owner)
 
     def want(self, row: Lease) -> None:
         """Ask the owner for a lease."""
         self.view.want(row)
-        self.metrics.leased(LeaseEvent.WANTED)
+        self.metrics.lease_changed(LeaseEvent.WANTED)
         self.log.info("lease.wanted", shard=row.shard_id, owner=row.owner)

@@ -31,7 +31,7 @@ class Renewer:
         sent = self._clock()
         settled, failure, unknown = self._write(begun, sent)
         if failure is not None:
-            self._metrics.leased(LeaseEvent.RENEWAL_FAILED)
+            self._metrics.lease_changed(LeaseEvent.RENEWAL_FAILED)
             self._outages.failed("renewal.failed", "renewals", failure, leases=unknown)
             return self._backoff.next()
         self._outages.worked("renewals")

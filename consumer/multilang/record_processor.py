@@ -96,7 +96,7 @@ class RecordProcessor:
         if self._buffer.ripe_in(self._clock()) <= 0:
             self._deliver(FOREVER)
         if message.millis_behind_latest is not None:
-            self._pipeline.metrics.behind(self._shard_id, message.millis_behind_latest / 1000)
+            self._pipeline.metrics.lag_reported(self._shard_id, message.millis_behind_latest / 1000)
 
     def _lease_lost(self, _message: Message) -> None:
         if not self._checkpointer.lost or not self._buffer.empty:

@@ -52,7 +52,7 @@ class Checkpointer(Protocol):
 class Counts(Protocol):
     """Count delivered records, rows and dead letters."""
 
-    def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None: ...
+    def records_delivered(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None: ...
 
     def written(self, rows: int, repeated: int) -> None: ...
 
@@ -114,7 +114,7 @@ class Delivery:
 
     def _count(self, tally: Tally) -> None:
         """Report the counts of a batch. Its checkpoint has moved, so no retry counts it again."""
-        self._counts.read(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
+        self._counts.records_delivered(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
         for reason, letters in tally.dead_letters.items():
             self._counts.dead_lettered(reason, letters)
 

@@ -45,7 +45,7 @@ class ShardConsumer:
         self._handoff = HandoffRequest()
         self.failures = ShardFailures(context, self._handoff, self.shard_id, self._log)
         self._trimming = TrimWatch(held_lease, context)
-        context.metrics.held(self.shard_id)
+        context.metrics.shard_added(self.shard_id)
         self._trimming.tell_expiry()
         self._restart()
 
@@ -118,7 +118,7 @@ class ShardConsumer:
         except LeaseLost:
             if not self.over:
                 self._log.warning("lease.lost")
-                self._context.metrics.leased(LeaseEvent.LOST)
+                self._context.metrics.lease_changed(LeaseEvent.LOST)
             self._finish()
             delay = None
         except (OutputClosed, ConfigurationError) as error:
@@ -164,7 +164,7 @@ class ShardConsumer:
         self._log.debug("batch.delivered", position=str(batch.end), records=batch.tally.fetched)
         self._reader.start, self._batch = batch.end, None
         self.failures.delivery_worked()
-        self._context.metrics.progressed(self.shard_id)
+        self._context.metrics.batch_delivered(self.shard_id)
         self._assembly.clear()
         self._settle()
 
@@ -197,7 +197,7 @@ class ShardConsumer:
         self._log.debug("shard.fetched", records=len(fetched.records), bytes=fetched.size, millis_behind=behind)
         self._trimming.check(fetched, self._reader.tip.read_to)
         self.held_lease.throughput.add(fetched.size)
-        self._context.metrics.behind(self.shard_id, None if behind is None else behind / 1000)
+        self._context.metrics.lag_reported(self.shard_id, None if behind is None else behind / 1000)
 
     def _next_read(self, now: float) -> float:
         """Return the seconds until the next step after a read."""
@@ -221,9 +221,9 @@ class ShardConsumer:
         children = self._register(self.held_lease.lease, self._reader.children)
         self.held_lease.checkpoint(SHARD_END, children)
         self.failures.delivery_worked()
-        self._context.metrics.progressed(self.shard_id)
+        self._context.metrics.batch_delivered(self.shard_id)
         self._log.info("shard.ended", children=list(children))
-        self._context.metrics.leased(LeaseEvent.FINISHED)
+        self._context.metrics.lease_changed(LeaseEvent.FINISHED)
         self._finish()
 
     def _cannot_replay(self) -> bool:
@@ -249,10 +249,10 @@ class ShardConsumer:
         self.held_lease.hand_off(next_owner)
         self.undelivered = self._reader.furthest > self.held_lease.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=next_owner.worker_id if next_owner else None)
-        self._context.metrics.leased(event)
+        self._context.metrics.lease_changed(event)
 
     def _finish(self) -> None:
         self._restart()
-        self._context.metrics.left(self.shard_id)
+        self._context.metrics.shard_removed(self.shard_id)
         self.failures.forget()
         self.over = True

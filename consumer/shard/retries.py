@@ -36,7 +36,7 @@ class ShardFailures:
         """Note a temporary failure of a delivery or a read; return the seconds until the retry."""
         self._last = str(error)
         if isinstance(error, Throttled):
-            self._context.metrics.throttle()
+            self._context.metrics.read_throttled()
         wait = self._handoff.shortened(error.retry_after or self._temporary.next())
         if error.retry_after is None and not isinstance(error, LeaseStale):
             level = "info" if isinstance(error, Throttled) else "warning"

@@ -74,18 +74,18 @@ class ShardState:
 
 
 @dataclass(frozen=True, slots=True)
-class Writes:
+class WriteCounts:
     """The writes of one sink. `counts` has one count per bound of `WRITE_SECONDS` and one for slower writes."""
 
     counts: tuple[int, ...] = (0,) * (len(WRITE_SECONDS) + 1)
     seconds: float = 0.0
     failures: int = 0
 
-    def with_write(self, seconds: float, failed: bool) -> "Writes":
+    def with_write(self, seconds: float, failed: bool) -> "WriteCounts":
         """Return a copy with one more write."""
         bucket = bisect_left(WRITE_SECONDS, seconds)
         counts = (*self.counts[:bucket], self.counts[bucket] + 1, *self.counts[bucket + 1 :])
-        return Writes(counts, self.seconds + seconds, self.failures + failed)
+        return WriteCounts(counts, self.seconds + seconds, self.failures + failed)
 
 
 @dataclass
@@ -109,14 +109,14 @@ class Metrics:
     lease_events: Counter[LeaseEvent] = field(default_factory=Counter)
     lease_table_failures: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEASE_TABLE_CALLS, 0)))
     shards: dict[str, ShardState] = field(default_factory=dict)
-    writes: dict[str, Writes] = field(default_factory=lambda: dict.fromkeys(SINKS, Writes()))
+    writes: dict[str, WriteCounts] = field(default_factory=lambda: dict.fromkeys(SINKS, WriteCounts()))
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     # Records ---------------------------------------------------------------------------------------------------------
 
-    def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
+    def records_delivered(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
         """Count records that were fetched, decoded and delivered. `skipped`: the type of each skipped event."""
         with self._lock:
             self.fetched += fetched
@@ -140,7 +140,7 @@ class Metrics:
         with self._lock:
             self.dead_letters[reason] += letters
 
-    def throttle(self) -> None:
+    def read_throttled(self) -> None:
         """Count a throttled read."""
         with self._lock:
             self.throttled += 1
@@ -159,18 +159,18 @@ class Metrics:
 
     # Shards and leases -----------------------------------------------------------------------------------------------
 
-    def held(self, shard_id: str) -> None:
+    def shard_added(self, shard_id: str) -> None:
         """Add a shard whose lease we hold now."""
         with self._lock:
             self.shards[shard_id] = ShardState(self.clock())
 
-    def behind(self, shard_id: str, seconds: float | None) -> None:
+    def lag_reported(self, shard_id: str, seconds: float | None) -> None:
         """Note a response of the stream. `seconds` is the lag behind the tip; None: the response does not tell."""
         with self._lock:
             now, expires_at = self.clock(), self._expiry(shard_id)
             self.shards[shard_id] = ShardState(now, seconds, now, expires_at)
 
-    def progressed(self, shard_id: str) -> None:
+    def batch_delivered(self, shard_id: str) -> None:
         """Note that a batch of a shard was delivered and checkpointed."""
         with self._lock:
             self.last_checkpoint = self.wall_clock()
@@ -187,7 +187,7 @@ class Metrics:
     def _expiry(self, shard_id: str) -> float | None:
         return self.shards[shard_id].unread_expires_at if shard_id in self.shards else None
 
-    def seen(self, to_read: int, read_elsewhere: int) -> None:
+    def shards_counted(self, to_read: int, read_elsewhere: int) -> None:
         """Note a scan: the number of shards to read, and how many of them other live workers read."""
         with self._lock:
             self.shards_to_read, self.shards_read_elsewhere = to_read, read_elsewhere
@@ -198,12 +198,12 @@ class Metrics:
         now = self.clock()
         return self.shards_read_elsewhere + sum(shard.is_read(now) for shard in self.shards.values())
 
-    def left(self, shard_id: str) -> None:
+    def shard_removed(self, shard_id: str) -> None:
         """Remove a shard whose lease we no longer hold."""
         with self._lock:
             self.shards.pop(shard_id, None)
 
-    def leased(self, event: LeaseEvent) -> None:
+    def lease_changed(self, event: LeaseEvent) -> None:
         """Count a change of a lease."""
         with self._lock:
             self.lease_events[event] += 1

@@ -104,7 +104,7 @@ class Counted:
     repeated: int = 0
     letters: list[Reason] = field(default_factory=list)
 
-    def read(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
+    def records_delivered(self, fetched: int, user_records: int, out_of_range: int, skipped: Iterable[str]) -> None:
         self.fetched += fetched
         self.skipped += skipped
 

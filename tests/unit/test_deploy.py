@@ -213,11 +213,11 @@ def test_the_policy_allows_exactly_the_calls_of_the_code() -> None:
 def test_the_page_names_every_metric_that_is_exported() -> None:
     """And no other: operators copy alerts from the page."""
     metrics = Metrics()
-    metrics.read(1, 1, 0, ["com.example.type"])
-    metrics.held("shard")
-    metrics.behind("shard", 0.0)
+    metrics.records_delivered(1, 1, 0, ["com.example.type"])
+    metrics.shard_added("shard")
+    metrics.lag_reported("shard", 0.0)
     metrics.unread_expires("shard", 3600.0)
-    metrics.progressed("shard")
+    metrics.batch_delivered("shard")
     metrics.last_checkpoint = 0.0
     text = Exposition(metrics, int, "").text().decode()
     exported = {f"{name}_total" if kind == "counter" else name for name, kind in EXPORTED.findall(text)}

@@ -26,7 +26,7 @@ class Site:
     def __init__(self) -> None:
         self.not_live, self.not_ready = "", ""
         metrics = Metrics()
-        metrics.held("shard-1")
+        metrics.shard_added("shard-1")
         shown = Exposition(metrics, lambda: 0, "1.2.3")
         self._listening = listen(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]

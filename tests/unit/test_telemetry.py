@@ -66,11 +66,11 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def busy() -> Metrics:
     """Return metrics that contain every series."""
     metrics = Metrics(clock=FakeClock())
-    metrics.read(7, 9, 1, ["com.twilio.messaging.message.sent"])
-    metrics.held("shard-1")
-    metrics.behind("shard-1", 2.5)
+    metrics.records_delivered(7, 9, 1, ["com.twilio.messaging.message.sent"])
+    metrics.shard_added("shard-1")
+    metrics.lag_reported("shard-1", 2.5)
     metrics.unread_expires("shard-1", 3600.0)
-    metrics.progressed("shard-1")
+    metrics.batch_delivered("shard-1")
     return metrics
 
 
@@ -87,8 +87,8 @@ def test_a_scrape_shows_the_counts() -> None:
     metrics = busy()
     metrics.written(10, 3)
     metrics.dead_lettered(Reason.NOT_JSON, 2)
-    metrics.throttle()
-    metrics.leased(LeaseEvent.TAKEN)
+    metrics.read_throttled()
+    metrics.lease_changed(LeaseEvent.TAKEN)
     assert value(metrics, "fetched_records_total") == 7
     assert value(metrics, "user_records_total") == 9
     assert value(metrics, "out_of_range_user_records_total") == 1
@@ -119,8 +119,8 @@ def test_a_shard_that_was_released_is_not_shown() -> None:
     metrics = busy()
     assert value(metrics, "shard_lag_seconds", shard="shard-1") == 2.5
     assert value(metrics, "lease_held", shard="shard-1") == 1
-    metrics.left("shard-1")
-    metrics.progressed("shard-1")
+    metrics.shard_removed("shard-1")
+    metrics.batch_delivered("shard-1")
     assert not [name for name, labels in scrape(metrics) if ("shard", "shard-1") in labels]
     assert value(metrics, "leases_held") == 0
 
@@ -129,15 +129,15 @@ def test_the_progress_age_grows_until_a_read_or_a_delivery() -> None:
     """A shard that hangs counts nothing, but its age grows."""
     clock = FakeClock()
     metrics = Metrics(clock=clock)
-    metrics.held("s")
+    metrics.shard_added("s")
     assert value(metrics, "shard_lag_seconds", shard="s") is None  # no lag is known
     clock.advance(5)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 5
-    metrics.behind("s", 0.0)
+    metrics.lag_reported("s", 0.0)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
     clock.advance(7)
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 7
-    metrics.progressed("s")
+    metrics.batch_delivered("s")
     assert value(metrics, "shard_progress_age_seconds", shard="s") == 0
 
 
@@ -145,13 +145,13 @@ def test_the_lag_of_a_shard_grows_while_it_is_not_read() -> None:
     """Otherwise a shard that hangs at the tip would look healthy in the metrics and in the log."""
     clock = FakeClock()
     metrics = Metrics(clock=clock)
-    metrics.held("s")
-    metrics.behind("s", 3.0)
+    metrics.shard_added("s")
+    metrics.lag_reported("s", 3.0)
     clock.advance(60)
-    metrics.progressed("s")
+    metrics.batch_delivered("s")
     assert value(metrics, "shard_lag_seconds", shard="s") == 63.0
     assert metrics.summary()["lag"] == 63.0
-    metrics.behind("s", 1.0)
+    metrics.lag_reported("s", 1.0)
     assert value(metrics, "shard_lag_seconds", shard="s") == 1.0
 
 
@@ -161,12 +161,12 @@ def test_the_time_until_unread_records_expire_falls_while_nothing_is_read() -> N
     metrics = Metrics(clock=clock)
     metrics.unread_expires("s", 100.0)  # released
     assert value(metrics, "shard_unread_expires_seconds", shard="s") is None
-    metrics.held("s")
+    metrics.shard_added("s")
     assert value(metrics, "shard_unread_expires_seconds", shard="s") is None  # no expiry is known
     metrics.unread_expires("s", 100.0)
     clock.advance(101)
-    metrics.behind("s", 5.0)
-    metrics.progressed("s")
+    metrics.lag_reported("s", 5.0)
+    metrics.batch_delivered("s")
     assert value(metrics, "shard_unread_expires_seconds", shard="s") == -1
 
 
@@ -174,10 +174,10 @@ def test_shards_to_read_and_shards_read_are_separate_metrics() -> None:
     """Our shard counts while reads succeed, and a peer's shard counts while the peer lives."""
     clock = FakeClock()
     metrics = Metrics(clock=clock)
-    metrics.seen(4, 1)
-    metrics.held("a")
-    metrics.held("b")
-    metrics.behind("a", 0.0)
+    metrics.shards_counted(4, 1)
+    metrics.shard_added("a")
+    metrics.shard_added("b")
+    metrics.lag_reported("a", 0.0)
     assert (value(metrics, "shards_to_read"), value(metrics, "shards_read")) == (4, 2)
     clock.advance(120)
     assert value(metrics, "shards_read") == 1
@@ -221,7 +221,7 @@ def test_the_time_of_the_last_checkpoint_is_shown() -> None:
     """The metric is missing before the first checkpoint."""
     metrics = Metrics(wall_clock=lambda: 1.7e9)
     assert value(metrics, "last_checkpoint_timestamp_seconds") is None
-    metrics.progressed("s")
+    metrics.batch_delivered("s")
     assert value(metrics, "last_checkpoint_timestamp_seconds") == 1.7e9
 
 
@@ -261,15 +261,15 @@ class FailingStream(QuietStream):
 def test_an_event_type_that_may_contain_a_value_is_not_a_label(event_type: str) -> None:
     """Types come from outside. Only dotted names without long numbers are shown."""
     metrics = Metrics()
-    metrics.read(1, 1, 0, [event_type])
+    metrics.records_delivered(1, 1, 0, [event_type])
     assert dict(metrics.skipped) == {"other": 1}
 
 
 def test_the_number_of_event_type_labels_is_limited() -> None:
     """Producers must not be able to fill our memory."""
     metrics = Metrics()
-    metrics.read(1, 1, 0, [f"com.example.t{number}" for number in range(200)])
-    metrics.read(1, 1, 0, ["com.example.t3"])
+    metrics.records_delivered(1, 1, 0, [f"com.example.t{number}" for number in range(200)])
+    metrics.records_delivered(1, 1, 0, ["com.example.t3"])
     assert len(metrics.skipped) == MOST_TYPES + 1
     assert metrics.skipped["com.example.t3"] == 2
     assert metrics.skipped.total() == 201
@@ -334,7 +334,7 @@ def _raising(error: Exception) -> Callable[..., Any]:
 def test_a_shard_without_a_known_lag_counts_as_read() -> None:
     """Some emulators omit the lag, and the alert on unread shards must not fire."""
     metrics = Metrics(clock=FakeClock())
-    metrics.held("s")
-    metrics.behind("s", None)
+    metrics.shard_added("s")
+    metrics.lag_reported("s", None)
     assert value(metrics, "shards_read") == 1
     assert value(metrics, "shard_lag_seconds", shard="s") is None

@@ -242,7 +242,7 @@ def test_a_record_older_than_the_retention_makes_the_lag_doubtful_for_a_while() 
 def test_the_time_until_unread_records_expire_is_reported() -> None:
     """It is a day after the last read of the shard."""
     bench = Bench(read_to=ago(20))
-    bench.world.metrics.held(SHARD)
+    bench.world.metrics.shard_added(SHARD)
     bench.watch.tell_expiry()
     [state] = bench.world.metrics.shards.values()
     assert state.unread_expires_at is not None
