@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from consumer.records import Reason
 
@@ -225,16 +226,10 @@ class Metrics:
     def snapshot(self) -> "Metrics":
         """Return a copy that no longer changes."""
         with self._lock:
-            return replace(
-                self,
-                skipped=self.skipped.copy(),
-                dead_letters=self.dead_letters.copy(),
-                lease_events=self.lease_events.copy(),
-                lease_table_failures=self.lease_table_failures.copy(),
-                read_failures=self.read_failures.copy(),
-                shards=self.shards.copy(),
-                writes=self.writes.copy(),
-            )
+            mappings: dict[str, Any] = {
+                name: value.copy() for name, value in vars(self).items() if isinstance(value, dict)
+            }
+            return replace(self, **mappings)
 
     def summary(self) -> dict[str, int | float]:
         """Return the counts for a log line. `lag` is the longest of all shards, in seconds."""

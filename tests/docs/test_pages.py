@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from consumer import adapters
 from consumer.cli import COMMANDS
 from consumer.settings import PREFIX, Settings, flag
 from schemas.call_request import CallRequest
@@ -34,6 +35,13 @@ def prose(page: Path) -> str:
 def named(page: Path) -> str:
     """Return a page's path for a test's name."""
     return str(page.relative_to(ROOT))
+
+
+def test_the_pages_describe_every_sink() -> None:
+    """Add a new sink to `SINKS` and `REPEATS` in docs/generate.py."""
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    for table in ("SINKS", "REPEATS"):
+        assert {place.partition(":")[0] for place in generate[table]} == adapters.SINKS.keys()
 
 
 def test_the_generated_parts_are_up_to_date() -> None:

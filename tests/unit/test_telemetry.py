@@ -82,6 +82,16 @@ def test_metric_names_and_labels_stay_the_same() -> None:
     assert found == NAMES
 
 
+def test_a_snapshot_shares_no_mapping_with_the_counts() -> None:
+    """A mapping that grows during a scrape would end the scrape with an error."""
+    metrics = busy()
+    snapshot, mappings = metrics.snapshot(), [n for n, value in vars(metrics).items() if isinstance(value, dict)]
+    assert {"skipped", "shards", "read_failures"} <= set(mappings)
+    for name in mappings:
+        assert getattr(snapshot, name) == getattr(metrics, name)
+        assert getattr(snapshot, name) is not getattr(metrics, name)
+
+
 def test_a_scrape_shows_the_counts() -> None:
     """It includes the counts of the summary at the end of a run."""
     metrics = busy()
