@@ -13,6 +13,10 @@ from typing import NamedTuple
 from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position, PositionKind
 
 
+class UnreadableRow(ValueError):
+    """A row of the lease table is damaged, and is left unchanged. The message never contains a damaged value."""
+
+
 class WorkerIdentity(NamedTuple):
     """A worker's id, which its next process may use again, and a random `start` that is unique to this process."""
 

@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
 from consumer.files.sqlite import SqliteFile, require_sqlite, require_whole
 from consumer.leases import Change, Lease, Scope, Written
-from consumer.leases.sqlite_row import FIELDS, Unreadable, lease_of, stored
+from consumer.leases.lease import UnreadableRow
+from consumer.leases.sqlite_row import FIELDS, lease_of, stored
 from consumer.urls import Url
 
 PAUSE = 0.002  # seconds between a process's write transactions
@@ -67,7 +68,7 @@ class SqliteLeaseTable:
             ).fetchall()
         found = {str(row[SHARD_ID]): _lease_or_reason(row) for row in rows}
         self._had_rows = self._had_rows or bool(found)
-        self._unreadable = {shard_id: str(why) for shard_id, why in found.items() if isinstance(why, Unreadable)}
+        self._unreadable = {shard_id: str(why) for shard_id, why in found.items() if isinstance(why, UnreadableRow)}
         return [lease for lease in found.values() if isinstance(lease, Lease)]
 
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
@@ -221,8 +222,8 @@ def _seen(lease: Lease) -> dict[str, Any]:
     return stored(lease, SEEN)
 
 
-def _lease_or_reason(row: Sequence[Any]) -> Lease | Unreadable:
+def _lease_or_reason(row: Sequence[Any]) -> Lease | UnreadableRow:
     try:
         return lease_of(row)
-    except Unreadable as error:
+    except UnreadableRow as error:
         return error

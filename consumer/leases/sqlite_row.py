@@ -7,14 +7,10 @@ from typing import Any
 
 import msgspec
 
-from consumer.leases.lease import Lease, Pending, Token
+from consumer.leases.lease import Lease, Pending, Token, UnreadableRow
 from consumer.records import Position, PositionKind
 
 FIELDS = tuple(field.name for field in fields(Lease))
-
-
-class Unreadable(ValueError):
-    """The row is damaged and is left unchanged. The message names the damaged columns, never their values."""
 
 
 def stored(lease: Lease, names: Iterable[str]) -> dict[str, Any]:
@@ -26,7 +22,7 @@ def lease_of(row: Sequence[Any]) -> Lease:
     """Return the lease in a row with the columns `FIELDS`.
 
     Raises:
-        Unreadable: a column is damaged.
+        UnreadableRow: a column is damaged.
     """
     found: dict[str, Any] = {}
     damaged = []
@@ -36,7 +32,7 @@ def lease_of(row: Sequence[Any]) -> Lease:
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             damaged.append(name)
     if damaged:
-        raise Unreadable(f"{', '.join(damaged)} cannot be read")
+        raise UnreadableRow(f"{', '.join(damaged)} cannot be read")
     return Lease(**found)
 
 

@@ -16,7 +16,7 @@ from consumer.records import TRIM_HORIZON, Fetched, Position, PositionKind, Reco
 from consumer.shard.context import ShardContext
 from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.shard_end import ShardEnd
-from consumer.shard.tip import Response, Tip
+from consumer.shard.tip import ReadResponse, Tip
 
 # AWS: five GetRecords per second and shard, shared by all its readers.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -111,7 +111,7 @@ class ShardReader:
         with self._lock:
             yield self._under_way
 
-    def _read(self, now: float) -> Response:
+    def _read(self, now: float) -> ReadResponse:
         """Request the next records."""
         self._under_way = True
         try:
@@ -126,7 +126,7 @@ class ShardReader:
             fetched = self._context.stream.fetch(iterator, limit, self.read_size.cut)
             self._unknown = False
             seconds = self._context.clock() - began
-            return Response(fetched, self._fresh(fetched.records), iterator, asked, limit, seconds)
+            return ReadResponse(fetched, self._fresh(fetched.records), iterator, asked, limit, seconds)
         finally:
             with self._lock:
                 self._under_way = False
@@ -154,7 +154,7 @@ class ShardReader:
             return sorted({record.sequence: record for record in fresh}.values(), key=lambda record: record.sequence)
         return fresh
 
-    def _keep(self, response: Response) -> None:
+    def _keep(self, response: ReadResponse) -> None:
         fetched, fresh = response.fetched, response.fresh
         self.read_size.responded(len(fetched.records), fetched.size, response.seconds)
         if fresh:
@@ -163,7 +163,7 @@ class ShardReader:
             self.furthest = max(self.furthest, self._fetched)
             self._estimate = min(LARGEST_RESPONSE, max(fetched.size, 1))
 
-    def _advance(self, response: Response, now: float) -> None:
+    def _advance(self, response: ReadResponse, now: float) -> None:
         """Take the next iterator, or decide whether the shard has ended if there is none.
 
         Raises:

@@ -7,8 +7,8 @@ from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.shard.context import ShardContext
 from consumer.shard.handoff import HandoffRequest
 
-# Once stream, lease table or sink work again, a shard resumes within `most` seconds. Five retries a minute and shard
-# are cheap for any of them.
+# Once stream, lease table or sink work again, a shard resumes within `most` seconds. About 16 retries per minute and
+# shard are cheap for any of them.
 TEMPORARY = RetryPolicy(first=0.2, most=5.0)
 # An unforeseen error seldom disappears without a new release. Each try reads and decodes the batch again.
 UNFORESEEN = RetryPolicy(first=0.2, most=30.0)

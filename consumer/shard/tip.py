@@ -20,8 +20,8 @@ NEARLY_NOTHING = 1000  # milliseconds behind the tip that some emulators always 
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """A response, the records in it that are new, and how they were asked for.
+class ReadResponse:
+    """A response, its new records, and its request.
 
     `asked` is the server's time, `seconds` how long the request took.
     """
@@ -81,8 +81,8 @@ class Tip:
         """Return whether a response to a new iterator has to agree that this is the tip."""
         return self._eager and self._near_tip and not self.settled
 
-    def judge(self, response: Response) -> None:
-        """Take in a response."""
+    def judge(self, response: ReadResponse) -> None:
+        """Judge the next response."""
         self.lag = behind = response.fetched.millis_behind
         self._compare(response)
         self.at_tip = behind == 0 if behind is not None else response.found_nothing
@@ -98,7 +98,7 @@ class Tip:
         elif response.arrived is not None:
             self._reach(min(response.arrived - ARRIVAL_MARGIN, up_to))
 
-    def _compare(self, response: Response) -> None:
+    def _compare(self, response: ReadResponse) -> None:
         """Notice a record that had arrived before the last response, although that reported no lag."""
         first = _arrival(response.fresh[0]) if response.fresh else None
         if self._denied_at is not None and first is not None and first < self._denied_at - ARRIVAL_MARGIN:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from consumer.leases import Change, Lease, NextOwner, Pending, Token, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.leases.dynamodb.expressions import update_of
-from consumer.leases.dynamodb.item import MultiStream, Unreadable, is_lease, item_of, lease_of
+from consumer.leases.dynamodb.item import MultiStream, is_lease, item_of, lease_of
+from consumer.leases.lease import UnreadableRow
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, PositionKind
 from tests import kcl_parser
 
@@ -216,7 +217,7 @@ def test_a_lease_without_a_mandatory_attribute_is_rejected(missing: str) -> None
     """The error names the attribute; KCL would throw."""
     item = kcl_item(**{missing: None})
     assert is_lease(item)
-    with pytest.raises(Unreadable, match=f"it has no {missing}$"):
+    with pytest.raises(UnreadableRow, match=f"it has no {missing}$"):
         lease_of(item)
     with pytest.raises(kcl_parser.KclThrows):
         kcl_parser.parse(item)
@@ -240,7 +241,7 @@ def test_a_lease_without_a_mandatory_attribute_is_rejected(missing: str) -> None
 )
 def test_a_lease_with_a_wrong_type_is_rejected(attributes: dict[str, dict[str, str]]) -> None:
     """Its value is not guessed."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableRow):
         lease_of(kcl_item(**attributes))
 
 

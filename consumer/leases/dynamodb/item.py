@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from consumer.leases import Lease, Pending, Token
+from consumer.leases.lease import UnreadableRow
 from consumer.records import FULL_HASH_RANGE, Position, PositionKind
 
 Attribute = Mapping[str, Any]  # one typed value: {"S": "shardId-000000000000"}, {"N": "7"}, ...
@@ -21,11 +22,7 @@ SENTINELS = {kind.name: kind for kind in PositionKind if kind is not PositionKin
 SHARD_END = {"S": PositionKind.SHARD_END.name}
 
 
-class Unreadable(ValueError):
-    """The item is a lease, but a required attribute is missing or invalid. It is left unchanged."""
-
-
-class MultiStream(Unreadable):
+class MultiStream(UnreadableRow):
     """The lease belongs to a KCL that reads several streams. Its key contains account, stream, epoch and shard."""
 
 
@@ -48,7 +45,7 @@ def lease_of(item: Item) -> Lease:
 
     Raises:
         MultiStream: the lease belongs to a KCL that reads several streams.
-        Unreadable: a required attribute is missing or has the wrong type.
+        UnreadableRow: a required attribute is missing or has the wrong type.
     """
     shard_id = _string(item, KEY)
     if "streamName" in item or ":" in shard_id:
@@ -78,9 +75,9 @@ def lease_of(item: Item) -> Lease:
 
 def _value(item: Item, name: str, kind: str) -> Any:
     if name not in item:
-        raise Unreadable(f"it has no {name}")
+        raise UnreadableRow(f"it has no {name}")
     if kind not in item[name]:
-        raise Unreadable(f"its {name} is not of type {kind}")
+        raise UnreadableRow(f"its {name} is not of type {kind}")
     return item[name][kind]
 
 
@@ -93,7 +90,7 @@ def _integer(item: Item, name: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise Unreadable(f"its {name} is no whole number") from None
+        raise UnreadableRow(f"its {name} is no whole number") from None
 
 
 def _names(item: Item, name: str) -> tuple[str, ...]:
@@ -107,7 +104,7 @@ def _position(item: Item, name: str, sub_name: str) -> Position:
     if text in SENTINELS:
         return Position(SENTINELS[text])
     if not (text.isascii() and text.isdigit()):
-        raise Unreadable(f"its {name} is neither a sequence number nor a sentinel")
+        raise UnreadableRow(f"its {name} is neither a sequence number nor a sentinel")
     return Position.of(int(text), sub_sequence)
 
 
@@ -118,7 +115,7 @@ def _hash_range(item: Item) -> tuple[int, int]:
     try:
         return int(_string(item, "startingHashKey")), int(_string(item, "endingHashKey"))
     except ValueError:
-        raise Unreadable("its hash range is not in numbers") from None
+        raise UnreadableRow("its hash range is not in numbers") from None
 
 
 def _token(item: Item) -> Token | None:
@@ -128,7 +125,7 @@ def _token(item: Item) -> Token | None:
         counter, start, worker_id = _string(item, "cc_token").split(" ", 2)
         return Token(worker_id, start, int(counter))
     except ValueError:
-        raise Unreadable("its cc_token is not of this program") from None
+        raise UnreadableRow("its cc_token is not of this program") from None
 
 
 def _pending(item: Item) -> Pending | None:
@@ -146,7 +143,7 @@ def _instant(item: Item, name: str) -> datetime | None:
     try:
         return datetime.fromisoformat(_string(item, name)).astimezone(UTC)
     except ValueError:
-        raise Unreadable(f"its {name} is no time") from None
+        raise UnreadableRow(f"its {name} is no time") from None
 
 
 # From a lease to an item ----------------------------------------------------------------------------------------------

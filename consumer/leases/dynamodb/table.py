@@ -26,13 +26,13 @@ from consumer.leases.dynamodb.item import (
     SHARD_END,
     Item,
     MultiStream,
-    Unreadable,
     is_lease,
     item_of,
     lease_of,
 )
 from consumer.leases.dynamodb.kcl_workers import KclWorkers
 from consumer.leases.dynamodb.provisioning import Options, Table
+from consumer.leases.lease import UnreadableRow
 from consumer.runtime.backoff import RetryPolicy
 from consumer.urls import Url
 
@@ -94,7 +94,7 @@ class DynamoDbLeaseTable:
         with self._calls.running("Scan"):
             items = list(self._items())
             rows = {item[KEY]["S"]: _read(item) for item in items if is_lease(item)}
-        self._unreadable = {key: str(row) for key, row in rows.items() if isinstance(row, Unreadable)}
+        self._unreadable = {key: str(row) for key, row in rows.items() if isinstance(row, UnreadableRow)}
         self._entity_types = any("entityType" in item for item in items if is_lease(item))
         leases = [row for row in rows.values() if isinstance(row, Lease)]
         self._workers.observe(items, leases)
@@ -246,10 +246,10 @@ class DynamoDbLeaseTable:
         self._client.close()
 
 
-def _read(item: Item) -> Lease | Unreadable:
+def _read(item: Item) -> Lease | UnreadableRow:
     try:
         return lease_of(item)
-    except Unreadable as error:
+    except UnreadableRow as error:
         return error
 
 
