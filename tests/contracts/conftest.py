@@ -56,6 +56,12 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return where a SQLite sink writes."""
+    return tmp_path / "rows.db"
+
+
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
     """Close all tables and sinks that the test opened."""

@@ -22,11 +22,6 @@ TABLE = "CREATE TABLE things (id, value, PRIMARY KEY (id))"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "rows.db"
-
-
-@pytest.fixture
 def sink(file: Path) -> Sink:
     """Provide a sink whose rows are partly in the database and partly only in its -wal file."""
     sink = connect(sqlite, f"sqlite:{file}")

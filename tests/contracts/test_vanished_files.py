@@ -32,11 +32,6 @@ CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "rows.db"
-
-
-@pytest.fixture
 def sink(file: Path) -> Sink:
     """Provide a sink that has written the rows 1 and 2."""
     sink = connect(sqlite, f"sqlite:{file}")
