@@ -1,1 +1,1 @@
-"""Measurements; `make bench` and docs/benchmarks.md."""
+"""Measure cost and speed (`make bench`). The results are in docs/benchmarks.md."""

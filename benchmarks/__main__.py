@@ -1,6 +1,6 @@
-"""The worker beside a plain loop, in turn, on the same records; then the worker with nothing to do.
+"""Compare the worker with a plain loop on the same records, and measure an idle worker.
 
-Prints two tables; ends with 1 if a run did not write every event exactly once.
+Print a table and two lines. Exit with 1 if a run did not write every event exactly once.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Costs = dict[str, list[Cost]]
 
 
 def compare(events: int, runs: int, answer: int, per_record: int) -> Costs:
-    """Run all in turn, `runs` times each."""
+    """Run all contenders in turn, `runs` times each."""
     costs: Costs = {name: [] for name in CONTENDERS}
     options = {"--events": events, "--answer": answer, "--per-record": per_record}
     with stub(*(text for option in options.items() for text in map(str, option))) as url:
@@ -54,10 +54,10 @@ def _once(command: Contender, url: str, events: int) -> Cost:
 
 
 def check(directory: Path, events: int) -> None:
-    """Refuse a run that did not write each event exactly once.
+    """Check that a run wrote each event exactly once.
 
     Raises:
-        SystemExit: with what it wrote.
+        SystemExit: it did not; the message counts rows and events.
     """
     ids: set[str] = set()
     rows = 0
@@ -71,9 +71,9 @@ def check(directory: Path, events: int) -> None:
 
 
 def idle(seconds: float) -> tuple[Cost, float]:
-    """What a start costs, and the per cent of a core that the worker takes afterwards with nothing to read.
+    """Return the cost of a start, and the percentage of a core that an idle worker uses.
 
-    Two runs, one that ends once it has started and one that goes on; the difference is what waiting costs.
+    Run the worker twice: one run ends when it has started, one continues for some seconds. The difference is idling.
     """
     with stub("--events", "0") as url:
         start, whole = (_stopped(url, SETTLE + more) for more in (0.0, seconds))
@@ -86,8 +86,8 @@ def _stopped(url: str, seconds: float) -> Cost:
 
 
 def table(compared: dict[str, Costs], events: int) -> Table:
-    """Medians; the ratio is the median of the ratios of neighbours."""
-    shown = Table("", "CPU µs an event", "(min-max)", "events/s", "peak MB", "CPU ratio")
+    """Return a table of medians. The CPU ratio is the median of the ratios of neighbouring runs."""
+    shown = Table("", "CPU µs per event", "(min-max)", "events/s", "peak MB", "CPU ratio")
     for kind, costs in compared.items():
         baseline = costs["plain loop"]
         for name, runs in costs.items():
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--answer", type=int, default=500, help="events an answer of the stub")
+    parser.add_argument("--answer", type=int, default=500, help="maximum events per response of the stub")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch an idle worker")
     given = parser.parse_args()
     console = Console(width=100)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.balance`: how fast a fleet becomes even, how many leases move, and what that costs in DynamoDB.
+"""Measure how fast a fleet balances its leases, and the cost in DynamoDB: `python -m benchmarks.balance`.
 
-The real `plan`, `Liveness` and lease steps, over a lease table in memory. Each worker scans once a round, the order is
-drawn anew each time; shards are not read, and an owner grants each wish within the round. Three stories a fleet size:
-all workers start at once on a new table; one worker more joins; one worker dies.
+Run the real `plan`, `Liveness` and lease steps over a lease table in memory. Workers scan once per round, in random
+order. Shards are not read, and an owner hands off each requested lease within the round. Each fleet size has three
+scenarios: all workers start on a new table, one worker joins, one worker dies.
 """
 
 import argparse
@@ -26,13 +26,13 @@ ROUND = 1.0
 MOST_ROUNDS = 120
 SIZES = ["1x1", "1x100", "2x4", "3x12", "3x300", "10x100", "10x1000", "50x500", "100x5000", "200x1000"]
 LARGEST = ["500x500", "500x1000", "500x5000"]
-# A lease item of ours, bytes (benchmarks.lease_costs measures it); a write of up to 1 KB is one unit.
+# Bytes of a lease item (measured by benchmarks.lease_costs). A write of up to 1 KB is one unit.
 ITEM = 700
 
 
 @dataclass
 class SimWorker:
-    """One worker's memory: what it has seen, and in which of its rounds it is."""
+    """The state of one worker: its observations and the number of its rounds."""
 
     me: WorkerIdentity
     watch: Liveness
@@ -40,7 +40,7 @@ class SimWorker:
 
 
 class Fleet:
-    """Workers on one table."""
+    """Workers that share a lease table."""
 
     def __init__(self, workers: int, shards: int, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -61,14 +61,14 @@ class Fleet:
     def die(self) -> None:
         self.workers.pop()
 
-    def story(self, event: Callable[[], None]) -> str:
-        """Let something happen; returns after how many scans the fleet was even again, and by how many moves."""
+    def after(self, event: Callable[[], None]) -> str:
+        """Cause an event. Return the scans and moves until the fleet is balanced again."""
         self.moves = 0
         event()
         return f"{self.settle()}, {self.moves}"
 
     def settle(self) -> int:
-        """Rounds until nothing has moved for as long as a lease lasts; the quiet ones are not counted."""
+        """Return the rounds until the last move. Stop when nothing has moved for 1.5 leases."""
         last = 0
         for number in range(1, MOST_ROUNDS):
             before = self.moves
@@ -104,20 +104,20 @@ class Fleet:
             self.moves += written.done and change.before.owner != change.after.owner
 
     def spread(self) -> tuple[int, int]:
-        """The fewest and the most leases of a worker."""
+        """Return the fewest and the most leases of a worker."""
         counts = Counter({worker.me.worker_id: 0 for worker in self.workers})
         counts.update(str(row.owner) for row in self.table.scan() if row.owner in counts)
         return min(counts.values()), max(counts.values())
 
 
 def interval(workers: int, rows: Sequence[Lease]) -> float:
-    """Seconds between a worker's scans at the default lease."""
+    """Return the seconds between a worker's scans at the default lease duration."""
     return scan_interval(LeaseTimings(LEASE), rows, workers)
 
 
 def hourly(workers: int, rows: Sequence[Lease]) -> tuple[int, int]:
-    """DynamoDB read and write units an hour of a fleet at rest."""
-    scan = math.ceil(len(rows) * ITEM / 4096) * 0.5  # eventually consistent: half a unit each 4 KB
+    """Return the DynamoDB read and write units per hour of a balanced fleet."""
+    scan = math.ceil(len(rows) * ITEM / 4096) * 0.5  # eventually consistent: half a unit per 4 KB
     return round(workers * 3600 / interval(workers, rows) * scan), round(len(rows) * 3600 / (LEASE / 3))
 
 
@@ -139,11 +139,11 @@ def main() -> None:
     print("| leases each | reads/h | writes/h |\n|---|---|---|---|---|---|---|---|---|")
     for workers, shards in (map(int, size.split("x")) for size in arguments.sizes):
         fleet = Fleet(workers, shards, arguments.seed)
-        stories = [fleet.story(event) for event in (lambda: None, fleet.join, fleet.die)]
+        scenarios = [fleet.after(event) for event in (lambda: None, fleet.join, fleet.die)]
         rows = fleet.table.scan()
         reads, writes = hourly(workers, rows)
         least, most = fleet.spread()
-        print(f"| {workers} | {shards} | {interval(workers, rows):.1f} | {' | '.join(stories)} ", end="")
+        print(f"| {workers} | {shards} | {interval(workers, rows):.1f} | {' | '.join(scenarios)} ", end="")
         print(f"| {least}-{most} | {reads:,} | {writes:,} |", flush=True)
 
 

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.decoding`: CPU µs an event for each step of the pipeline, best of several rounds.
+"""Measure the CPU µs per event of each decoding step: `python -m benchmarks.decoding`.
 
-Every event differs in id, SIDs, times and numbers, as on a stream; what a step needs is made before it is timed.
+Events differ in id, SIDs, times and numbers, as on a stream. The input of a step is made before the step is timed.
 """
 
 import base64
@@ -28,12 +28,12 @@ from schemas.event_types import EVENT_TYPES
 EVENTS = 100  # few, so that a round fits between two interruptions on a busy machine
 ROUNDS = 300
 PER_AGGREGATE = 20
-HALF = (0, 2**127 - 1)  # a shard of two, so that each user record's place among the hashes is looked at
+HALF = (0, 2**127 - 1)  # half of all hash keys, so that each user record's hash key is checked
 SAY = "<Say>Thank you for calling. Please hold while we connect you to the next available agent.</Say>"
 
 
 def made(sample: str, twiml: bool) -> list[bytes]:
-    """Events after a sample, compact as on the wire; with a TwiML body, or the sample's JSON."""
+    """Return variants of a sample in compact JSON, with a TwiML body or with the sample's JSON body."""
     event = json.loads(examples.load(sample))
     return [json.dumps(_varied(event, number, twiml), separators=(",", ":")).encode() for number in range(EVENTS)]
 
@@ -54,7 +54,7 @@ def _varied(event: dict[str, Any], number: int, twiml: bool) -> dict[str, Any]:
 
 
 def cost(work: Callable[[Any], object], items: Sequence[Any], events: int = EVENTS) -> float:
-    """CPU µs an event, the best of the rounds: on a busy machine the others measure the neighbours."""
+    """Return CPU µs per event of the best round: on a busy machine, other processes slow down the other rounds."""
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.process_time()
@@ -65,9 +65,9 @@ def cost(work: Callable[[Any], object], items: Sequence[Any], events: int = EVEN
 
 
 def steps(events: list[bytes]) -> dict[str, float]:
-    """The steps of a plain record, and all of them together as the worker calls them.
+    """Return CPU µs per event of each step for plain records. "whole" is all steps as the worker calls them.
 
-    In brackets the two steps that replace the fast path for other events.
+    The two steps in brackets replace the fast path for unusual events.
     """
     location = EventLocation("stream", "shard", 1, 0, 0, "key", 1.7e9)
     documents = [parse(event, Warnings()) for event in events]
@@ -86,7 +86,7 @@ def steps(events: list[bytes]) -> dict[str, float]:
 
 
 def deaggregation(events: list[bytes]) -> dict[str, float]:
-    """The splitting alone, and how much of it is MD5: of the aggregates, and of the partition keys."""
+    """Return CPU µs per event of deaggregation, and of the MD5 of aggregates and of partition keys in it."""
     keys = [f"CA{number:032x}" for number in range(EVENTS)]
     pairs = list(zip(keys, events, strict=True))
     parts = [pairs[start : start + PER_AGGREGATE] for start in range(0, EVENTS, PER_AGGREGATE)]
@@ -99,7 +99,7 @@ def deaggregation(events: list[bytes]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a line a step."""
+    """Print a line for each step."""
     for sample, twiml in (("live-like-call-created", False), ("live-like-call-modified", True)):
         events = made(sample, twiml)
         print(f"{sample}, {'TwiML' if twiml else 'JSON'} body, {len(events[0])} bytes")

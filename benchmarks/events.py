@@ -1,4 +1,4 @@
-"""Call API Request events as live ones look: half Twilio's own answers in JSON, half TwiML of a customer's server."""
+"""Make Call API Request events like live ones: half with JSON responses of Twilio, half with a customer's TwiML."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ TWIML = (
 
 
 class Event(NamedTuple):
-    """What a producer puts: `at` in epoch seconds."""
+    """A record as a producer puts it. `at` is in epoch seconds."""
 
     at: float
     partition_key: str
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 
 def events(shard: int, count: int, first_at: float, last_at: float) -> Iterator[Event]:
-    """The events of one shard, in order, about 1,180 bytes each; no two of any shards share an id."""
+    """Yield the events of one shard in order, about 1,180 bytes each. Ids are unique across shards."""
     for number in range(count):
         at = first_at + (last_at - first_at) * number / count
         name = f"{shard:04x}{number:028x}"
@@ -57,7 +57,7 @@ def _event(what: str, name: str, at: float, kind: Callable[[str, str], dict[str,
 
 
 def _created(name: str, second: str) -> dict[str, Any]:
-    """A call asked of Twilio, and its answer."""
+    """Return a request to Twilio that creates a call, and its response."""
     to, caller = f"+1628555{name[-4:]}", "+14155550100"
     parameters = {
         "To": to,
@@ -72,7 +72,7 @@ def _created(name: str, second: str) -> dict[str, Any]:
 
 
 def _modified(name: str, second: str) -> dict[str, Any]:
-    """A webhook asked of the customer's server, and its TwiML."""
+    """Return a webhook request to the customer's server, and its TwiML."""
     parameters = {
         "AccountSid": ACCOUNT,
         "CallSid": f"CA{name}",

@@ -1,11 +1,11 @@
-"""`python -m benchmarks.failover`: how long a shard goes unread when a worker dies, and when one hands over.
+"""Measure how long a shard is unread after a worker dies or hands off: `python -m benchmarks.failover`.
 
-Three workers over kinesis-local and DynamoDB Local; an event a shard each fifth of a second; rows go to pipes and are
-timed as they come out. `--kcl N` does the same with N kills of Amazon's KCL on the same machine; each takes minutes.
+Run three workers over kinesis-local and DynamoDB Local, with an event per shard every 0.2 seconds. Rows go to pipes and
+are timed there. `--kcl N` repeats it with N kills of Amazon's KCL on the same machine; each kill takes minutes.
 
-- failover: SIGKILL of a worker, to the first row of each of its shards from another one.
-- hand-over: the longest time without a row of a shard that moves, while each worker in turn is replaced (one more is
-  started, the old one gets SIGTERM), and how many rows came twice.
+- failover: from SIGKILL of a worker to the first row of each of its shards from another worker.
+- handoff: the time without a row of a shard that moves, while each worker in turn is replaced (a new one starts, then
+  the old one gets SIGTERM), and the number of duplicate rows.
 """
 
 import argparse
@@ -42,7 +42,7 @@ JOINING = 30.0  # seconds for a new worker to read one
 
 
 class Row(NamedTuple):
-    """A row as it came out of a worker; `at` is on this process's monotonic clock."""
+    """A row that a worker wrote. `at` is on this process's monotonic clock."""
 
     at: float
     shard: str
@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Fleet:
-    """Workers of one kind, and all rows that came out of them."""
+    """Workers of one kind, and all rows that they wrote."""
 
     start: "Callable[[str], subprocess.Popen[bytes]]"
     parse: Callable[[bytes], tuple[str, str]]
@@ -61,7 +61,7 @@ class Fleet:
     started: int = 0
 
     def add(self) -> str:
-        """One worker more."""
+        """Start a worker and return its name."""
         name = f"w{self.started}"
         self.started += 1
         process = self.workers[name] = self.start(name)
@@ -73,7 +73,7 @@ class Fleet:
             self.rows.append(Row(time.monotonic(), *self.parse(line), name))
 
     def end(self, name: str, number: signal.Signals) -> float:
-        """Send the signal; returns when."""
+        """Send a signal to a worker and return the time."""
         sent = time.monotonic()
         self.workers[name].send_signal(number)
         return sent
@@ -87,11 +87,11 @@ class Fleet:
         return [row for row in list(self.rows) if row.at >= moment]
 
     def readers(self, seconds: float = 2.0) -> dict[str, str]:
-        """Which worker each shard's rows came from last."""
+        """Map each shard to the worker that wrote its last row."""
         return {row.shard: row.worker for row in self.since(time.monotonic() - seconds)}
 
     def spread(self, workers: int) -> Callable[[], bool]:
-        """Are all shards read, by so many workers?"""
+        """Return a condition: at least this many workers read all shards."""
         return lambda: len(readers := self.readers()) == SHARDS and len(set(readers.values())) >= workers
 
 
@@ -104,7 +104,7 @@ def wait_for(true: Callable[[], object], seconds: float = PATIENCE) -> None:
 
 
 def failover(fleet: Fleet, rng: random.Random, readers: int, times: int) -> list[float]:
-    """Kill so many workers, one after the other; returns seconds to the next row of each of their shards."""
+    """Kill a worker this many times. Return the seconds until the next row of each of its shards."""
     found = []
     for _ in range(times):
         wait_for(fleet.spread(readers))
@@ -121,19 +121,19 @@ def failover(fleet: Fleet, rng: random.Random, readers: int, times: int) -> list
 
 
 def _next_row(fleet: Fleet, shard: str, not_from: str, since: float) -> float:
-    """When the next row of a shard came; 0 when it has not."""
+    """Return the time of the next row of a shard, or 0 if there is none yet."""
     rows = (row.at for row in fleet.since(since) if row.shard == shard and row.worker != not_from)
     return next(rows, 0.0)
 
 
 def rolling_deploys(fleet: Fleet, readers: int, times: int) -> tuple[list[float], int]:
-    """Replace every worker, so many times; returns the gap of each move of a shard, and how many rows came twice."""
+    """Replace every worker this many times. Return the gap of each move of a shard, and the number of duplicates."""
     wait_for(fleet.spread(readers))
     began = time.monotonic()
     for _ in range(times):
         for old in [name for name, process in fleet.workers.items() if process.poll() is None]:
             new = fleet.add()
-            with suppress(TimeoutError):  # a KCL gives a worker that joins nothing for minutes: go on without
+            with suppress(TimeoutError):  # a KCL assigns a new worker nothing for minutes: continue
                 wait_for(lambda: new in fleet.readers().values(), JOINING)  # noqa: B023
             fleet.end(old, signal.SIGTERM)
             fleet.workers[old].wait(60)
@@ -144,7 +144,7 @@ def rolling_deploys(fleet: Fleet, readers: int, times: int) -> tuple[list[float]
 
 
 def gaps(rows: Sequence[Row]) -> Iterator[float]:
-    """For each shard and change of its reader: seconds without a row."""
+    """Yield the seconds without a row for each change of a shard's reader."""
     shards = defaultdict(list)
     for row in rows:
         shards[row.shard].append(row)
@@ -168,7 +168,7 @@ def kcl_row(line: bytes) -> tuple[str, str]:
 
 
 def ours(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
-    """Workers of this program."""
+    """Return workers of this program."""
     leases = f"dynamodb:ours?endpoint_url={dynamodb}&region=us-east-1"
     run = [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", kinesis, "--leases", leases, *QUICK]
 
@@ -183,7 +183,7 @@ def ours(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
 
 
 def kcls(kinesis: str, dynamodb: str, lease: float, directory: Path) -> Fleet:
-    """Workers of Amazon's KCL with its own defaults but for the lease."""
+    """Return workers of Amazon's KCL, with its defaults except for the lease duration."""
 
     def start(name: str) -> "subprocess.Popen[bytes]":
         options = {"stream": STREAM, "application": "kcl", "kinesis": kinesis, "dynamodb": dynamodb, "worker": name}
@@ -202,7 +202,7 @@ def event(number: int) -> bytes:
 
 @contextmanager
 def publishing(kinesis: str) -> Iterator[None]:
-    """A stream with an event a shard each `PAUSE`."""
+    """Provide a stream with a new event per shard every `PAUSE` seconds."""
     client = kinesis_client(kinesis)
     client.create_stream(StreamName=STREAM, ShardCount=SHARDS)
     client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
@@ -233,14 +233,14 @@ def line(what: str, seconds: Sequence[float], note: str) -> str:
 
 
 def measure(make: Callable[..., Fleet], name: str, lease: float, readers: int, kills: int, deploys: int) -> None:
-    """Print the lines of one kind. It begins once `readers` of the workers read: a KCL does not share soon."""
+    """Print the lines of one kind. Start when `readers` workers read, because a KCL balances slowly."""
     directory = Path(tempfile.mkdtemp(prefix="failover-"))
     with server("kinesis-local") as kinesis, server("dynamodb-local") as dynamodb, publishing(kinesis):
         fleet = make(kinesis, dynamodb, lease, directory)
         try:
             for _ in range(WORKERS):
                 fleet.add()
-                wait_for(fleet.spread(1))  # one by one: of KCL workers that make a table together some give up
+                wait_for(fleet.spread(1))  # one by one: some KCL workers exit if they create the table together
             if deploys:
                 moves, twice = rolling_deploys(fleet, readers, deploys)
                 print(line(f"{name}, lease {lease:.0f} s: hand-over", moves, f"moves; {twice} rows twice"), flush=True)
@@ -252,7 +252,7 @@ def measure(make: Callable[..., Fleet], name: str, lease: float, readers: int, k
 
 
 def main() -> None:
-    """Arguments in, a table out."""
+    """Parse arguments and print the measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.failover", description=__doc__)
     parser.add_argument("--leases", type=float, nargs="*", default=[10.0, 3.0], help="seconds")
     parser.add_argument("--kills", type=int, default=10)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.large_records [--raw] [WORD…]`: what a record of 10 MiB costs, by its shape.
+"""Measure the cost of a record of 10 MiB: `python -m benchmarks.large_records [--raw] [--jsonl] [WORD…]`.
 
-Prints the MiB that it adds at its peak and the CPU seconds that it takes, each in a separate process, from the bytes
-of the record to rows and dead letters in files; only shapes whose names hold one of the words.
+Print the MiB that each shape of record adds at its peak, and its CPU seconds. Each record is delivered in a separate
+process, from its bytes to rows and dead letters in files. With words, measure only shapes whose names contain one.
 """
 
 import json
@@ -20,11 +20,11 @@ from consumer.pipeline.pipeline import Pipeline
 from consumer.records import TRIM_HORIZON, Position, Record, Shard
 from consumer.settings import load
 
-HALF = (0, 2**127 - 1)  # a shard of two, so that each user record's place among the hashes is looked at
+HALF = (0, 2**127 - 1)  # half of all hash keys, so that each user record's hash key is checked
 
 
 class Cost(NamedTuple):
-    """What became of one record, and what that took: MiB at the peak, and CPU seconds."""
+    """The outcomes of one record, the MiB that it added at the peak, and its CPU seconds."""
 
     rows: int
     letters: int
@@ -33,38 +33,38 @@ class Cost(NamedTuple):
     seconds: float
 
 
-class Alone:
-    """The fence of a shard that nobody else reads."""
+class AlwaysHeld:
+    """A checkpointer without a lease table: the shard is always held, and nothing is stored."""
 
     pending = None
 
     def ensure_held(self) -> None:
-        """It is."""
+        """Return, because the shard is always held."""
 
     def prepare(self, pending: Pending) -> None:
-        """Nothing goes on after this process."""
+        """Do nothing."""
 
     def checkpoint(self, position: Position) -> None:
-        """Nor does this."""
+        """Do nothing."""
 
 
 def measure(data: bytes, *flags: str) -> Cost:
-    """Return what a record costs a separate process."""
+    """Return the cost of a record, measured in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "record").write_bytes(data)
         command = [sys.executable, "-m", "benchmarks.large_records", "--child", folder, *flags]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return Cost(*json.loads(done.stdout.splitlines()[-1]))  # behind what is logged
+        return Cost(*json.loads(done.stdout.splitlines()[-1]))  # log lines come before it
 
 
 def child(folder: Path, raw: bool, sink: str) -> Cost:
-    """Deliver the record in a folder, after a few small ones."""
+    """Deliver the record in a folder and return its cost. Deliver a few small records first, to import everything."""
     places = {"sink": f"{sink}:{folder}/rows", "dead_letters": f"{sink}:{folder}/letters"}
     out = create_pipeline(load({**places, "raw": raw}))
     out.check()
     for number, small in enumerate((SMALLEST, member(b"[1e999]"), b"", event(response={"responseCode": []}))):
-        _deliver(out, number, small, raw)  # imports, and what is made at the first use
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+        _deliver(out, number, small, raw)
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, began, counts = _memory("VmRSS"), time.process_time(), out.metrics.snapshot()
     _deliver(out, 9, (folder / "record").read_bytes(), raw)
     added, seconds, after = _memory("VmHWM") - before, time.process_time() - began, out.metrics.snapshot()
@@ -77,18 +77,18 @@ def _deliver(out: Pipeline, number: int, data: bytes, raw: bool) -> None:
     decoder, record = Decoder("stream", Shard("shard", hash_range=HALF), raw), Record(number, "key", 0.0, data)
     buffer = out.buffer("shard")
     out.intake().take(buffer, [(record, decoder(record, TRIM_HORIZON))], 0.0)
-    out.delivery(Alone()).deliver(buffer.batch())
+    out.delivery(AlwaysHeld()).deliver(buffer.batch())
     buffer.close()
 
 
 def _memory(which: str) -> float:
-    """Return MiB in memory now (VmRSS), or at the peak since it was last forgotten (VmHWM). Linux only."""
+    """Return MiB in memory now (VmRSS), or at the peak since the last reset (VmHWM). Linux only."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which)]
     return int(line.split()[1]) / 1024
 
 
 def main(*arguments: str) -> None:
-    """Print a line for each shape, or be the process that is measured."""
+    """Print a line for each shape. With `--child`, be the measured process."""
     words = [word for word in arguments if not word.startswith("-")]
     flags = [word for word in arguments if word.startswith("-")]
     if "--child" in flags:

@@ -1,9 +1,9 @@
-"""What the leases cost on DynamoDB: request units an hour, and the CPU of renewing them.
+"""Measure the cost of leases on DynamoDB: request units per hour, and the CPU of renewals.
 
-`python -m benchmarks.lease_costs` prints two tables. Units are computed from the bytes of real items and the engine's
-own intervals, after DynamoDB Local has confirmed both formulas on the same items: a write costs a unit for each KiB of
-the item, an eventually consistent scan half a unit for each 4 KiB of the table (AWS, read and write operations).
-A statement of a batch counts as one write, as AWS documents; DynamoDB Local does not count it.
+`python -m benchmarks.lease_costs` prints two tables. It computes units from the bytes of real items and the worker's
+intervals. DynamoDB Local first confirms both formulas on the same items: a write costs one unit per KiB of the item, an
+eventually consistent scan half a unit per 4 KiB of the table (AWS, read and write operations). A statement of a batch
+counts as one write, as AWS documents; DynamoDB Local does not count it.
 """
 
 import math
@@ -32,7 +32,7 @@ ROUNDS, RENEWED = 10, 300
 
 
 def row(number: int) -> Lease:
-    """A lease in the middle of its life: a child of a split, read by one of ours."""
+    """Return a typical lease: the child of a split, read by this worker."""
     return Lease(
         f"shardId-{number:012}",
         checkpoint=Position.of(49680496975027674397376848095312609131966749380125392898, 9),
@@ -49,7 +49,7 @@ def row(number: int) -> Lease:
 
 
 def size(item: Mapping[str, Mapping[str, Any]]) -> int:
-    """Bytes of an item as DynamoDB counts them: names and values in UTF-8, a number about half a byte a digit."""
+    """Return the bytes of an item as DynamoDB counts them: names and values in UTF-8, about half a byte per digit."""
     return sum(len(name.encode()) + _value_size(value) for name, value in item.items())
 
 
@@ -63,17 +63,17 @@ def _value_size(value: Mapping[str, Any]) -> int:
 
 
 def write_units(item_bytes: int) -> int:
-    """One conditional update."""
+    """Return the units of one conditional update."""
     return math.ceil(item_bytes / 1024)
 
 
 def scan_units(table_bytes: int) -> float:
-    """One eventually consistent scan."""
+    """Return the units of one eventually consistent scan."""
     return math.ceil(table_bytes / 4096) / 2
 
 
 def confirm(client: Any, table: str, rows: int) -> None:
-    """Hold both formulas against what DynamoDB Local says that it has consumed."""
+    """Compare both formulas with the units that DynamoDB Local reports."""
     item_bytes = size(item_of(row(0)))
     scanned = client.scan(TableName=table, ReturnConsumedCapacity="TOTAL")["ConsumedCapacity"]["CapacityUnits"]
     written = client.update_item(
@@ -87,7 +87,7 @@ def confirm(client: Any, table: str, rows: int) -> None:
 
 
 def print_units() -> None:
-    """Units an hour of a whole fleet, idle (renewals and scans) and with every shard busy (checkpoints too)."""
+    """Print the units per hour of a fleet: idle (renewals and scans), and with every shard busy (plus checkpoints)."""
     fleet = Fleet(ME)
     item_bytes = size(item_of(row(0)))
     print(

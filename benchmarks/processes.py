@@ -1,4 +1,4 @@
-"""Runs whole processes and measures them as the kernel does."""
+"""Run processes and measure them by the kernel's accounting."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ SHARDS = 4
 
 
 class Cost(NamedTuple):
-    """What one process took: CPU and wall time in seconds, peak memory in MB."""
+    """The cost of one process: CPU and wall time in seconds, peak memory in MB."""
 
     cpu: float
     wall: float
@@ -38,22 +38,22 @@ def stub(*options: str) -> Iterator[str]:
 
 
 def worker(stream: str, url: str, directory: Path, *options: str) -> list[str]:
-    """The command line of the worker, as users type it."""
+    """Return the command line of the worker, as a user types it."""
     places = ["--sink", f"jsonl:{directory}/rows", "--dead-letters", f"jsonl:{directory}/dead-letters"]
     command = [str(Path(sys.executable).with_name("call-consumer")), "run", stream, "--endpoint-url", url, *places]
     return [*command, "--leases", f"sqlite:{directory}/leases.db", *options]
 
 
 def plain_loop(stream: str, url: str, directory: Path) -> list[str]:
-    """The command line of the baseline."""
+    """Return the command line of the plain loop."""
     return [sys.executable, "-m", "benchmarks.plain_loop", stream, "--endpoint-url", url, "--directory", str(directory)]
 
 
 def run(command: Sequence[str], directory: Path, stop_after: float | None = None) -> Cost:
-    """Run to the end, or ask it to stop after some seconds; stderr goes to `directory`/stderr.
+    """Run a command to its end, or stop it after some seconds. Its stderr goes to `directory`/stderr.
 
     Raises:
-        RuntimeError: it did not end with 0.
+        RuntimeError: its exit code is not 0.
     """
     began = time.monotonic()
     with open(directory / "stderr", "wb") as stderr:

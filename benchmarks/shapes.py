@@ -1,4 +1,4 @@
-"""Records of 10 MiB, as an adversary or a broken producer would make them, by name."""
+"""Make records of 10 MiB as an attacker or a broken producer would. `SHAPES` maps names to functions."""
 
 import base64
 import hashlib
@@ -14,50 +14,50 @@ SMALLEST = b'{"id":"a","source":"b","type":"%b","data":{"sid":"c"}}' % FAMILY.en
 
 
 def array(element: bytes, last: bytes = b"0") -> bytes:
-    """A JSON array of one element over and over."""
+    """Return a JSON array that repeats one element and ends with `last`."""
     return b"[%b%b]" % ((element + b",") * ((SIZE - 2 - len(last)) // (len(element) + 1)), last)
 
 
 def event(**data: object) -> bytes:
-    """One event with these members of `data`."""
+    """Return an event with these members of `data`."""
     document = {"id": "a", "source": "b", "type": FAMILY, "data": {"sid": "c", **data}}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def member(text: bytes, name: bytes = b"x") -> bytes:
-    """One event with a member spelled as given."""
+    """Return an event with one more member, whose value is this JSON."""
     return b'%b,"%b":%b}' % (SMALLEST[:-1], name, text)
 
 
 def parameters(text: bytes) -> bytes:
-    """One event whose parameters are spelled as given."""
+    """Return an event whose parameters are this JSON."""
     return SMALLEST.replace(b'"sid":"c"', b'"sid":"c","request":{"parameters":%b}' % text)
 
 
 def body(content: bytes, content_type: str = "application/json") -> bytes:
-    """One event whose body holds this, as far as it fits."""
+    """Return an event with this body, cut to fit into the record."""
     encoded = base64.b64encode(content[: SIZE * 3 // 4 - 1000]).decode()
     return event(response={"contentType": content_type, "responseBody": encoded})
 
 
 def filled(unit: bytes, before: bytes = b"", after: bytes = b"", size: int = SIZE) -> bytes:
-    """A unit over and over, to the size, between two texts."""
+    """Return `unit` repeated up to the size, between two texts."""
     return before + unit * ((size - len(before) - len(after)) // len(unit)) + after
 
 
 def numbered(unit: bytes, length: int, separator: bytes = b",") -> bytes:
-    """Units that differ by the number in them."""
+    """Return units of `length` bytes that differ by the number in them."""
     return separator.join(unit % number for number in range(SIZE // (length + len(separator))))
 
 
 def aggregated(*user_records: bytes) -> bytes:
-    """An aggregate of these over and over, each with the key of the first."""
+    """Return an aggregate that repeats these user records under one partition key."""
     fields = b"".join(_field(3, b"\x08\x00" + _field(3, data)) for data in user_records)
     return sealed(_field(1, b"k") + fields * ((SIZE - 100) // len(fields)))
 
 
 def sealed(message: bytes) -> bytes:
-    """An aggregate of a protobuf message."""
+    """Return an aggregate of a protobuf message, with its digest."""
     return MAGIC + message + hashlib.md5(message).digest()
 
 

@@ -1,7 +1,7 @@
-"""A Kinesis that answers from memory, in a separate process, so that its CPU is not counted.
+"""Serve a stream from memory in a separate process, so that the server's CPU is not counted.
 
-It speaks what a reader asks of the JSON 1.1 protocol; its records are JSON before the first request comes. It does not
-throttle: AWS's five reads a second and 2 MiB/s a shard would hide how fast a reader is.
+The stub implements the JSON 1.1 requests of a reader. It encodes all records before the first request. It does not
+throttle: the limits of AWS, five reads and 2 MiB per second and shard, would hide how fast a reader is.
 """
 
 import argparse
@@ -24,7 +24,7 @@ HISTORY = 3600.0  # seconds from the first event to the last, which arrives as t
 
 
 class Shard:
-    """One shard, its records side by side as JSON in one piece of memory: an answer is a slice of it."""
+    """One shard. Its records are encoded side by side in one buffer, so a response is a slice of it."""
 
     def __init__(self, number: int, of: int) -> None:
         self.shard_id, self._number = f"shardId-{number:012d}", number
@@ -46,7 +46,7 @@ class Shard:
         self._starts.append(len(self._baked))
 
     def find(self, asked: dict[str, Any]) -> int:
-        """The index of the record that a GetShardIterator names; KeyError for a kind there is not."""
+        """Return the index of the record that a GetShardIterator request names. Raise KeyError for an unknown type."""
         kind = asked["ShardIteratorType"]
         found: dict[str, Callable[[], int]] = {
             "TRIM_HORIZON": lambda: 0,
@@ -58,7 +58,7 @@ class Shard:
         return found[kind]()
 
     def answer(self, start: int, most: int) -> Iterator[bytes | memoryview]:
-        """A GetRecords answer from record `start` on, in pieces."""
+        """Yield a GetRecords response from record `start` on, in pieces."""
         stop = min(start + most, len(self.sequences))
         behind = 0 if stop == len(self.sequences) else round((time.time() - self._arrivals[stop]) * 1000)
         following = iterator_to(self._number, stop)
@@ -67,7 +67,7 @@ class Shard:
         yield b"]}"
 
     def listed(self) -> dict[str, Any]:
-        """The shard as ListShards shows it."""
+        """Return the shard as in a ListShards response."""
         first, last = self.hash_range
         return {
             "ShardId": self.shard_id,
@@ -77,7 +77,7 @@ class Shard:
 
 
 def iterator_to(shard: int, index: int) -> str:
-    """An opaque iterator of about AWS's length."""
+    """Return an opaque iterator, about as long as those of AWS."""
     return base64.b64encode(f"{shard}:{index}:".ljust(160, "-").encode()).decode()
 
 
@@ -87,7 +87,7 @@ def _iterator(text: str) -> tuple[int, int]:
 
 
 def bake(shards: int, count: int, per_record: int, began: float) -> list[Shard]:
-    """Shards with `count` events in all; `per_record` above 1 makes KPL aggregates of so many."""
+    """Return shards with `count` events in total. A `per_record` above 1 puts that many into each KPL aggregate."""
     made = [Shard(number, shards) for number in range(shards)]
     for number, shard in enumerate(made):
         for record in _records(events(number, count // shards, began - HISTORY, began), per_record):
@@ -105,11 +105,11 @@ def _records(made: Iterable[Event], per_record: int) -> Iterator[Event]:
 
 
 class RecordRejected(Exception):
-    """An error answer; its argument is AWS's name for it."""
+    """An error response. Its argument is the name of the error in AWS."""
 
 
 class Stub(ThreadingHTTPServer):
-    """Serves `shards` on loopback, at most `most` records an answer."""
+    """Serve shards on loopback, with at most `most` records per response."""
 
     daemon_threads = True
 
@@ -119,7 +119,7 @@ class Stub(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def answer(self, action: str, asked: dict[str, Any]) -> Iterable[bytes | memoryview]:
-        """The body of an answer, in pieces.
+        """Return the body of a response, in pieces.
 
         Raises:
             RecordRejected: the request is wrong.
@@ -186,12 +186,12 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Bake, print the URL, and serve until stdin is closed: it never outlives its parent."""
+    """Make the shards, print the URL, and serve until stdin is closed, so that the stub never outlives its parent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--per-record", type=int, default=1, help="events a KPL aggregate; 1: plain records")
-    parser.add_argument("--answer", type=int, default=500, help="events an answer at most")
+    parser.add_argument("--per-record", type=int, default=1, help="events per KPL aggregate; 1: plain records")
+    parser.add_argument("--answer", type=int, default=500, help="maximum events per response")
     given = parser.parse_args()
     began = time.time()
     most = given.answer // given.per_record

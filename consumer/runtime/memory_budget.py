@@ -1,31 +1,31 @@
-"""The bytes that all shards of a process may hold at once: reserved before a fetch or a large record, settled after it.
+"""Limit the bytes that all shards of a process hold at once. A shard reserves them before a fetch and settles after it.
 
-What does not fit has to wait, and the largest holder is asked to deliver. Its sink may be stuck, so one shard at a time
-may borrow beyond the total, the one that was refused most often. It gives the loan back with its delivery; one whose
-delivery fails keeps no more than `SHARE` in memory, and one that hangs does not hold up the next loan. Together the
-shards hold at most the total, `SHARE` for each of them, and one read for each loan that is out.
+A shard whose reservation does not fit waits, and the largest holder is asked to deliver. The holder's sink may be
+stuck, so one shard at a time may borrow beyond the total: the one with the most refusals. It repays the loan when it
+delivers. If its delivery fails, it keeps at most `SHARE` in memory; if its delivery hangs, the next loan is given after
+`HANGS` refusals. Together the shards hold at most the total, `SHARE` for each shard, and one read for each open loan.
 """
 
 import threading
 
-SHARE = 256 * 1024  # bytes that any shard may hold for as long as it likes
-PATIENCE = 5  # declines before a loan: until then the largest holder may have delivered
-HANGS = 100  # declines before the next loan, although the last one is still out: ten seconds
+SHARE = 256 * 1024  # bytes that a shard may hold without a time limit
+PATIENCE = 5  # refusals before a loan: until then the largest holder may have delivered
+HANGS = 100  # refusals before the next loan while one is open: about ten seconds
 
 
 class MemoryBudget:
-    """Who holds how many bytes. One shard alone is always admitted, however large its answers."""
+    """Track the bytes that each shard holds. Thread-safe. A shard that is the only holder is never refused."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._held: dict[str, int] = {}
-        self._refusals: dict[str, int] = {}  # in a row, of those who wait
+        self._refusals: dict[str, int] = {}  # consecutive refusals of each waiting shard
         self._must_deliver: str | None = None
         self._borrower: str | None = None
         self._lock = threading.Lock()
 
     def reserve(self, shard_id: str, size: int) -> bool:
-        """Ask for `size` bytes more; False when the shard has to wait."""
+        """Reserve `size` more bytes for a shard. Return False if it has to wait."""
         with self._lock:
             mine = self._held.get(shard_id, 0)
             others = sum(self._held.values()) - mine
@@ -38,7 +38,7 @@ class MemoryBudget:
             return True
 
     def settle(self, shard_id: str, size: int) -> None:
-        """Say what the shard really holds now."""
+        """Replace the reservation of a shard by the bytes that it really holds."""
         with self._lock:
             self._held[shard_id] = size
             if not size:
@@ -50,21 +50,24 @@ class MemoryBudget:
                 self._borrower = None
 
     def must_deliver(self, shard_id: str) -> bool:
-        """Is this the shard that has to deliver, because another one can't be read?"""
+        """Return whether the shard has to deliver its batch, so that another shard can be read."""
         return self._must_deliver == shard_id
 
     def has_loan(self, shard_id: str) -> bool:
-        """Does this shard hold more than the total allows, to be given back soon?"""
+        """Return whether the shard has an open loan."""
         return self._borrower == shard_id
 
     def held(self) -> int:
-        """Bytes held by all shards."""
+        """Return the bytes that all shards hold."""
         with self._lock:
             return sum(self._held.values())
 
     def _lend(self, shard_id: str) -> bool:
-        """Refusals only count while a shard asks, so one that does not ask any more is soon overtaken."""
-        declines = self._refusals.get(shard_id, 0)
-        if declines >= max([PATIENCE if self._borrower is None else HANGS, *self._refusals.values()]):
+        """Return whether the shard has a loan, and give it one if it has the most refusals.
+
+        A shard that no longer asks gets no more refusals, so others soon have more than it.
+        """
+        refusals = self._refusals.get(shard_id, 0)
+        if refusals >= max([PATIENCE if self._borrower is None else HANGS, *self._refusals.values()]):
             self._borrower = shard_id
         return self._borrower == shard_id

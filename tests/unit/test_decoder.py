@@ -55,7 +55,7 @@ def test_every_example_becomes_its_expected_row(name: str) -> None:
 @pytest.mark.parametrize(("brackets", "kind"), [(199, Row), (200, DeadLetter)])
 @pytest.mark.parametrize("inner", ["", "0", "{}"])
 def test_an_event_has_at_most_200_levels(brackets: int, kind: type[Row | DeadLetter], inner: str) -> None:
-    """The event itself is the first level. What the innermost level contains does not matter, unless it is a level."""
+    """The event itself is the first level, and an empty object is the last one."""
     levels = brackets - (inner == "{}")
     [outcome] = decode(spelled(event(), x="[" * levels + inner + "]" * levels))
     assert isinstance(outcome, kind)
