@@ -1,25 +1,35 @@
 """Check at the start that existing checkpoints belong to the stream that is read."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from consumer.errors import ConfigurationError
-from consumer.leases import LeaseTable
+from consumer.leases import Lease, LeaseTable
 from consumer.records import StreamSummary
 
 
 def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
-    """Log that existing checkpoints override --from, and refuse those of a stream that was deleted.
+    """Log that --from is ignored when there are checkpoints, and reject checkpoints of a deleted stream.
 
     Raises:
-        ConfigurationError: the checkpoints are of an earlier stream with the same name.
+        ConfigurationError: the checkpoints belong to an earlier stream with the same name.
     """
     rows = leases.scan()
     if rows:
-        note = "checkpoints, and where the first start began, win over --from"
+        read = f"{summary.name} was already read{_until(rows)}"
+        note = f"--from is ignored: {read}; to read it again, pass --application NEW"
         structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
     for row in rows:
         if row.stream_created_at is not None and not summary.made_at(row.stream_created_at):
             raise ConfigurationError(
-                f"the checkpoints are of another {summary.name!r}, made at {row.stream_created_at:%F %T}; this one"
-                f" was made at {summary.created_at:%F %T}: name another --application or another lease table"
+                f"the checkpoints belong to another {summary.name!r}, created at {row.stream_created_at:%F %T}; this"
+                f" one was created at {summary.created_at:%F %T}: choose another --application or another lease table"
             )
+
+
+def _until(rows: Sequence[Lease]) -> str:
+    """Return the time up to which all unfinished shards are read, or "" if it is unknown."""
+    times = [row.read_to for row in rows if not row.ended]
+    known = [time for time in times if time is not None]
+    return f" up to {min(known):%F %T} UTC" if known and len(known) == len(times) else ""
