@@ -192,7 +192,7 @@ def test_each_request_counts_by_its_weight_before_the_next() -> None:
     assert sum(weight[row.shard_id] for row in asked) == pytest.approx(8.0, abs=1.0)
 
 
-def test_bytes_alone_move_only_a_lease_with_a_long_estimate() -> None:
+def test_bytes_alone_move_a_lease_only_after_three_lease_durations() -> None:
     """Estimates vary, and a lease that has just moved has none."""
     rows = [*of(PEER, "a", "b", throughput=900.0), *of(ME, "c", "d", throughput=1.0)]
     assert not decide(rows, seen_for=3 * DURATION, moving=["a", "b"]).want

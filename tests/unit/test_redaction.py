@@ -148,7 +148,7 @@ def test_other_parameters_stay_as_they_are(parameters: Any) -> None:
 
 
 @given(st.text(alphabet="ab:/@?#\\[]. 1", max_size=12))
-def test_the_password_is_masked_before_any_text(rest: str) -> None:
+def test_a_password_is_masked_before_any_rest_of_the_url(rest: str) -> None:
     """Masking twice changes nothing."""
     hidden = without_password(f"https://user:secret@{rest}")
     assert "secret" not in hidden
