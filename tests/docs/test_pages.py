@@ -113,6 +113,16 @@ def test_code_points_at_existing_headings() -> None:
             assert not heading or f'id="{heading}"' in (ROOT / page).read_text("utf-8"), f"{source}: {page}#{heading}"
 
 
+@pytest.mark.parametrize("record", sorted((ROOT / "docs" / "decisions").glob("0*.md")), ids=named)
+def test_a_decision_says_why_and_what_would_change_it(record: Path) -> None:
+    """Each has the same four parts, a number, and a line in the index."""
+    text = record.read_text("utf-8")
+    parts = re.findall(r"^\*\*(Context\.|Decision\.|Consequence\.|We would change this if)\*\* \S", text, re.MULTILINE)
+    assert parts == ["Context.", "Decision.", "Consequence.", "We would change this if"]
+    assert text.startswith(f"# {int(record.name[:4])}. ")
+    assert f"]({record.name})" in (record.parent / "README.md").read_text("utf-8")
+
+
 def test_the_two_commands_of_the_readme_are_demo_and_test() -> None:
     """Nothing else is needed to see it work."""
     assert re.findall(r"^make (\w+)", README, re.MULTILINE) == ["demo", "test"]
