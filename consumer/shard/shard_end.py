@@ -2,7 +2,7 @@
 
 A shard that counts as ended is never read again, so its remaining records would be lost. Therefore a shard has ended
 only if its last response names its children; or a fresh listing shows it closed and a new iterator finds nothing after
-the last record; or two complete listings of the same stream lack it.
+the last record; or two complete listings of the same stream lack it and its parents.
 """
 
 from collections.abc import Sequence
