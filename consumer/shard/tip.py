@@ -12,10 +12,10 @@ from consumer.records import Fetched, Record
 
 # Records of one millisecond may follow in the next response, and the server's time is known in whole seconds.
 ARRIVAL_MARGIN = timedelta(seconds=1)
-# Responses in a row without a new record: at five a second, they span one second.
-AGREEING = 6
-# More of them once a response has denied records that had already arrived. 60 % empty responses were seen then.
-AGREEING_AFTER_LIE = 12
+# Responses in a row without a new record: at five per second, they span two seconds.
+AGREEING = 10
+# More of them once an empty response has denied records that had already arrived. 60 % empty responses were seen then.
+AGREEING_AFTER_LIE = 20
 NEARLY_NOTHING = 1000  # milliseconds behind the tip that some emulators always report
 
 
@@ -87,7 +87,7 @@ class Tip:
         self._compare(response)
         self.at_tip = behind == 0 if behind is not None else response.found_nothing
         self._near_tip = self.at_tip or (behind is not None and behind < NEARLY_NOTHING)
-        self._denied_at = response.asked if self._near_tip else None
+        self._denied_at = response.asked if self._near_tip and response.found_nothing else None
         self._agreeing = self._agreeing + 1 if self._near_tip and response.found_nothing else 0
         enough = AGREEING_AFTER_LIE if self._lied else AGREEING
         self.settled = self._near_tip and response.found_nothing and (self.settled or self._agreeing >= enough)
@@ -99,7 +99,7 @@ class Tip:
             self._reach(min(response.arrived - ARRIVAL_MARGIN, up_to))
 
     def _compare(self, response: ReadResponse) -> None:
-        """Notice a record that had arrived before the last response, although that reported no lag."""
+        """Notice a record that had arrived before the last response, although that was empty and reported no lag."""
         first = _arrival(response.fresh[0]) if response.fresh else None
         if self._denied_at is not None and first is not None and first < self._denied_at - ARRIVAL_MARGIN:
             self._lied = True
