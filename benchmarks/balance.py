@@ -18,7 +18,7 @@ from consumer.fleet.lease_timings import LeaseTimings
 from consumer.fleet.liveness import Liveness
 from consumer.fleet.scan_interval import scan_interval
 from consumer.leases import Change, Lease, WorkerIdentity
-from consumer.leases.lease import handed_on, renewed, taken
+from consumer.leases.lease import handed_off, renewed, taken
 from consumer.leases.memory import MemoryLeaseTable
 
 LEASE = 10.0
@@ -93,7 +93,7 @@ class Fleet:
             for row in decided.want:
                 self.table.want(row, worker.me.worker_id)
             granted = [row for row in rows if row.shard_id in running and row.next_owner]
-            self._write(Change(row, handed_on(row, worker.me, row.next_owner)) for row in granted)
+            self._write(Change(row, handed_off(row, worker.me, row.next_owner)) for row in granted)
             if number % round(LEASE / 3) == 0:
                 mine = [row for row in self.table.scan() if row.owner == name and row.held_by(worker.me)]
                 self.table.write([Change(row, renewed(row, worker.me, None, row.throughput)) for row in mine])

@@ -6,7 +6,7 @@ The old owner stops reading before it offers the lease, so the time until the of
 from collections.abc import Collection, Iterable, Sequence
 
 from consumer.leases import Change, Lease, WorkerIdentity
-from consumer.leases.lease import handed_on, withdrawn
+from consumer.leases.lease import handed_off, withdrawn
 
 # Seconds between two reads of these rows in a small fleet.
 REFRESH_INTERVAL = 0.1
@@ -40,7 +40,7 @@ class IncomingOffers:
         has to end.
         """
         offered = [row for row in rows if row.waits_for(self._me) and not row.held_by_duplicate(self._me)]
-        releases = [Change(row, handed_on(row, self._me, None)) for row in offered]
+        releases = [Change(row, handed_off(row, self._me, None)) for row in offered]
         requested = [row for row in rows if self.concerns(row) and row.owner != self._me.worker_id]
         return releases + [Change(row, withdrawn(row)) for row in requested]
 

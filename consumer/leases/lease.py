@@ -172,7 +172,7 @@ def renewed(lease: Lease, worker: WorkerIdentity, read_to: datetime | None, thro
     return replace(_written(lease, worker), read_to=later(lease.read_to, read_to), throughput=throughput)
 
 
-def departing(lease: Lease, next_owner: str | None) -> Lease:
+def marked_draining(lease: Lease, next_owner: str | None) -> Lease:
     """Return the row of an owner that drains, so that it gets no offers. Reserve the lease for `next_owner`, if any."""
     return replace(lease, draining=True, wanted_by=next_owner or lease.wanted_by)
 
@@ -216,7 +216,7 @@ def checkpointed(
     )
 
 
-def handed_on(
+def handed_off(
     lease: Lease, worker: WorkerIdentity, next_owner: NextOwner | None, read_to: datetime | None = None
 ) -> Lease:
     """Return the row after `worker` has handed it off to `next_owner`, or released it if that is None.

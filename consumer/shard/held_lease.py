@@ -12,7 +12,7 @@ from datetime import datetime
 
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
 from consumer.leases import Change, Lease, LeaseTable, NextOwner, Pending, WorkerIdentity, Written
-from consumer.leases.lease import checkpointed, departing, handed_on, later, prepared, renewed, trimmed_unread
+from consumer.leases.lease import checkpointed, handed_off, later, marked_draining, prepared, renewed, trimmed_unread
 from consumer.records import Position
 from consumer.runtime.clock import Clock
 from consumer.shard.throughput import Throughput
@@ -112,7 +112,7 @@ class HeldLease:
 
     def hand_off(self, next_owner: NextOwner | None) -> None:
         """Offer the lease to `next_owner`, or release it for None. No later write is possible."""
-        self._write(lambda lease: self._with_trimmed(handed_on(lease, self._worker, next_owner, self._read_to)))
+        self._write(lambda lease: self._with_trimmed(handed_off(lease, self._worker, next_owner, self._read_to)))
         self._lost = True
 
     def begin_renewal(self) -> Change | None:
@@ -133,7 +133,7 @@ class HeldLease:
 
     def _with_drain(self, after: Lease) -> Lease:
         after = self._with_trimmed(after)
-        return departing(after, self._next_owner) if self._draining and not after.ended else after
+        return marked_draining(after, self._next_owner) if self._draining and not after.ended else after
 
     def _with_trimmed(self, after: Lease) -> Lease:
         return after if self._trimmed is None else trimmed_unread(after, *self._trimmed)

@@ -95,11 +95,11 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
     "prepared": lambda row: steps.prepared(row, ME, Pending(Position.of(SIXTY_DIGITS + 9), "other")),
     "checkpointed": lambda row: steps.checkpointed(row, ME, Position.of(SIXTY_DIGITS + 1, 2), NOW),
     "ended": lambda row: steps.checkpointed(row, ME, SHARD_END, NOW, ("shardId-000000000011",)),
-    "offered": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, NextOwner("peer")),
-    "moved": lambda row: steps.handed_on(row, ME, None),
-    "assigned": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, NextOwner("kcl", ours=False)),
-    "released": lambda row: steps.handed_on(replace(row, checkpoint_owner=None), ME, None),
-    "draining": lambda row: steps.departing(steps.renewed(row, ME, NOW, 1.5), "next_owner"),
+    "offered": lambda row: steps.handed_off(replace(row, checkpoint_owner=None), ME, NextOwner("peer")),
+    "moved": lambda row: steps.handed_off(row, ME, None),
+    "assigned": lambda row: steps.handed_off(replace(row, checkpoint_owner=None), ME, NextOwner("kcl", ours=False)),
+    "released": lambda row: steps.handed_off(replace(row, checkpoint_owner=None), ME, None),
+    "draining": lambda row: steps.marked_draining(steps.renewed(row, ME, NOW, 1.5), "next_owner"),
 }
 
 

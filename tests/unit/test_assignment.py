@@ -109,7 +109,7 @@ def test_the_maximum_number_of_leases_limits_takes_and_requests(most_leases: int
 
 def test_an_offer_to_us_is_accepted_above_our_share_and_the_move_limit() -> None:
     """Its owner has already stopped reading the shard."""
-    offered = [steps.handed_on(row, PEER, NextOwner("me")) for row in of(PEER, "a", "b", "c")]
+    offered = [steps.handed_off(row, PEER, NextOwner("me")) for row in of(PEER, "a", "b", "c")]
     decided = decide([*offered, *of(PEER, "d"), *of(ME, "e", "f", "g", "h")], most_moves=1)
     assert names(decided.take) == ["a", "b", "c"]
 
@@ -137,7 +137,7 @@ def test_the_leases_of_a_dead_owner_are_free_and_it_has_no_share() -> None:
 
 def test_an_offer_that_is_not_accepted_is_free_after_two_seconds() -> None:
     """A worker that does not accept does not count as alive."""
-    offer = steps.handed_on(of(PEER, "a")[0], PEER, NextOwner("gone"))
+    offer = steps.handed_off(of(PEER, "a")[0], PEER, NextOwner("gone"))
     assert not decide([offer], seen_for=TIMINGS.offer_duration - 1).take
     assert names(decide([offer], seen_for=TIMINGS.offer_duration).take) == ["a"]
 

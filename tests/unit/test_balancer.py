@@ -55,7 +55,7 @@ def renew(table: MemoryLeaseTable, row: Lease) -> Lease:
 
 
 def offered(lease: Lease, next_owner: str) -> Lease:
-    return steps.handed_on(lease, PEER, NextOwner(next_owner))
+    return steps.handed_off(lease, PEER, NextOwner(next_owner))
 
 
 class IdleShards(RunningShards):

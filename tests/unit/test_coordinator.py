@@ -4,7 +4,7 @@ from consumer.fleet.coordinator import Coordinator
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, NextOwner, WorkerIdentity
-from consumer.leases.lease import handed_on, taken
+from consumer.leases.lease import handed_off, taken
 from consumer.leases.memory import MemoryLeaseTable
 from tests.unit.clocks import FakeClock
 from tests.unit.fakes import shard_context
@@ -25,7 +25,7 @@ def test_declining_offers_releases_offers_to_us_and_no_lease_of_a_duplicate_work
         [
             Change(mine, taken(mine, ME)),
             Change(duplicates, taken(duplicates, DUPLICATE)),
-            Change(offered, handed_on(offered, PEER, NextOwner("me"))),
+            Change(offered, handed_off(offered, PEER, NextOwner("me"))),
             Change(peers, taken(peers, PEER)),
         ]
     )

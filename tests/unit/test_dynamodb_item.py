@@ -87,10 +87,10 @@ STEPS: dict[str, Callable[[Lease], Lease]] = {
     "renewed": lambda row: steps.renewed(row, ME, datetime(2026, 3, 1, tzinfo=UTC), 17.123456),
     "prepared": lambda row: steps.prepared(row, ME, Pending(Position.of(10**59, 3), "rows/1")),
     "checkpointed": lambda row: steps.checkpointed(row, ME, SHARD_END, None, ("shardId-000000000099",)),
-    "offered": lambda row: steps.handed_on(row, ME, NextOwner("peer")),
-    "assigned": lambda row: steps.handed_on(row, ME, NextOwner("kcl", ours=False)),
-    "released": lambda row: steps.handed_on(row, ME, None),
-    "draining": lambda row: steps.departing(steps.renewed(row, ME, None), "next_owner"),
+    "offered": lambda row: steps.handed_off(row, ME, NextOwner("peer")),
+    "assigned": lambda row: steps.handed_off(row, ME, NextOwner("kcl", ours=False)),
+    "released": lambda row: steps.handed_off(row, ME, None),
+    "draining": lambda row: steps.marked_draining(steps.renewed(row, ME, None), "next_owner"),
 }
 
 

@@ -281,7 +281,7 @@ def test_a_request_is_written_once_and_the_offered_lease_is_taken() -> None:
     bench.rows(*held)
     bench.balance.step(bench.clock())
     [requested] = [row for row in bench.table.scan() if row.wanted_by == "me"]
-    bench.table.write([Change(requested, steps.handed_on(requested, PEER, NextOwner("me")))])
+    bench.table.write([Change(requested, steps.handed_off(requested, PEER, NextOwner("me")))])
     bench.clock.advance(1.0)
     bench.balance.step(bench.clock())
     assert set(bench.running_shards.running) == {requested.shard_id}

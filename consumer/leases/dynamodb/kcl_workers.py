@@ -23,7 +23,7 @@ class KclWorkers:
         self._asked = float("-inf")
 
     def observe(self, items: Iterable[Item], leases: Sequence[Lease]) -> None:
-        """Take in a scan. While a KCL holds leases, also scan the separate metrics table once a minute."""
+        """Note the rows of a scan. While a KCL holds leases, also scan the separate metrics table once a minute."""
         now = self._clock()
         self._take_in((item for item in items if _string(item, "entityType") == "WORKER_METRIC_STATS"), KEY, now)
         if now - self._asked >= FRESH and any(row.owner is not None and not row.ours for row in leases):
