@@ -7,7 +7,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from consumer.decoding.deaggregation import aggregate
-from tests.integration.workers import STREAM, event
+from tests.events import numbered_event
+from tests.integration.workers import STREAM
 
 LARGEST_AGGREGATE = 8
 MOST_RECORDS = 4  # per call
@@ -50,7 +51,7 @@ class Publisher:
             self.published += events
             # one key for all, because a KCL drops an aggregate with a key of another shard
             key = str(self._rng.random())
-            data = event(numbers[0]) if events == 1 else aggregate([(key, event(n)) for n in numbers])
+            data = numbered_event(numbers[0]) if events == 1 else aggregate([(key, numbered_event(n)) for n in numbers])
             entries.append({"Data": data, "PartitionKey": key})
         while entries:
             answer = self._client.put_records(StreamName=self._stream, Records=entries)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.events import numbered_event
 from tests.integration.workers import (
     STREAM,
     environment,
-    event,
     expected,
     ids,
     in_sqlite,
@@ -172,7 +172,7 @@ def install_sink(directory: Path) -> Path:
 
 
 def large_event(number: int) -> bytes:
-    made = json.loads(event(number))
+    made = json.loads(numbered_event(number))
     made["data"]["request"]["parameters"]["Padding"] = os.urandom(30_000).hex()
     return json.dumps(made).encode()
 

@@ -1,6 +1,5 @@
 """Run worker processes with a lease table in DynamoDB."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from consumer.leases.dynamodb.item import is_lease
 from tests import kcl_parser
+from tests.events import numbered_event
 from tests.integration.workers import CREDENTIALS, STREAM
 from tests.servers.dynamodb import dynamodb_local
 from tests.servers.moto import moto
@@ -31,10 +31,7 @@ class Setting:
 
     def publish(self, numbers: range) -> None:
         for number in numbers:
-            data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {}}}
-            kind = "com.twilio.voice.api-request.call.created"
-            event = {"specversion": "1.0", "type": kind, "source": "/calls", "id": f"VW{number:032x}", "data": data}
-            self.kinesis.put_record(StreamName=STREAM, Data=json.dumps(event).encode(), PartitionKey=str(number))
+            self.kinesis.put_record(StreamName=STREAM, Data=numbered_event(number), PartitionKey=str(number))
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", self.kinesis_url]

@@ -15,9 +15,10 @@ import pytest
 from consumer.decoding.deaggregation import aggregate
 from consumer.multilang.properties import properties
 from consumer.settings import load
+from tests.events import event_ids, numbered_event
 from tests.integration import multilang
 from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service
-from tests.integration.workers import STREAM, active, event, in_sqlite, split, wait_until
+from tests.integration.workers import STREAM, active, in_sqlite, split, wait_until
 from tests.needs import need
 from tests.servers.dynamodb import dynamodb_local
 from tests.servers.kinesis import kinesis_local
@@ -49,7 +50,11 @@ def put(client: Any, numbers: range, per_record: int = 1) -> None:
     for start in range(0, len(numbers), per_record):
         some = numbers[start : start + per_record]
         key = hashlib.md5(f"{some[0]}".encode()).hexdigest()
-        data = event(some[0]) if per_record == 1 else aggregate([(key, event(number)) for number in some])
+        data = (
+            numbered_event(some[0])
+            if per_record == 1
+            else aggregate([(key, numbered_event(number)) for number in some])
+        )
         client.put_record(StreamName=STREAM, Data=data, PartitionKey=key)
 
 
@@ -97,7 +102,7 @@ def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
     finally:
         daemon.kill()
     counts = Counter(in_sqlite(tmp_path))
-    assert sorted(counts) == [f"VW{number:032x}" for number in range(600)]
+    assert sorted(counts) == event_ids(range(600))
     letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
     done = checkpoints(lease_store)

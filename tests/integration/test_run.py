@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from consumer.decoding.deaggregation import aggregate
-from tests.integration.workers import STREAM, event, ids, run
+from tests.events import event_ids, numbered_event
+from tests.integration.workers import STREAM, ids, run
 from tests.servers.moto import embedded_moto
 
 
@@ -29,13 +30,17 @@ def test_every_event_becomes_a_row_a_skipped_event_or_a_dead_letter(
 ) -> None:
     """Plain and aggregated events arrive once each, and a second run repeats nothing."""
     for number in range(20):
-        kinesis.put_record(StreamName=STREAM, PartitionKey=str(number), Data=event(number))
-    kinesis.put_record(StreamName=STREAM, PartitionKey="a", Data=aggregate([(str(n), event(n)) for n in range(20, 50)]))
+        kinesis.put_record(StreamName=STREAM, PartitionKey=str(number), Data=numbered_event(number))
+    kinesis.put_record(
+        StreamName=STREAM, PartitionKey="a", Data=aggregate([(str(n), numbered_event(n)) for n in range(20, 50)])
+    )
     kinesis.put_record(StreamName=STREAM, PartitionKey="b", Data=b"no json")
-    kinesis.put_record(StreamName=STREAM, PartitionKey="c", Data=event(99, "com.twilio.messaging.message.sent"))
+    kinesis.put_record(
+        StreamName=STREAM, PartitionKey="c", Data=numbered_event(99, "com.twilio.messaging.message.sent")
+    )
     done = run(tmp_path, endpoint, "--sink", "jsonl:rows", "--until-caught-up")
     assert done.returncode == 0, done.stderr
-    assert sorted(ids(tmp_path / "rows")) == sorted(f"VW{n:032x}" for n in range(50))
+    assert sorted(ids(tmp_path / "rows")) == event_ids(range(50))
     assert "written 50" in done.stderr
     assert "skipped 1" in done.stderr
     assert "dead letters 1" in done.stderr
@@ -51,7 +56,7 @@ def test_every_event_becomes_a_row_a_skipped_event_or_a_dead_letter(
 def test_sqlite_stores_each_event_once_however_often_it_is_sent(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
     """Duplicates from Twilio have the same event identity."""
     for _ in range(3):
-        kinesis.put_record(StreamName=STREAM, PartitionKey="a", Data=event(1))
+        kinesis.put_record(StreamName=STREAM, PartitionKey="a", Data=numbered_event(1))
     done = run(tmp_path, endpoint, "--sink", "sqlite:rows.db", "--until-caught-up")
     assert done.returncode == 0, done.stderr
     assert "repeated 2" in done.stderr

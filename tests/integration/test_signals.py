@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.events import numbered_event
 from tests.integration.workers import (
     STREAM,
     environment,
-    event,
     in_sqlite,
     logged,
     start,
@@ -42,7 +42,7 @@ def shards() -> int:
 
 def put(kinesis: Any, numbers: range) -> None:
     for number in numbers:
-        kinesis.put_record(StreamName=STREAM, PartitionKey="key", Data=event(number))
+        kinesis.put_record(StreamName=STREAM, PartitionKey="key", Data=numbered_event(number))
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def test_an_unavailable_lease_table_does_not_delay_the_deadline(kinesis: Any, en
 def test_an_unread_pipe_does_not_delay_the_deadline(kinesis: Any, endpoint: str, tmp_path: Path) -> None:
     """Every thread hangs in a write."""
     for first in range(0, 2000, 500):
-        entries = [{"PartitionKey": "key", "Data": event(number)} for number in range(first, first + 500)]
+        entries = [{"PartitionKey": "key", "Data": numbered_event(number)} for number in range(first, first + 500)]
         kinesis.put_records(StreamName=STREAM, Records=entries)
     reading, writing = os.pipe()
     worker = start(tmp_path, endpoint, "--sink", "stdout:", "--shutdown-timeout", "2", stdout=writing)

@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from consumer.decoding.deaggregation import aggregate
+from tests.events import event_ids, numbered_event
 
 STREAM = "twilio-events"
 CREDENTIALS = {
@@ -56,12 +57,6 @@ def new_stream(endpoint: str, shards: int) -> Iterator[Any]:
     client.close()
 
 
-def event(number: int, event_type: str = "com.twilio.voice.api-request.call.created") -> bytes:
-    data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {"To": "+15550100000"}}}
-    envelope = {"specversion": "1.0", "type": event_type, "source": "/calls", "id": f"VW{number:032x}", "data": data}
-    return json.dumps(envelope).encode()
-
-
 def worker(directory: Path, endpoint: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "consumer", "run", STREAM, "--endpoint-url", endpoint, *arguments]
 
@@ -90,9 +85,9 @@ def ids(directory: Path) -> list[str]:
 def put(client: Any, numbers: range, per_record: int = 1) -> None:
     """Put events with these numbers, plain or aggregated, on all shards."""
     data = [
-        aggregate([(str(n), event(n)) for n in numbers[start : start + per_record]])
+        aggregate([(str(n), numbered_event(n)) for n in numbers[start : start + per_record]])
         if per_record > 1
-        else event(numbers[start])
+        else numbered_event(numbers[start])
         for start in range(0, len(numbers), per_record)
     ]
     for start in range(0, len(data), 200):
@@ -124,7 +119,7 @@ def merge(client: Any) -> None:
 
 
 def expected(count: int) -> list[str]:
-    return sorted(f"VW{number:032x}" for number in range(count))
+    return event_ids(range(count))
 
 
 def in_sqlite(directory: Path) -> list[str]:

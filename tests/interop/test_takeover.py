@@ -9,7 +9,7 @@ import pytest
 
 from consumer.decoding.deaggregation import aggregate
 from consumer.records import Position
-from tests.integration.workers import event
+from tests.events import event_id, numbered_event
 from tests.interop.conftest import EventLocation, Scene, after, checkpoints, end, wait_until
 from tests.interop.kcl import KclRow, KclWorker
 
@@ -34,9 +34,9 @@ def put_aggregate(scene: Scene, shard: str) -> str:
     scene.publisher.published += 8
     [hashes] = [item["HashKeyRange"] for item in scene.resharder.open_shards() if item["ShardId"] == shard]
     key = next(key for key in map(str, itertools.count()) if _inside(key, hashes))
-    data = aggregate([(key, event(n)) for n in range(first, first + 8)])
+    data = aggregate([(key, numbered_event(n)) for n in range(first, first + 8)])
     scene.kinesis.put_record(StreamName=scene.name, Data=data, PartitionKey=key)
-    return f"VW{first + 3:032x}"
+    return event_id(first + 3)
 
 
 def _inside(key: str, hashes: Mapping[str, str]) -> bool:

@@ -1,7 +1,6 @@
 """Provide a failing sink and events for tests of the pipeline's drivers."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from consumer.pipeline.dead_letters import encode_dead_letter
@@ -9,15 +8,6 @@ from consumer.pipeline.pipeline import Pipeline
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication
 from consumer.telemetry.metrics import Metrics
-
-TYPE = "com.twilio.voice.api-request.call.created"
-
-
-def event(number: int, event_type: str = TYPE) -> bytes:
-    """Return a small event whose id contains the number."""
-    data = {"sid": f"CA{number:032x}", "request": {"method": "POST"}}
-    envelope = {"specversion": "1.0", "type": event_type, "source": "/calls", "id": f"EV{number}", "data": data}
-    return json.dumps(envelope).encode()
 
 
 class ListSink:
@@ -59,8 +49,3 @@ def pipeline_to(rows: ListSink, dead_letters: ListSink | None = None, limits: Ba
     """Return a pipeline to these sinks."""
     letters = dead_letters or ListSink()
     return Pipeline(rows, letters, limits or rows.limits, lambda letter: encode_dead_letter(letter, 1.7e9), Metrics())
-
-
-def numbered(numbers: Iterable[int]) -> list[str]:
-    """Return the ids of the events with these numbers."""
-    return [f"EV{number}" for number in numbers]

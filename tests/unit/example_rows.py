@@ -6,7 +6,7 @@ from typing import Any
 
 from consumer.records import Row, Skipped
 from schemas import examples
-from tests.unit.events import decode
+from tests.events import decode
 
 FOLDER = Path(examples.__file__).parent / "rows"
 

@@ -16,7 +16,8 @@ from consumer.decoding.deaggregation import aggregate
 from consumer.errors import SinkUnavailable
 from consumer.records import BatchLimits
 from consumer.settings import load
-from tests.unit.drivers import ListSink, event, numbered, pipeline_to
+from tests.events import event_id, event_ids, numbered_event
+from tests.unit.drivers import ListSink, pipeline_to
 
 ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/twilio-events"
 SEQUENCE = 49590338271490256608559692538361571095921575989136588898
@@ -86,10 +87,10 @@ def test_an_event_is_delivered_to_the_sinks_of_the_environment(monkeypatch: pyte
     """
     monkeypatch.setenv("CALL_CONSUMER_SINK", f"sqlite:{tmp_path}/rows.db")
     monkeypatch.setenv("CALL_CONSUMER_DEAD_LETTERS", f"jsonl:{tmp_path}/dead")
-    data = [event(1), aggregate([("a", event(2)), ("b", event(3))]), b"no JSON"]
+    data = [numbered_event(1), aggregate([("a", numbered_event(2)), ("b", numbered_event(3))]), b"no JSON"]
     assert aws_lambda.handler(lambda_event(*data), Context()) == DELIVERED
     made = aws_lambda._process()
-    assert aws_lambda.handler(lambda_event(*data, event(4)), Context()) == DELIVERED
+    assert aws_lambda.handler(lambda_event(*data, numbered_event(4)), Context()) == DELIVERED
     assert aws_lambda._process() is made
     database = sqlite3.connect(tmp_path / "rows.db")
     found = database.execute(
@@ -98,10 +99,10 @@ def test_an_event_is_delivered_to_the_sinks_of_the_environment(monkeypatch: pyte
     database.close()
     made[1].rows.close()
     assert sorted(found) == [
-        ("EV1", "twilio-events", "shardId-000000000006", 0),
-        ("EV2", "twilio-events", "shardId-000000000006", 0),
-        ("EV3", "twilio-events", "shardId-000000000006", 1),
-        ("EV4", "twilio-events", "shardId-000000000006", 0),
+        (event_id(1), "twilio-events", "shardId-000000000006", 0),
+        (event_id(2), "twilio-events", "shardId-000000000006", 0),
+        (event_id(3), "twilio-events", "shardId-000000000006", 1),
+        (event_id(4), "twilio-events", "shardId-000000000006", 0),
     ]
     letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
@@ -119,37 +120,37 @@ def test_the_response_names_the_first_record_that_failed(monkeypatch: pytest.Mon
 
     rows.write = second_fails  # type: ignore[method-assign]
     into(monkeypatch, rows)
-    assert aws_lambda.handler(lambda_event(*map(event, range(6))), Context()) == failed(2)
-    assert rows.ids == numbered([0, 1])
+    assert aws_lambda.handler(lambda_event(*map(numbered_event, range(6))), Context()) == failed(2)
+    assert rows.ids == event_ids([0, 1])
 
 
 def test_a_failure_of_the_first_record_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda then repeats the whole event."""
     into(monkeypatch, ListSink(SinkUnavailable()))
-    assert aws_lambda.handler(lambda_event(event(1), event(2)), Context()) == failed(0)
+    assert aws_lambda.handler(lambda_event(numbered_event(1), numbered_event(2)), Context()) == failed(0)
 
 
 def test_no_write_starts_when_the_invocation_is_almost_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A time-out would repeat batches that are already delivered."""
     rows = ListSink(limits=BatchLimits(rows=1))
     into(monkeypatch, rows)
-    assert aws_lambda.handler(lambda_event(*map(event, range(3))), Context(9_000, 1_999)) == failed(1)
-    assert rows.ids == numbered([0])
+    assert aws_lambda.handler(lambda_event(*map(numbered_event, range(3))), Context(9_000, 1_999)) == failed(1)
+    assert rows.ids == event_ids([0])
 
 
 def test_an_unforeseen_error_is_raised_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts as an error of the function, and Lambda repeats the event."""
     into(monkeypatch, ListSink(ZeroDivisionError("+15551234567")))
     with pytest.raises(RuntimeError, match=r"^ZeroDivisionError at drivers.py:\d+$"):
-        aws_lambda.handler(lambda_event(event(1)), Context())
+        aws_lambda.handler(lambda_event(numbered_event(1)), Context())
 
 
 def test_a_batch_ends_on_a_whole_kinesis_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the named record could be partly delivered."""
     rows = ListSink(limits=BatchLimits(rows=2))
     into(monkeypatch, rows)
-    whole = aggregate([("a", event(number)) for number in range(5)])
-    assert aws_lambda.handler(lambda_event(whole, event(5)), Context()) == DELIVERED
+    whole = aggregate([("a", numbered_event(number)) for number in range(5)])
+    assert aws_lambda.handler(lambda_event(whole, numbered_event(5)), Context()) == DELIVERED
     assert [len(write) for write in rows.writes] == [5, 1]
 
 

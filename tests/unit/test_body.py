@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from consumer.decoding.body import decode_body
 from consumer.decoding.twiml import twiml_verbs
 from consumer.decoding.warnings import Warnings
-from tests.unit.events import row, with_payload, with_response
+from tests.events import row, with_payload, with_response
 
 XML = "application/xml"
 JSON = "application/json"

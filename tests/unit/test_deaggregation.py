@@ -13,7 +13,7 @@ from consumer.decoding.aggregates import AggregatedRecord
 from consumer.decoding.deaggregation import aggregate, deaggregate
 from consumer.decoding.rejection import RecordRejected
 from consumer.records import FULL_HASH_RANGE, Position, Reason, Record, UserRecord
-from tests.unit.events import decode, event, letter
+from tests.events import decode, event, letter
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 HALF = (0, 2**127 - 1)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from consumer.cli import app, decode
 from consumer.decoding.deaggregation import aggregate
 from consumer.errors import ConfigurationError
-from tests.unit.events import event
+from tests.events import event
 
 EVENT = json.dumps(event()).encode()
 PRETTY = json.dumps(event(), indent=2).encode()

@@ -18,7 +18,7 @@ from consumer.decoding.decoder import Decoder
 from consumer.records import TRIM_HORIZON, DeadLetter, Reason, Record, Row, Shard, Skipped
 from schemas import examples
 from schemas.call_request import CallRequest
-from tests.unit.events import (
+from tests.events import (
     FAMILY,
     SID,
     decode,

@@ -13,7 +13,7 @@ from consumer.decoding.json_document import parse
 from consumer.decoding.validation import validate
 from consumer.decoding.warnings import Warnings
 from schemas import examples, voice_api_request
-from tests.unit.events import each, event, json_values, spelled, with_payload, with_request, with_response
+from tests.events import each, event, json_values, spelled, with_payload, with_request, with_response
 
 SAMPLE = examples.load("live-like-call-modified")
 ODD_TEXT = st.sampled_from(

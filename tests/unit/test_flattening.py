@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from consumer.records import DeadLetter, Reason, Row
 from schemas import examples
 from schemas.call_request import CallRequest, WarningCode
-from tests.unit.events import (
+from tests.events import (
     FAMILY,
     SID,
     decode,

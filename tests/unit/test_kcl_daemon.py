@@ -24,7 +24,8 @@ from consumer.multilang.wire import Wire
 from consumer.process import Exit
 from consumer.records import BatchLimits, Shard
 from consumer.settings import load
-from tests.unit.drivers import ListSink, event, numbered, pipeline_to
+from tests.events import event_ids, numbered_event
+from tests.unit.drivers import ListSink, pipeline_to
 
 SEQUENCE = 49590338271490256608559692538361571095921575989136588898
 AT_ONCE = BatchLimits(rows=1)
@@ -35,7 +36,7 @@ def record(number: int, data: bytes | None = None, sub: int = 0, sequence: int |
     """Return a user record as the daemon writes it."""
     return {
         "action": "record",
-        "data": base64.b64encode(event(number) if data is None else data).decode(),
+        "data": base64.b64encode(numbered_event(number) if data is None else data).decode(),
         "partitionKey": "key",
         "sequenceNumber": str(SEQUENCE + (number if sequence is None else sequence)),
         "approximateArrivalTimestamp": 1_700_000_000_123,
@@ -138,7 +139,7 @@ def test_a_full_batch_is_checkpointed_at_its_last_record() -> None:
     rows = ListSink(limits=BatchLimits(rows=3))
     with talk(rows) as talking:
         assert talking.daemon.records(record(1), record(2), record(3)) == [place(3)]
-    assert rows.ids == numbered([1, 2, 3])
+    assert rows.ids == event_ids([1, 2, 3])
     assert rows.lines[0]["shard_id"] == "shardId-7"
     assert rows.lines[0]["sequence_number"] == str(SEQUENCE + 1)
     assert rows.lines[0]["arrived_at"] == "2023-11-14T22:13:20.123Z"
@@ -155,7 +156,7 @@ def test_a_partial_batch_waits_until_it_reaches_its_age() -> None:
         talking.now = 5.0
         assert talking.daemon.records() == [place(1)]
         assert talking.daemon.records() == []
-    assert rows.ids == numbered([1])
+    assert rows.ids == event_ids([1])
 
 
 def test_a_batch_contains_all_user_records_of_a_kinesis_record() -> None:
@@ -184,7 +185,7 @@ def test_skipped_events_move_the_checkpoint() -> None:
     """Nothing is written for them."""
     rows = ListSink(limits=SOON)
     with talk(rows) as talking:
-        talking.daemon.records(record(1, data=event(1, "com.twilio.other")))
+        talking.daemon.records(record(1, data=numbered_event(1, "com.twilio.other")))
         talking.now = 6.0
         assert talking.daemon.records() == [place(1)]
     assert rows.writes == []
@@ -196,7 +197,7 @@ def test_a_failed_write_is_retried_before_the_status() -> None:
     with capture_logs() as logs, talk(rows) as talking:
         assert talking.daemon.records(record(1)) == [place(1)]
         assert rows.raises == []
-    assert rows.ids == numbered([1])
+    assert rows.ids == event_ids([1])
     assert [log["event"] for log in logs].count("shard.waiting") == 2
 
 
@@ -218,7 +219,7 @@ def test_a_rejected_checkpoint_of_a_lost_lease_drops_all_records() -> None:
         assert talking.daemon.records(*(record(n) for n in range(5, 9))) == []
         assert talking.daemon.say("leaseLost") == []
         assert talking.end() is Exit.DONE
-    assert rows.ids == numbered([0, 1])
+    assert rows.ids == event_ids([0, 1])
 
 
 @pytest.mark.parametrize("error", ["ThrottlingException", "KinesisClientLibDependencyException"])
@@ -228,7 +229,7 @@ def test_a_throttled_checkpoint_is_repeated(error: str) -> None:
     with talk(rows) as talking:
         talking.daemon.errors = [error, error]
         assert talking.daemon.records(record(1)) == [place(1)] * 3
-    assert rows.ids == numbered([1])
+    assert rows.ids == event_ids([1])
 
 
 @pytest.mark.parametrize("error", ["InvalidStateException", "IllegalArgumentException", "NullPointerException"])
@@ -260,7 +261,7 @@ def test_the_end_of_a_shard_delivers_the_buffer_and_checkpoints_the_end() -> Non
         talking.daemon.errors = ["ThrottlingException"]
         assert talking.daemon.say("shardEnded") == [place(1), place(1), (None, None)]
         assert talking.end() is Exit.DONE
-    assert rows.ids == numbered([1])
+    assert rows.ids == event_ids([1])
 
 
 def test_a_shutdown_delivers_and_checkpoints_the_buffer() -> None:
@@ -271,7 +272,7 @@ def test_a_shutdown_delivers_and_checkpoints_the_buffer() -> None:
         assert talking.daemon.say("shutdownRequested") == [place(1)]
         assert talking.daemon.say("leaseLost") == []
         assert talking.end() is Exit.DONE
-    assert rows.ids == numbered([1])
+    assert rows.ids == event_ids([1])
 
 
 def test_a_shutdown_does_not_wait_for_an_unavailable_sink() -> None:

@@ -24,8 +24,8 @@ from consumer.decoding.decoder import Decoder
 from consumer.decoding.warnings import Warnings
 from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard, Skipped
 from schemas.call_request import WarningCode
+from tests.events import event, json_values
 from tests.needs import need
-from tests.unit.events import event, json_values
 
 MOST_MIB = 100
 EVENT = json.dumps(event())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumer.decoding import redaction
 from consumer.decoding.redaction import without_password, without_passwords, without_secrets
-from tests.unit.events import json_values, row, with_request, with_response
+from tests.events import json_values, row, with_request, with_response
 
 URLS = [
     ("https://api.example.com/a", "https://api.example.com/a"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.decoding.times import from_rfc3339, instant
-from tests.unit.events import event, row, with_payload
+from tests.events import event, row, with_payload
 
 NOON = "2025-08-24T12:00:00.000Z"
 

@@ -1,6 +1,7 @@
-"""Provide events for tests, and decode them."""
+"""Build events to test with, small numbered ones and live-like ones, and decode them."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +14,24 @@ from schemas import examples
 
 FAMILY = "com.twilio.voice.api-request."
 SID = "CA" + "0" * 32
+CALL_CREATED = f"{FAMILY}call.created"
+
+
+def numbered_event(number: int, event_type: str = CALL_CREATED) -> bytes:
+    """Return a small event with one parameter; its id and SID contain the number."""
+    data = {"sid": f"CA{number:032x}", "request": {"method": "POST", "parameters": {"To": "+15550100000"}}}
+    envelope = {"specversion": "1.0", "type": event_type, "source": "/calls", "id": event_id(number), "data": data}
+    return json.dumps(envelope).encode()
+
+
+def event_id(number: int) -> str:
+    """Return the id of the event with this number."""
+    return f"VW{number:032x}"
+
+
+def event_ids(numbers: Iterable[int]) -> list[str]:
+    """Return the ids of the events with these numbers."""
+    return [event_id(number) for number in numbers]
 
 
 def each(*values: Any) -> tuple[Any, ...]:
