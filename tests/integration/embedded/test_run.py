@@ -2,27 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from consumer.decoding.deaggregation import aggregate
 from tests.events import event_ids, numbered_event
 from tests.integration.workers import STREAM, ids, run
-from tests.servers.moto import embedded_moto
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with embedded_moto() as url:
-        yield url
-
-
-@pytest.fixture
-def shards() -> int:
-    return 2
 
 
 def test_every_event_becomes_a_row_a_skipped_event_or_a_dead_letter(

@@ -23,21 +23,9 @@ from tests.integration.workers import (
     start,
     wait_until,
 )
-from tests.servers.moto import embedded_moto
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 SQLITE = ("--sink", "sqlite:rows.db", "--dead-letters", "sqlite:letters.db")
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with embedded_moto() as url:
-        yield url
-
-
-@pytest.fixture
-def shards() -> int:
-    return 2
 
 
 def put(kinesis: Any, numbers: range) -> None:
