@@ -26,3 +26,10 @@ def test_a_success_resets_the_wait() -> None:
     backoff.reset()
     assert backoff.failures == 0
     assert backoff.next() <= 0.2
+
+
+def test_a_policy_has_its_own_factor_and_jitter() -> None:
+    """Without jitter the waits are exact."""
+    policy = RetryPolicy(first=1.0, most=50.0, factor=3.0, jitter=0.0)
+    waits = [policy.wait(failures, random.Random(1)) for failures in range(5)]
+    assert waits == [1.0, 3.0, 9.0, 27.0, 50.0]

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.lineage import covered, missing, runnable, tombstones, unfinished
 from consumer.leases import Lease
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, Shard
@@ -205,37 +204,3 @@ def test_a_listing_that_lacks_relatives_is_repeated(shards: Sequence[Shard], dou
 def test_unfinished_rows_are_those_that_have_not_ended() -> None:
     """They are returned by shard."""
     assert unfinished([ended("a"), row("b"), row("c")]) == {"b", "c"}
-
-
-# Initial position ----------------------------------------------------------------------------------------------------
-
-LATER = NOON + timedelta(hours=1)
-MADE = NOON - timedelta(days=1)
-
-
-def started(name: str, at: datetime | None, checkpoint: Position = TRIM_HORIZON) -> Lease:
-    return Lease(name, checkpoint, started_at=at)
-
-
-@pytest.mark.parametrize(
-    ("mine", "rows", "position", "at"),
-    [
-        (InitialPosition(LATEST, LATER, MADE), [], LATEST, LATER),
-        (InitialPosition(TRIM_HORIZON, LATER, MADE), [], TRIM_HORIZON, LATER),
-        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
-        (InitialPosition(TRIM_HORIZON, LATER, MADE), [started("a", NOON, LATEST)], LATEST, NOON),
-        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON), started("b", LATER)], LATEST, NOON),
-        (InitialPosition(TRIM_HORIZON, None, MADE), [started("a", LATER), started("b", NOON)], TRIM_HORIZON, NOON),
-        (InitialPosition(LATEST, LATER, MADE), [started("a", NOON), started("b", None)], TRIM_HORIZON, None),
-        (InitialPosition(LATEST, LATER, MADE), [started("a", None)], TRIM_HORIZON, None),
-    ],
-)
-def test_a_new_row_starts_where_the_application_first_started(
-    mine: InitialPosition, rows: Sequence[Lease], position: Position, at: datetime | None
-) -> None:
-    """The earliest instant on the rows wins over `--from`. Rows of a KCL have none."""
-    origin = mine.following(rows)
-    assert origin == InitialPosition(position, at, MADE)
-    made = origin.lease(shard("new", "root", keys=LEFT))
-    assert (made.started_at, made.checkpoint, made.stream_created_at) == (at, position, MADE)
-    assert (made.shard_id, made.parents, made.hash_range) == ("new", ("root",), LEFT)
