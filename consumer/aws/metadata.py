@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 
 from consumer.aws.codes import is_transient
-from consumer.aws.network import why
+from consumer.aws.network import host_of, why
 from consumer.aws.reasons import NO_CREDENTIALS, one_line
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
 
@@ -58,6 +58,12 @@ class _NotingSession:
             raise
         self.responses.append(response)
         return response
+
+    @property
+    def proxy(self) -> str:
+        """Return the proxy between this machine and the service, without its password; "" if there is none."""
+        url = self.responses[-1].url if self.responses else ""
+        return host_of(self._session._proxy_config.proxy_url_for(url) or "")
 
     def problem(self, party: str) -> ConsumerError | None:
         """Return why there are no credentials; None if no server responded."""
@@ -102,7 +108,12 @@ class InstanceMetadata(InstanceMetadataProvider):
         return found
 
     def _problem(self) -> ConsumerError | None:
-        if (problem := self._noted.problem(INSTANCE)) is not None or not self._noted.responses:
+        problem = self._noted.problem(INSTANCE)
+        if self._noted.responses and (proxy := self._noted.proxy):
+            host = urlsplit(self._noted.responses[-1].url).hostname
+            advice = f"put {host} into NO_PROXY"
+            return ConfigurationError(f"{NO_CREDENTIALS}; {INSTANCE} was asked through the proxy {proxy}: {advice}")
+        if problem is not None or not self._noted.responses:
             return problem
         last = self._noted.responses[-1]
         if last.status_code == HTTPStatus.NOT_FOUND:

@@ -192,6 +192,20 @@ def test_a_machine_without_a_metadata_service_has_no_credentials(
     assert failure(ConfigurationError).startswith("no AWS credentials: set AWS_PROFILE")
 
 
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_proxy_that_responds_for_the_metadata_service_is_named(
+    service: Metadata, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A proxy's response says nothing about a role, and waiting does not help."""
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://metadata.invalid")
+    monkeypatch.setenv("HTTP_PROXY", service.url.replace("http://", f"http://user:{SECRET}@"))
+    monkeypatch.setenv("NO_PROXY", "")
+    service.answers[f"http://metadata.invalid{LISTING}"] = Answer(status)
+    text = failure(ConfigurationError)
+    assert text.startswith("no AWS credentials: set AWS_PROFILE")
+    assert f"was asked through the proxy {service.url}: put metadata.invalid into NO_PROXY" in text
+
+
 def test_a_role_of_a_profile_reports_its_source(
     service: Metadata, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
