@@ -19,7 +19,7 @@ from schemas.call_request import WarningCode
 
 Kind = Literal["json", "twiml", "text", "binary", "empty", "missing", "undecodable"]
 LONGEST_HEADER = 256  # characters of a content type that are parsed and cached
-LARGEST_JSON = 8 * 1024 * 1024  # bytes of memory that its text takes; more is not parsed
+LARGEST_JSON = 8 * 1024 * 1024  # bytes of memory that the text of a body takes; a larger one is not parsed
 LONGEST_XML = 1024 * 1024  # characters that are parsed; Twilio accepts at most 64 KB of TwiML
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([a-z0-9._:-]+)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")

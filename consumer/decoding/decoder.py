@@ -39,7 +39,7 @@ from schemas.event_types import EVENT_TYPES
 
 INVALID_TYPE = "odd"  # shown instead of a type that does not look like one: it could be a phone number
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{,127}")
-LONGEST_ROW = 24 * 1024 * 1024  # bytes; a longer one, with text many times or in escapes, becomes a dead letter
+LONGEST_ROW = 24 * 1024 * 1024  # bytes; an event whose row is longer becomes a dead letter
 SHORTEST_EVENT = len(b'{"type":"a"}')  # bytes; anything shorter becomes a dead letter
 _encode = msgspec.json.Encoder().encode
 

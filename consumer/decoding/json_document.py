@@ -24,7 +24,7 @@ LONGEST_TYPE = 1024  # bytes; no event type is longer
 LONGEST_INTEGER = 4300  # digits that msgspec writes and Python can read again (sys.int_info)
 # Values in one document. As objects they take at most about 25 MB. An event of Twilio has about 50.
 MOST_VALUES = 100_000
-# Bytes of text in one document as `str`: up to four a character, if one character of a string is beyond U+FFFF.
+# Bytes that the strings of one document take in memory. One character beyond U+FFFF makes each take four bytes.
 MOST_TEXT = 16 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # a JSON string, for a regular expression with DOTALL
@@ -119,7 +119,7 @@ def _has_too_much_text(document: Any, data: bytes) -> bool:
 
 
 def too_large(data: bytes) -> RecordRejected:
-    """Return the error for a document with too many values, without building the document."""
+    """Return the error for a document with too many values or too much text, without building the document."""
     try:
         if not data.isascii():
             data.decode()  # msgspec does not check UTF-8 in values that it skips
@@ -182,7 +182,7 @@ def _without_surrogates(value: Any, warnings: Warnings) -> Any:
 
 
 def _text_size(value: Any) -> int:
-    """Return about how many bytes the strings of a document take."""
+    """Return about how many bytes the strings of a document take in memory."""
     if isinstance(value, str):
         return sys.getsizeof(value) - sys.getsizeof("")
     if isinstance(value, dict):

@@ -125,7 +125,7 @@ def _count(text: AnyStr, name: AnyStr) -> int:
 
 
 def _hide(pattern: re.Pattern[str], text: str) -> str:
-    """Replace the secrets that a pattern finds. Never hold all pieces of a long text as objects of their own."""
+    """Replace the secrets that a pattern finds. Join the pieces of long text in batches, to bound memory."""
     if len(text) <= LONG:
         return pattern.sub(_KEPT, text)
     joined: list[str] = []

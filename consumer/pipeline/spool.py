@@ -113,6 +113,7 @@ class _Disk:
         self._blocks: list[tuple[int, Place]] = []  # number of the first item, place in the file
         self._block: list[Item] = []  # not written yet
         self._block_size = self._length = 0
+        self._added: bytes | None = None  # the data of the row that was added last
         self._data: bytes | None = None  # the data written last
         self._data_place: Place = (0, 0)
         self._read: bytes = b""  # the data read last
@@ -122,8 +123,9 @@ class _Disk:
         return self._length
 
     def append(self, item: Item) -> None:
-        if isinstance(item, Row) and not (self._block and _shares_data(self._block[-1], item)):
+        if isinstance(item, Row) and item.data is not self._added:
             self._block_size += len(item.data)
+            self._added = item.data
         self._block.append(item)
         self._length += 1
         self._block_size += len(item.line)
@@ -199,10 +201,6 @@ class _Disk:
         if place != self._read_place:
             self._read, self._read_place = self._bytes_at(place), place
         return Row(line, location, self._read)
-
-
-def _shares_data(one: Item, other: Row) -> bool:
-    return isinstance(one, Row) and one.data is other.data
 
 
 @contextmanager

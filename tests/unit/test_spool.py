@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +15,7 @@ from consumer.multilang.wire import Wire
 from consumer.pipeline import batching, spool
 from consumer.pipeline.batching import Buffer
 from consumer.pipeline.spool import Spool
-from consumer.records import BatchLimits, DeadLetter, Outcome, Position, Reason, Record, Row
+from consumer.records import BatchLimits, DeadLetter, EventLocation, Outcome, Position, Reason, Record, Row
 from consumer.sinks import Sink, jsonl, sqlite
 from consumer.sinks.stdout import StdoutSink
 from tests.contracts.places import connect
@@ -199,3 +200,14 @@ def test_a_sink_passes_the_error_on_unchanged(tmp_path: Path, kind: str) -> None
             sink.write(Unreadable())
         sink.close()
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_rows_of_one_long_array_share_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The array itself is larger than a block, but it is written once."""
+    write = Mock(side_effect=os.pwrite)
+    monkeypatch.setattr(os, "pwrite", write)
+    data, items = b"x" * (2 * spool.BLOCK_BYTES), Spool(memory=0)
+    for number in range(2 * spool.BLOCK_ITEMS):
+        items.append(Row(b"{}", EventLocation("stream", "shard", 1, 0, number, "key", 0.0), data), 2)
+    items.close()
+    assert write.call_count == 3  # the array and two blocks
