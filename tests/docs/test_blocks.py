@@ -80,7 +80,7 @@ def environment(*folders: Path, **added: str) -> dict[str, str]:
     return {**kept, "PATH": path, "AWS_EC2_METADATA_DISABLED": "true", **added}
 
 
-def bash(script: str, folder: Path, variables: Mapping[str, str], timeout: float = 120.0) -> str:
+def bash(script: str, folder: Path, variables: Mapping[str, str], timeout: float = 400.0) -> str:
     """Run a script to its end, and end what it leaves behind. Return its output; it must succeed."""
     with subprocess.Popen(
         [str(shutil.which("bash")), "-euo", "pipefail", "-c", script],
@@ -116,7 +116,9 @@ def as_script(block: Block) -> str:
     return block.text
 
 
-@pytest.mark.parametrize("page", marked("run"), ids=named)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=named(page), marks=pytest.mark.xdist_group(named(page))) for page in marked("run")]
+)
 def test_what_a_page_runs_works_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
     """One shell for all blocks of the page, from top to bottom."""
     script, shown = "", []
