@@ -49,7 +49,7 @@ class Gap(NamedTuple):
         began = time.strftime("%H:%M:%S", time.gmtime(self.since))
         return (
             f"{self.shard[-4:]} {self.seconds:.1f} s from {began} UTC, {self.net:.1f} s net of"
-            f" {', '.join(self.troubles) or 'nothing'}; read by {', '.join(self.owners) or 'nobody'}"
+            f" {', '.join(self.troubles) or 'nothing'}; read by {', '.join(self.owners) or 'no worker'}"
         )
 
 

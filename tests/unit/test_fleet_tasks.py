@@ -59,11 +59,11 @@ class Bench:
     def __init__(self, origin: InitialPosition | None = None, **fleet: object) -> None:
         self.clock, self.stream = FakeClock(), Listed()
         self.table = SlowTable(self.clock)
-        self.world = shard_context(self.clock, stream=self.stream)
+        self.context = shard_context(self.clock, stream=self.stream)
         terms = Fleet(ME, DURATION, **fleet)  # type: ignore[arg-type]
-        self.running_shards = RunningShards(terms, self.table, self.world, origin or InitialPosition(), Unscheduled())
-        self.balance, self.renewals = create_balancer(self.running_shards), Renewer(self.running_shards)
-        self.discovery = ShardSync(terms, self.table, self.running_shards.rows, self.world)
+        self.running_shards = RunningShards(terms, self.table, self.context, origin or InitialPosition(), Unscheduled())
+        self.balancer, self.renewer = create_balancer(self.running_shards), Renewer(self.running_shards)
+        self.shard_sync = ShardSync(terms, self.table, self.running_shards.rows, self.context)
 
     def rows(self, *rows: Lease) -> None:
         for row in rows:
@@ -91,7 +91,7 @@ def test_a_take_counts_from_before_it_was_sent() -> None:
     bench = Bench()
     bench.rows(Lease("a"), Lease("b"))
     bench.table.takes = 5.0
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     assert set(bench.running_shards.running) == {"a", "b"}
     assert bench.left() == DURATION - 5.0
 
@@ -100,10 +100,10 @@ def test_a_renewal_counts_from_before_it_was_sent() -> None:
     """One write renews all leases, and may take long."""
     bench = Bench()
     bench.rows(Lease("a"), Lease("b"))
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     bench.clock.advance(4.0)
     bench.table.takes = 3.0
-    wait = bench.renewals.step(bench.clock())
+    wait = bench.renewer.step(bench.clock())
     assert wait == pytest.approx(DURATION / 3 - 3.0)
     assert bench.left() == DURATION - 3.0
 
@@ -114,9 +114,9 @@ def test_the_number_of_moves_per_step_doubles(step: int) -> None:
     bench = Bench()
     bench.rows(*(Lease(f"{number:03}") for number in range(100)))
     for _ in range(step):
-        bench.clock.advance(bench.balance.step(bench.clock()))
+        bench.clock.advance(bench.balancer.step(bench.clock()))
     before = len(bench.running_shards.running)
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     assert len(bench.running_shards.running) - before == FIRST_MOVES * 2**step
 
 
@@ -146,7 +146,7 @@ def test_the_first_rows_start_as_this_worker_was_told() -> None:
     made = NOON - timedelta(days=3)
     bench = Bench(InitialPosition(LATEST, NOON, made))
     bench.stream.listed = [Shard("a", (), LEFT), Shard("b", (), RIGHT)]
-    bench.discovery.step(bench.clock())
+    bench.shard_sync.step(bench.clock())
     found = [(row.checkpoint, row.started_at, row.stream_created_at) for row in bench.table.scan()]
     assert found == [(LATEST, NOON, made)] * 2
 
@@ -166,8 +166,8 @@ def test_a_taken_row_that_says_latest_gets_its_instant(
     """For a KCL, LATEST means "from now on" each time it opens the shard."""
     bench = Bench(InitialPosition(TRIM_HORIZON, None, NOON))
     bench.rows(Lease("a", checkpoint, started_at=started))
-    now = bench.world.server_time()
-    bench.balance.step(bench.clock())
+    now = bench.context.server_time()
+    bench.balancer.step(bench.clock())
     assert bench.row("a").started_at == (now - LATEST_MARGIN if instant == "now" else instant)
     assert bench.row("a").stream_created_at == NOON
 
@@ -186,12 +186,12 @@ def test_the_stream_is_listed_again_when_the_rows_leave_a_hole(rows: Sequence[Le
     bench = Bench()
     bench.stream.listed = [Shard("root", closed=True), Shard("a", ("root",), LEFT), Shard("b", ("root",), RIGHT)]
     bench.rows(Lease("all"))
-    bench.discovery.step(bench.clock())
+    bench.shard_sync.step(bench.clock())
     bench.table._rows.clear()
     bench.rows(*rows)
     before = bench.stream.listings
     bench.clock.advance(200.0)
-    bench.discovery.step(bench.clock())
+    bench.shard_sync.step(bench.clock())
     assert bench.stream.listings - before == listed
 
 
@@ -202,12 +202,12 @@ def test_the_row_of_a_finished_shard_stays_until_its_children_have_moved_on() ->
     child = Lease("a", parents=("root",), hash_range=LEFT)
     bench.rows(Lease("root", SHARD_END), child, Lease("b", Position.of(3), ("root",), hash_range=RIGHT))
     for _ in range(2):
-        bench.discovery.step(bench.clock())
+        bench.shard_sync.step(bench.clock())
     assert bench.row("root").ended
     bench.table._rows["a"] = replace(child, checkpoint=Position.of(5))
     bench.clock.advance(4000.0)
     for _ in range(3):
-        bench.clock.advance(bench.discovery.step(bench.clock()))
+        bench.clock.advance(bench.shard_sync.step(bench.clock()))
     assert not bench.table.read(["root"])
 
 
@@ -224,7 +224,7 @@ def test_a_second_live_process_with_our_id_ends_this_one() -> None:
     def take_part() -> None:
         for _ in range(20):
             bench.table._rows["a"] = renewed_by(bench.row("a"), first)
-            bench.clock.advance(bench.balance.step(bench.clock()))
+            bench.clock.advance(bench.balancer.step(bench.clock()))
 
     with pytest.raises(ConfigurationError, match="--worker-id"):
         take_part()
@@ -237,7 +237,7 @@ def test_rows_of_an_old_process_with_our_id_are_taken_after_one_and_a_half_renew
     bench.rows(steps.taken(Lease("a"), WorkerIdentity("me", "1")))
     began = bench.clock()
     while not bench.running_shards.running:
-        bench.clock.advance(bench.balance.step(bench.clock()))
+        bench.clock.advance(bench.balancer.step(bench.clock()))
     assert 0.5 * DURATION <= bench.clock() - began < DURATION
 
 
@@ -247,12 +247,12 @@ def test_our_own_pause_makes_no_peer_look_dead() -> None:
     row = steps.taken(Lease("a"), PEER)
     bench.rows(row)
     for _ in range(8):
-        bench.clock.advance(bench.balance.step(bench.clock()))
+        bench.clock.advance(bench.balancer.step(bench.clock()))
         row = renewed_by(row, PEER)
         bench.table._rows["a"] = row
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     bench.clock.advance(3600.0)
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     assert not bench.running_shards.running
 
 
@@ -265,10 +265,10 @@ def test_leases_that_a_full_peer_does_not_take_are_taken_up_to_the_maximum(most_
     began = bench.clock()
     seen: list[tuple[float, int]] = []
     while bench.clock() - began < DURATION:
-        bench.clock.advance(bench.balance.step(bench.clock()))
+        bench.clock.advance(bench.balancer.step(bench.clock()))
         full = renewed_by(full, PEER)
         bench.table._rows["full"] = full
-        bench.renewals.step(bench.clock())
+        bench.renewer.step(bench.clock())
         seen.append((bench.clock() - began, len(bench.running_shards.running)))
     assert {count for at, count in seen if at < DURATION / 2} == {2}
     assert seen[-1][1] == taken
@@ -279,9 +279,9 @@ def test_a_request_is_written_once_and_the_offered_lease_is_taken() -> None:
     bench = Bench()
     held = [steps.taken(Lease(name), PEER) for name in ("a", "b", "c")]
     bench.rows(*held)
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     [requested] = [row for row in bench.table.scan() if row.wanted_by == "me"]
     bench.table.write([Change(requested, steps.handed_off(requested, PEER, NextOwner("me")))])
     bench.clock.advance(1.0)
-    bench.balance.step(bench.clock())
+    bench.balancer.step(bench.clock())
     assert set(bench.running_shards.running) == {requested.shard_id}

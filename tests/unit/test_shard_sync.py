@@ -47,11 +47,11 @@ class Bench:
         world = shard_context(self.stream, self.clock, log=self.log)
         fleet = Fleet(ME, until=NOON if until else None)
         self.running_shards = RunningShards(fleet, self.table, world, InitialPosition(), Unscheduled())
-        self.discovery = ShardSync(fleet, self.table, self.running_shards.rows, world)
+        self.shard_sync = ShardSync(fleet, self.table, self.running_shards.rows, world)
 
     def step(self) -> float:
         """Step once. Return the seconds until the next step."""
-        wait = self.discovery.step(self.clock())
+        wait = self.shard_sync.step(self.clock())
         self.clock.advance(wait)
         return wait
 
