@@ -1,7 +1,7 @@
 """The values that all rooms share: positions, records, rows and dead letters. No module here does I/O.
 
 Sequence numbers are integers inside the program and decimal strings at its edges. They have 56 digits today, but AWS
-does not promise a length, so comparing them as strings would be wrong.
+documents no fixed length, so comparing them as strings would be wrong.
 Values created for each event are structs that the garbage collector skips: they hold no cycles, cost a third of a named
 tuple, and tens of thousands of them are buffered. Positions are tuples, so that they compare in order.
 """

@@ -1,8 +1,8 @@
 """Decide how often a worker scans the lease table. Pure.
 
 A larger table, or one that more workers scan, is scanned less often, and urgent rows are read one by one in between.
-With ten workers the scans cost about a third of the renewals, whatever the number of shards: a write costs five reads
-(https://aws.amazon.com/dynamodb/pricing/on-demand/).
+With ten workers the scans cost about a third of the renewals, for any number of shards, because a write costs five
+reads (https://aws.amazon.com/dynamodb/pricing/on-demand/).
 """
 
 from collections.abc import Sequence

@@ -28,8 +28,8 @@ class EncodedDeadLetter(msgspec.Struct, frozen=True, gc=False):
 
 
 Item = Row | EncodedDeadLetter
-Place = tuple[int, int]  # start and length in the file
-Packed = tuple[bytes, EventLocation, Place | None]  # line, location, and where the data of a row is in the file
+Extent = tuple[int, int]  # start and length in the file
+Packed = tuple[bytes, EventLocation, Extent | None]  # line, location, and where the data of a row is in the file
 
 
 class Spool:
@@ -110,14 +110,14 @@ class _Disk:
         with _translating():
             self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as the spool
         self._end = 0  # bytes that are completely written
-        self._blocks: list[tuple[int, Place]] = []  # number of the first item, place in the file
+        self._blocks: list[tuple[int, Extent]] = []  # number of the first item, place in the file
         self._block: list[Item] = []  # not written yet
         self._block_size = self._length = 0
         self._added: bytes | None = None  # the data of the row that was added last
         self._data: bytes | None = None  # the data written last
-        self._data_place: Place = (0, 0)
+        self._data_place: Extent = (0, 0)
         self._read: bytes = b""  # the data read last
-        self._read_place: Place | None = None
+        self._read_place: Extent | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -159,7 +159,7 @@ class _Disk:
     def close(self) -> None:
         self._file.close()
 
-    def _place_of(self, item: Item) -> Place | None:
+    def _place_of(self, item: Item) -> Extent | None:
         """Return where the data of a row is; write it first if it is not that of the row before."""
         if not isinstance(item, Row):
             return None
@@ -168,7 +168,7 @@ class _Disk:
             self._data = item.data
         return self._data_place
 
-    def _write(self, data: bytes) -> Place:
+    def _write(self, data: bytes) -> Extent:
         view, start = memoryview(data), self._end
         with _translating():
             while view:
@@ -177,11 +177,11 @@ class _Disk:
         self._end += len(data)
         return start, len(data)
 
-    def _load(self, place: Place) -> list[Packed]:
+    def _load(self, place: Extent) -> list[Packed]:
         block: list[Packed] = pickle.loads(self._bytes_at(place))
         return block
 
-    def _bytes_at(self, place: Place) -> bytes:
+    def _bytes_at(self, place: Extent) -> bytes:
         start, length = place
         parts = []
         with _translating():
@@ -193,7 +193,7 @@ class _Disk:
                 start, length = start + len(part), length - len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _unpacked(self, line: bytes, location: EventLocation, place: Place | None) -> Item:
+    def _unpacked(self, line: bytes, location: EventLocation, place: Extent | None) -> Item:
         if place is None:
             return EncodedDeadLetter(line, location)
         if place == self._data_place and self._data is not None:

@@ -55,14 +55,14 @@ class Lane(Enum):
 
 
 class Scheduler(Protocol):
-    """Runs tasks. The simulation has one in virtual time."""
+    """Run tasks. The simulation implements this in virtual time."""
 
     def add(self, task: Task, lane: Lane) -> None:
         """Run a task from now on."""
         ...
 
     def wake(self, task: Task) -> None:
-        """Make a task due now, whatever its last step returned."""
+        """Make a task due now, even if its last step returned a longer wait."""
         ...
 
 
@@ -72,7 +72,7 @@ STALLED_AFTER = 120.0
 
 
 class ThreadScheduler:
-    """Runs tasks on real threads, and calls `on_failure` on any failure so that the process ends.
+    """Run tasks on real threads. Call `on_failure` on any failure, so that the process ends.
 
     A failure is a step that raises an error, a thread that cannot be started, or an error of the lane itself. The task
     keeps running until the end, because an orderly end may need it.

@@ -22,7 +22,7 @@ LARGE_RECORD, DECODING = 1024 * 1024, 4
 class BatchAssembly:
     """The buffer of one shard, and its share of the memory budget.
 
-    If a batch was prepared, the next one must end on the same record, whatever the limits say
+    After a prepare, the next batch must end on the prepared record. It then ignores the limits
     (docs/guarantees.md#two-phase-checkpoints).
     """
 
