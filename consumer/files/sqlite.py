@@ -18,25 +18,12 @@ from consumer.errors import ConfigurationError, ConsumerError, Retryable
 from consumer.files.disk import Identity, at_start, identity_of, reason_of, sync_folder, try_block
 from consumer.files.open_paths import Moved, OpenPaths, deleted
 from consumer.files.private import connected, make_private
+from consumer.files.sqlite_checks import require_whole
 from consumer.files.sqlite_errors import is_busy, is_permanent, words_of
 from consumer.files.sqlite_guard import ChangedOutside, Guard, guard_of, released
 
-OLDEST = (3, 35)  # UPDATE … FROM came with 3.33, RETURNING with 3.35
 # Create or check the table on a connection. The flag is True when this process has not used the file before.
 Prepare = Callable[[sqlite3.Connection, bool], None]
-
-
-def require_sqlite(label: str) -> None:
-    """Check that the SQLite library has the statements that this program uses.
-
-    Raises:
-        ConfigurationError: the library is too old.
-    """
-    if sqlite3.sqlite_version_info < OLDEST:
-        raise ConfigurationError(
-            f"{label} sqlite: needs SQLite {OLDEST[0]}.{OLDEST[1]} or newer, and this Python has"
-            f" {sqlite3.sqlite_version}: use another Python, or name another place"
-        )
 
 
 @dataclass
@@ -45,16 +32,6 @@ class _Slot:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: sqlite3.Connection | None = None
-
-
-def require_whole(connection: sqlite3.Connection) -> None:
-    """Read all content and compare tables with their indexes.
-
-    Raises:
-        sqlite3.DatabaseError: the database is malformed.
-    """
-    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
-        raise sqlite3.DatabaseError("malformed")
 
 
 class SqliteFile:
@@ -122,7 +99,9 @@ class SqliteFile:
     def _drop(self, error: Exception) -> Exception:
         """Close the connections: new ones may not have the problem. Return the error, or its cause if that is known."""
         cause, sharing = self._outside_change(), [self]
-        if cause is not None:  # SQLite reads the new content only when no connection of this process is open
+        if isinstance(
+            cause or error, ChangedOutside | Moved
+        ):  # SQLite lets all connections of a process share an index
             sharing += [file for file in list(_FILES) if file is not self and file._shares(self._guard)]
         try:
             with _all_unused(sharing):
@@ -147,6 +126,8 @@ class SqliteFile:
                 if cause is not None and cause.lost:
                     closing.callback(self._guard.set_aside)
                     closing.enter_context(self._guard.without_checkpoint())
+                else:
+                    self._save_log()
             for slot in (self._writer, self._reader):
                 if slot.connection is not None:
                     with contextlib.suppress(sqlite3.Error):
@@ -154,6 +135,13 @@ class SqliteFile:
                     slot.connection = None
             self._paths.forget()
             self._guard = None
+
+    def _save_log(self) -> None:
+        """Copy the -wal file into the database: a close does not while another process uses the file."""
+        for connection in (self._writer.connection, self._reader.connection):
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _outside_change(self) -> ChangedOutside | None:
         try:

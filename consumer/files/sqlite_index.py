@@ -57,4 +57,6 @@ def may_have_written(before: Index | None, now: Index | None) -> bool:
 def has_another_size(look: Look) -> bool:
     """Return whether the size is wrong. It is known when the database holds all frames of the -wal file."""
     index = look.index
-    return index is not None and 0 < index.frames == index.backfilled and look.main[0] != index.pages * index.page_size
+    if index is None or not index.pages or index.frames != index.backfilled:
+        return False
+    return look.main[0] != index.pages * index.page_size

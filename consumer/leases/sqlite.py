@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, LeaseTableUnavailable
-from consumer.files.sqlite import SqliteFile, require_sqlite, require_whole
+from consumer.files.sqlite import SqliteFile
+from consumer.files.sqlite_checks import require_sqlite, require_whole
 from consumer.leases import Change, Lease, Scope, Written
 from consumer.leases.lease import UnreadableRow
 from consumer.leases.sqlite_row import FIELDS, lease_of, stored

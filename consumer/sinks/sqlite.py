@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
-from consumer.files.sqlite import SqliteFile, require_sqlite
+from consumer.files.sqlite import SqliteFile
+from consumer.files.sqlite_checks import require_sqlite
 from consumer.records import BatchLimits
 from consumer.sinks import Batch, Deduplication, SinkSchema
 from consumer.sinks.sqlite_values import LONG, Values, parts, values_of, values_of_long

@@ -3,6 +3,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -236,6 +238,38 @@ def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_open(sink: Si
     letters.write(chunk([2]))
     with closing(sqlite3.connect(f"file:{file}?immutable=1", uri=True)):
         assert rows(file) == [6000]
+
+
+@pytest.mark.parametrize("change", [emptied, restored, replaced_by_another])
+def test_a_checkpoint_of_another_process_does_not_hide_a_change(
+    sink: Sink, file: Path, change: Callable[[Path], None]
+) -> None:
+    """Both may happen between two writes. The size of the database is known after a checkpoint."""
+    checkpoint(file)
+    change(file)
+    with pytest.raises(SinkUnavailable, match="may be missing"):
+        sink.write(chunk([6000]))
+    sink.write(chunk([6000]))
+    assert rows(file) == [6000]
+
+
+def test_a_deleted_log_is_saved_while_dead_letters_and_another_process_use_the_file(sink: Sink, file: Path) -> None:
+    """Neither close is the last one, which alone would make SQLite save the log."""
+    letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
+    letters.write(chunk([1]))
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM things').fetchall()"
+    script += "; print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        Path(f"{file}-wal").unlink()
+        with pytest.raises(SinkUnavailable, match="-wal: deleted"):
+            sink.write(chunk([6000]))
+        other.communicate()
+    sink.write(chunk([6000]))
+    letters.write(chunk([2]))
+    assert rows(file) == [*MANY, 5000, 6000]
 
 
 @pytest.mark.parametrize("change", [emptied, replaced_by_another, all_emptied, cut, no_database, log_emptied])
