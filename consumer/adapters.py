@@ -48,7 +48,7 @@ def connect(settings: Settings) -> Adapters:
     """Create stream, lease table and sinks. No remote service is asked yet.
 
     Raises:
-        ConfigurationError: a setting is wrong, which can be told without asking a service.
+        ConfigurationError: a setting is wrong, and this is evident without asking a service.
     """
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")

@@ -87,7 +87,7 @@ def create_worker(settings: Settings) -> Worker:
 
 
 def create_examination(settings: Settings) -> Examination:
-    """Create what `doctor` runs. No remote service is asked yet.
+    """Create the examination that `doctor` runs. No remote service is asked yet.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -132,7 +132,7 @@ def create_record_processor(settings: Settings, reading: int, writing: int) -> R
 
 
 def _checks(parts: WorkerParts) -> dict[str, Callable[[], object]]:
-    """Return the checks before the start, by the name of what each asks."""
+    """Return the checks before the start, each under the name of its dependency for messages."""
     adapters = parts.adapters
     return {
         **{credentials.asking: credentials.ready for credentials in adapters.credentials},
@@ -145,7 +145,7 @@ def _checks(parts: WorkerParts) -> dict[str, Callable[[], object]]:
 
 
 def _probes(address: tuple[str, int] | None, parts: WorkerParts) -> Callable[[Health], Closeable] | None:
-    """Return what creates the HTTP server, or None without an address. Its modules are only loaded when needed."""
+    """Return a function that creates the HTTP server; None without an address. Load its modules only when needed."""
     if address is None:
         return None
     from consumer.telemetry.exposition import Exposition

@@ -1,7 +1,7 @@
 """Run the worker process: check its dependencies, read, stop in order, and return an exit code.
 
-Stop order: the coordinator takes no more leases. Each shard delivers, checkpoints and hands off its lease. Renewals go
-on meanwhile, so that a slow sink costs no lease. Threads and connections end last.
+Stop order: the coordinator takes no more leases. Each shard delivers, checkpoints and hands off its lease. Renewals
+continue meanwhile, so that a slow sink costs no lease. Threads and connections end last.
 
 All of this runs on a second thread. The main thread only waits for signals and the deadline, so it cannot hang.
 """
@@ -50,7 +50,7 @@ class Health:
         return " ".join(self._scheduler.stalled())
 
     def not_ready(self) -> str:
-        """Return why the worker does not take part. It does from its first balance step until it drains."""
+        """Return why the worker is not ready. It is ready from its first balance step until it drains."""
         if self.coordinator is None or not self.coordinator.takes_part:
             return "starting"
         return "draining" if self.coordinator.draining else ""

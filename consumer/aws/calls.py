@@ -15,7 +15,7 @@ Meaning = ConsumerError | type[ConsumerError] | None
 
 
 class Calls:
-    """Translates the errors of one client. `what` names its subject in messages, such as `stream calls`.
+    """Translate the errors of one client. `what` names its subject in messages, such as `stream calls`.
 
     `unavailable`: the error class of temporary failures. `meaning`: return the adapter's error, or its class, for an
     action and a reason; None for the default.

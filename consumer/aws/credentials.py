@@ -38,7 +38,7 @@ class Source(Protocol):
 class SharedCredentials(Credentials):
     """The credentials that every client of a session signs with.
 
-    A `Renewal` loads them. Without one, as in a short command, the first request that needs them does.
+    A `Renewal` loads them. Without one, as in a short command, the first request loads them.
     """
 
     def __init__(self, source: Source, clock: Callable[[], datetime] = now) -> None:
@@ -90,17 +90,17 @@ class SharedCredentials(Credentials):
 
     @property
     def fixed(self) -> bool:
-        """Return whether they never change."""
+        """Return whether the credentials never change."""
         return self._held is not None and self._held.fixed
 
     @property
     def due(self) -> bool:
-        """Return whether it is time to load them."""
+        """Return whether it is time to load the credentials."""
         return not self.valid or (self._renew_at is not None and self._renew_at <= self._clock())
 
     @property
     def rejected(self) -> bool:
-        """Return whether the service rejects them."""
+        """Return whether the service rejects the credentials."""
         return self._rejected
 
     def reject(self) -> None:
@@ -144,7 +144,7 @@ class SharedCredentials(Credentials):
         if left is not None and left <= timedelta(0):
             raise CredentialsUnavailable(
                 f"AWS credentials: {self._source.asking}: its credentials expired at {loaded.expires:%F %T %Z}:"
-                " is this machine's clock right?"
+                " check this machine's clock"
             )
         self._held = loaded
         self._renew_at = None if left is None else self._clock() + left - min(AHEAD, left / 2)

@@ -32,7 +32,7 @@ def with_settings(command: Command) -> Command:
 
 
 def with_some_settings(shown: Collection[str]) -> Callable[[Command], Command]:
-    """Do the same, but show only some settings in the help; the others are accepted."""
+    """Give a command one flag per setting, like `with_settings`, but show only some of them in the help."""
 
     def decorate(command: Command) -> Command:
         own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]

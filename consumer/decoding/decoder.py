@@ -57,7 +57,7 @@ class Processed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decoder:
-    """Decodes the records of one shard."""
+    """Decode the records of one shard."""
 
     def __init__(self, stream_name: str, shard: Shard, raw: bool = False) -> None:
         self._stream_name, self._shard, self._raw = stream_name, shard, raw
@@ -131,7 +131,7 @@ class Decoder:
                 other = event.event_type and event.event_type not in EVENT_TYPES
                 return _skipped(event.event_type) if other else self._dead_letter(event, user_record, index)
             if not isinstance(event, dict):
-                raise RecordRejected(Reason.NOT_CLOUDEVENT, "it is no JSON object")
+                raise RecordRejected(Reason.NOT_CLOUDEVENT, "it is not a JSON object")
             event_type = event.get("type")
             if isinstance(event_type, str) and event_type and event_type not in EVENT_TYPES:
                 return _skipped(event_type)

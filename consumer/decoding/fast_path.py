@@ -45,7 +45,7 @@ class Payload(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True):
-    """A CloudEvent with a decoded payload. From `from_document`, members without a declared type keep any value."""
+    """A CloudEvent with a decoded payload. `from_document` checks no types, so a member may hold any JSON value."""
 
     id: _Name
     source: _Name
@@ -70,7 +70,7 @@ def decode_fast(data: bytes) -> Event | None:
 
 
 def from_document(event: VoiceApiRequest) -> Event:
-    """Return the same struct for a validated document. Strings of digits become integers."""
+    """Return the event in a validated document, as `decode_fast` would. Strings of digits become integers."""
     envelope: dict[str, Any] = {**event}
     payload: dict[str, Any] = {**event["data"]}
     request, response = payload.get("request"), payload.get("response")

@@ -135,7 +135,7 @@ def too_large(data: bytes) -> RecordRejected:
 def _too_large(data: bytes) -> TooLarge:
     if not data.lstrip().startswith(b"{"):
         check_json(data)
-        return TooLarge(Reason.NOT_CLOUDEVENT, "it is no JSON object")
+        return TooLarge(Reason.NOT_CLOUDEVENT, "it is not a JSON object")
     event_type = bytes(_decode_type(data).type)
     known = _decode(event_type) if event_type.startswith(b'"') and len(event_type) <= LONGEST_TYPE else ""
     reason = Reason.INVALID_EVENT if known else Reason.NOT_CLOUDEVENT

@@ -30,7 +30,7 @@ def validate(event: dict[str, Any], warnings: Warnings) -> VoiceApiRequest:
     """
     names = [name for name in REQUIRED if not (isinstance(text := event.get(name), str) and text)]
     if names:  # pydantic would find them too, but takes ten times as long
-        raise RecordRejected(Reason.NOT_CLOUDEVENT, f"missing, empty or no string: {', '.join(names)}")
+        raise RecordRejected(Reason.NOT_CLOUDEVENT, f"missing, empty or not a string: {', '.join(names)}")
     try:
         valid: VoiceApiRequest = _contract()(event, strict=True)
     except ValidationError as error:
@@ -43,7 +43,7 @@ def _repair(event: dict[str, Any], paths: Sequence[tuple[int | str, ...]], warni
     if not isinstance(event.get("data"), dict):
         return validate({**event, "data": _payload(event, warnings)}, warnings)
     if ("data", "sid") in paths:
-        raise RecordRejected(Reason.INVALID_EVENT, "data.sid is missing, empty or no string")
+        raise RecordRejected(Reason.INVALID_EVENT, "data.sid is missing, empty or not a string")
     warnings.note(WarningCode.FIELD)
     for path in paths:
         event = _nulled(event, path[:3])  # no field lies deeper; longer paths name a member of a union
@@ -67,7 +67,7 @@ def _payload(event: dict[str, Any], warnings: Warnings) -> dict[str, Any]:
         elif data is None and isinstance(encoded, str):
             data = parse(base64.b64decode(encoded, validate=True), warnings)
     except (ValueError, RecordRejected):
-        raise RecordRejected(Reason.INVALID_EVENT, "data is no JSON") from None
+        raise RecordRejected(Reason.INVALID_EVENT, "data is not JSON") from None
     if not isinstance(data, dict):
-        raise RecordRejected(Reason.INVALID_EVENT, "data is missing or no object")
+        raise RecordRejected(Reason.INVALID_EVENT, "data is missing or not an object")
     return data

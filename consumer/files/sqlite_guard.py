@@ -32,7 +32,7 @@ class ChangedOutside(Exception):
 
 
 class Guard:
-    """The files of one database in WAL mode. All users of one process share it, so that it looks often."""
+    """The files of one database in WAL mode. All connections of a process share it, so it compares them often."""
 
     def __init__(self, names: Sequence[Path]) -> None:
         self._names = names
@@ -49,7 +49,7 @@ class Guard:
 
     @property
     def key(self) -> tuple[Identity | None, ...]:
-        """Return the identities of the three files."""
+        """Return the identities of the database, its -wal and its -shm file."""
         return tuple(file.identity for file in self._files)
 
     @property

@@ -97,7 +97,7 @@ def _lapsed(leases: Sequence[Lease], liveness: Liveness, now: float) -> set[str]
 
 
 def peers_of(leases: Sequence[Lease], liveness: Liveness, me: WorkerIdentity, now: float) -> dict[str, Peer]:
-    """Return the live workers other than `me` by id. A worker that only requests leases has none."""
+    """Return the live workers other than `me` by id, including those that hold no lease and only request some."""
     return _peers(leases, _lapsed(leases, liveness, now), me)
 
 

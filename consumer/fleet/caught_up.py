@@ -19,7 +19,7 @@ NO_PROGRESS = 20.0
 
 
 class CaughtUp:
-    """Judges each scan of the lease table."""
+    """Judge each scan of the lease table."""
 
     def __init__(self, running_shards: RunningShards) -> None:
         self._running_shards, self._fleet = running_shards, running_shards.fleet

@@ -7,7 +7,7 @@ from consumer.leases import Lease, WorkerIdentity
 
 
 class DuplicateWorker:
-    """Watches the rows that another process with our worker id holds.
+    """Watch the rows that another process with our worker id holds.
 
     If their counters stand still, that process has ended, for example before a restart. If they move, it is alive, and
     the one that started later must end. `settled_in`: rows of an earlier process may be taken back. `settling`: seconds

@@ -32,7 +32,7 @@ class InitialPosition:
         return cls(TRIM_HORIZON, start if isinstance(start, datetime) else None, summary.created_at)
 
     def following(self, rows: Iterable[Lease]) -> "InitialPosition":
-        """Return the position for a row beside these: the earliest instant that they carry, or this one without rows.
+        """Return the position for new rows: from the earliest instant in the existing `rows`, or this one without any.
 
         If a KCL made some of the rows, the instant of its first start is unknown, so the result is TRIM_HORIZON.
         """

@@ -20,7 +20,7 @@ TAKEN_AT_ONCE = 16
 
 @dataclass
 class LeaseTaker:
-    """Takes leases by compare and swap. `dead_owners`: workers whose expired leases were taken."""
+    """Take leases by compare and swap. `dead_owners`: workers whose expired leases were taken."""
 
     me: WorkerIdentity
     view: TableView

@@ -9,8 +9,9 @@ from consumer.leases import Lease
 
 @dataclass(slots=True)
 class Observation:
-    """A row as it was last seen. `since`: its counter has not moved; `owned_since`: its owner has not changed.
+    """A row as it was last seen. Times are seconds of this worker's clock.
 
+    `since`: when its counter last moved. `owned_since`: when its owner last changed. `looked_at`: when it was read.
     Changed in place, because a worker sees thousands of rows that are mostly unchanged.
     """
 
@@ -23,7 +24,7 @@ class Observation:
 
 @dataclass
 class Liveness:
-    """Judges owners: a lease has expired when its counter has not moved for longer than the lease duration.
+    """Judge owners: a lease has expired when its counter has not moved for longer than the lease duration.
 
     Gaps between scans count for at most `longest_gap`, so our own pause never makes a peer look dead. After an outage
     of the table, the owners may have had no chance to renew.
@@ -34,11 +35,11 @@ class Liveness:
     _free: dict[str, float] = field(default_factory=dict)
 
     def observe(self, rows: Sequence[Lease], now: float) -> None:
-        """Take over a scan. Rows that it lacks are forgotten."""
+        """Note all rows of a scan, and forget rows that it lacks."""
         self._seen = {row.shard_id: self._observation(row, now) for row in rows}
 
     def refresh(self, rows: Sequence[Lease], now: float) -> None:
-        """Take over single rows that were read between scans."""
+        """Note single rows that were read between scans."""
         self._seen.update({row.shard_id: self._observation(row, now) for row in rows})
 
     def _observation(self, row: Lease, now: float) -> Observation:

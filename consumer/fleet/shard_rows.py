@@ -17,7 +17,7 @@ CONFIRM_AFTER = 1.0
 
 
 class ShardRows:
-    """The rows that listings of the stream call for.
+    """Create a row for each shard that the stream lists.
 
     `discovered`: a trusted listing was made, and each of its shards has a row.
     """
@@ -32,7 +32,7 @@ class ShardRows:
         self._confirmed: frozenset[str] | None = None  # the unfinished shards when a trusted listing added no row
 
     def confirm(self, rows: Sequence[Lease]) -> None:
-        """Note that a trusted listing matches these rows."""
+        """Note that a listing that can be trusted needs no other rows than these."""
         self.discovered = True
         self._confirmed = unfinished(rows)
 

@@ -69,7 +69,7 @@ class ShardSync:
             self._log.error("lease.unreadable", shard=shard_id, error=why)
 
     def _interval(self) -> float:
-        """Return the seconds between audits. A run that ends once it has caught up waits for the last listing."""
+        """Return the seconds between audits. Audit often with --until-caught-up, which needs a last listing to end."""
         interval = self._fleet.audit_interval
         return interval if self._fleet.until is None else min(CONFIRM_AFTER, interval)
 

@@ -75,10 +75,11 @@ class Delivery:
         self._encode_dead_letter, self._counts, self._version = encode_dead_letter, counts, version
 
     def resume(self, batch: Batch) -> Batch:
-        """Return the batch under the name that an earlier attempt may have used. Call it before `deliver`.
+        """Return the batch under the name of its pending checkpoint, if there is one. Call this before `deliver`.
 
-        Another version may have decoded the same events differently. It wrote the rows last, so if the sink has them,
-        the batch is complete. If not, write all under a new name, because files of the old name hold its results.
+        If another version of the decoder prepared the batch, its rows may differ from ours. If the sink holds that
+        batch, it is complete, because rows are written last. Otherwise write all of it under a new name, because files
+        with the old name may hold what the other version wrote.
 
         Raises:
             Retryable: call again with the same batch.

@@ -47,7 +47,7 @@ class Intake:
     ) -> None:
         """Add all records with their outcomes, except records up to `after`. Finish an interrupted record first.
 
-        `processed` is asked for a record only when the one before is in the buffer, so it can stop at a full buffer.
+        Take a record from `processed` only when the one before is in the buffer, so that it can stop at a full buffer.
 
         Raises:
             SpoolUnavailable: the last record is partly added; call it again with the records after that one.

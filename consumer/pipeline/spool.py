@@ -56,7 +56,7 @@ class Spool:
             self.spill()
 
     def settle(self) -> None:
-        """Write what should be on disk. Do nothing if no earlier write has failed.
+        """Write to disk what a failed write left in memory. Do nothing if no write has failed.
 
         Raises:
             SpoolUnavailable: try again later.

@@ -8,9 +8,9 @@ _MOST_DOUBLINGS = 30  # the exponent is bounded, because a float overflows
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The waits after failures in a row, in seconds: `first`, then `factor` times the last, at most `most`.
+    """The waits after consecutive failures, in seconds: `first`, then `factor` times the last, at most `most`.
 
-    Each wait is drawn between `1 - jitter` and all of that, so that a fleet which failed together does not retry
+    Each wait is multiplied by a random factor from `1 - jitter` to 1, so that workers that failed together do not retry
     together.
     """
 
@@ -28,12 +28,12 @@ class RetryPolicy:
         return min(self.most, self.first * self.factor ** min(failures, _MOST_DOUBLINGS))
 
     def jittered(self, longest: float, rng: Random) -> float:
-        """Return a random wait between `1 - jitter` of the longest and all of it."""
+        """Return `longest` multiplied by a random factor from `1 - jitter` to 1."""
         return longest * rng.uniform(1.0 - self.jitter, 1.0)
 
 
 class Backoff:
-    """Count the failures in a row of one thing, and return the waits of its policy."""
+    """Count the consecutive failures of one operation, and return the waits of its policy."""
 
     def __init__(self, policy: RetryPolicy, rng: Random) -> None:
         self._policy, self._rng = policy, rng

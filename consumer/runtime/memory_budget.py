@@ -1,9 +1,10 @@
 """Limit the bytes that all shards of a process hold at once. A shard reserves them before a fetch and settles after it.
 
 A shard whose reservation does not fit waits, and the largest holder is asked to deliver. The holder's sink may be
-stuck, so one shard at a time may borrow beyond the total: the one with the most refusals. It repays the loan when it
-delivers. If its delivery fails, it keeps at most `SHARE` in memory; if its delivery hangs, the next loan is given after
-`HANGS` refusals. Together the shards hold at most the total, `SHARE` for each shard, and one read for each open loan.
+stuck, so the shard with the most refusals may borrow memory beyond the total. One loan is open at a time. The borrower
+repays it when it delivers. If its delivery fails, it keeps at most `SHARE` in memory. If its delivery hangs, another
+shard gets a loan after `HANGS` refusals. Together the shards hold at most the total, `SHARE` for each shard, and one
+response for each loan.
 """
 
 import threading

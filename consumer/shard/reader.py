@@ -175,13 +175,13 @@ class ShardReader:
         seemed_ended, self._seems_ended = self._seems_ended, fetched.next_iterator is None and not response.fresh
         if fetched.next_iterator is not None:
             if stuck and not response.fresh:
-                raise IncompleteResponse("GetRecords: the same records come again and again")
+                raise IncompleteResponse("GetRecords: the service returns the same records for the same iterator")
             return
         children = [self._own(child) for child in fetched.children if child.shard_id != self._lease.shard_id]
         if children or (seemed_ended and response.proves_end and self._end.closed(now)):
             self.ended, self.children = True, children
         elif not response.fresh:
-            raise IncompleteResponse("GetRecords: no next iterator, yet nothing shows that the shard has ended")
+            raise IncompleteResponse("GetRecords: no next iterator, but no proof that the shard has ended")
 
     def _own(self, child: Shard) -> Shard:
         """Return a child with this shard as its parent if the response named no parent."""

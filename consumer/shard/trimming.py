@@ -59,8 +59,8 @@ class Span:
 def read_up_to(lease: Lease) -> datetime | None:
     """Return the time up to which a shard is read, according to its row; None: unknown, or nothing can be lost.
 
-    For a shard that was never read, this is the time to start from, or the creation of the stream. A child of a reshard
-    may be younger than that.
+    For a shard that was never read, this is the time to start from or the creation of the stream, the later of both.
+    For a child of a reshard it is unknown, because the child may be younger than both.
     """
     if lease.read_to is not None or lease.checkpoint.kind is PositionKind.SEQUENCE or lease.parents:
         return lease.read_to
@@ -74,7 +74,7 @@ def unread(lease: Lease, horizon: datetime) -> Span | None:
 
 
 class TrimWatch:
-    """Watches one shard for records that were trimmed unread, and for how long unread records are still kept."""
+    """Watch one shard for records that were trimmed unread, and for how long unread records are still kept."""
 
     def __init__(self, held_lease: HeldLease, context: ShardContext) -> None:
         self._held_lease, self._context = held_lease, context

@@ -127,8 +127,8 @@ class JsonlSink:
             self._settled.clear()
             raise SinkUnavailable(f"{self._named}: replaced by another directory while in use: writing to that one now")
         raise SinkUnavailable(
-            f"{self._named}: on another disk than before, without the last file; nothing is written: is it unmounted?"
-            " Put it back, or restart this worker"
+            f"{self._named}: on another disk than before, without the last file; nothing is written: mount the disk"
+            " again, or restart this worker"
         )
 
     def _settle(self, folder: Path) -> None:

@@ -120,7 +120,7 @@ class KinesisStream:
                 break
             tokens.add(page.NextToken)
             where = {"NextToken": page.NextToken, **arn}
-        raise IncompleteResponse("ListShards: the pages have no end")
+        raise IncompleteResponse("ListShards: the service repeats its pages without an end")
 
     def open(self, shard_id: str, position: Position) -> str:
         where: dict[str, Any] = {"ShardIteratorType": position.kind.name}

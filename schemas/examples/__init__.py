@@ -4,10 +4,10 @@ from importlib.resources import files
 
 
 def names() -> list[str]:
-    """The samples' names, sorted."""
+    """Return the names of the samples, sorted."""
     return sorted(path.name.removesuffix(".json") for path in files(__name__).iterdir() if path.name.endswith(".json"))
 
 
 def load(name: str) -> bytes:
-    """One sample as it would come from the stream."""
+    """Return the bytes of one sample, as a record of the stream would hold them."""
     return files(__name__).joinpath(f"{name}.json").read_bytes()

@@ -114,7 +114,7 @@ def test_a_table_with_another_key_is_rejected(client: Any, raw: Any, name: str) 
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    with pytest.raises(ConfigurationError, match=rf"table {name} is no lease table: its key is id \(N\), not leaseKey"):
+    with pytest.raises(ConfigurationError, match=rf"table {name} is not a lease table: its key is id \(N\)"):
         DynamoDbLeaseTable(client, name, Options()).check()
 
 
@@ -145,8 +145,8 @@ def test_permissions_are_checked_without_writing(table: DynamoDbLeaseTable) -> N
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("ab", "'ab' is no table's name"),
-        ("my table", "is no table's name"),
+        ("ab", "'ab' is not a table name"),
+        ("my table", "is not a table name"),
         ("calls?regoin=x", "unknown option 'regoin'. Did you mean 'region'"),
         ("calls?tags=team", "option 'tags': .*say tags=name:value"),
         ("calls?endpoint_url=nowhere&region=x", "the endpoint of dynamodb .* is not a URL: 'nowhere'"),

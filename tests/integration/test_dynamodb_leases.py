@@ -103,6 +103,6 @@ def test_an_invalid_lease_table_is_one_line_and_exit_code_2(place: Setting) -> N
     )
     ended = place.run("--leases", f"dynamodb:orders?endpoint_url={place.dynamodb_url}")
     assert ended.returncode == 2
-    assert "table orders is no lease table: its key is id (S), not leaseKey (S)" in ended.stderr
+    assert "table orders is not a lease table: its key is id (S), not leaseKey (S)" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert place.items("orders") == []

@@ -143,7 +143,7 @@ def test_data_that_is_not_an_event_is_a_dead_letter_with_its_reason_and_bytes(da
 @pytest.mark.parametrize("missing", ["id", "source"])
 def test_a_dead_letter_names_the_missing_member(missing: str) -> None:
     """Its message has the name of the member."""
-    assert letter(json.dumps(event(**{missing: ...})).encode()).message == f"missing, empty or no string: {missing}"
+    assert letter(json.dumps(event(**{missing: ...})).encode()).message == f"missing, empty or not a string: {missing}"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ SEEN = ("counter", "owner", "checkpoint_owner", "token")
 class Update:
     """One conditional update of one item: attributes to set, to remove, and to compare first (None means absent).
 
-    `revives`: the new row is not at SHARD_END, so the condition must also reject a row that is.
+    `revives`: the update would move a row away from SHARD_END, so its condition must reject a row that is there.
     """
 
     key: str

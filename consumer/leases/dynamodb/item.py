@@ -90,7 +90,7 @@ def _integer(item: Item, name: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UnreadableRow(f"its {name} is no whole number") from None
+        raise UnreadableRow(f"its {name} is not a whole number") from None
 
 
 def _names(item: Item, name: str) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def _token(item: Item) -> Token | None:
         counter, start, worker_id = _string(item, "cc_token").split(" ", 2)
         return Token(worker_id, start, int(counter))
     except ValueError:
-        raise UnreadableRow("its cc_token is not of this program") from None
+        raise UnreadableRow("its cc_token is not one that this program writes") from None
 
 
 def _pending(item: Item) -> Pending | None:
@@ -143,7 +143,7 @@ def _instant(item: Item, name: str) -> datetime | None:
     try:
         return datetime.fromisoformat(_string(item, name)).astimezone(UTC)
     except ValueError:
-        raise UnreadableRow(f"its {name} is no time") from None
+        raise UnreadableRow(f"its {name} is not a time") from None
 
 
 # From a lease to an item ----------------------------------------------------------------------------------------------

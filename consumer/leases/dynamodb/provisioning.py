@@ -118,7 +118,7 @@ class Table:
         if keys != [(KEY, "HASH")] or kinds[KEY] != "S":
             found = ", ".join(f"{name} ({kinds[name]})" for name, _ in keys)
             raise ConfigurationError(
-                f"table {self._name} is no lease table: its key is {found}, not {KEY} (S); name another table"
+                f"table {self._name} is not a lease table: its key is {found}, not {KEY} (S); name another table"
             )
 
     def _check_permissions(self) -> None:

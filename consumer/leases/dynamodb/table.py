@@ -51,7 +51,7 @@ def connect(url: Url, options: Options, scope: Scope) -> "DynamoDbLeaseTable":
     name = url.path or scope.application
     if not NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{url.label} dynamodb: {name!r} is no table's name (3 to 255 letters, digits, and _ . -);"
+            f"{url.label} dynamodb: {name!r} is not a table name (3 to 255 letters, digits, and _ . -);"
             " name one: dynamodb:TABLE"
         )
     client = dynamodb_client(scope, options.region, options.endpoint_url, scope.access)
