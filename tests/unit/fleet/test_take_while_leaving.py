@@ -8,7 +8,7 @@ from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Change, Lease, Written
 from consumer.runtime.scheduler import Lane, Task
 from tests.unit.fakes import ME, JournalTable
-from tests.unit.test_shard_consumer import Bench
+from tests.unit.shard.test_consumer import Bench
 
 
 class Steps:

@@ -18,7 +18,7 @@ from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END, Fetched
 from tests.unit.fakes import ME
-from tests.unit.test_shard_consumer import NOW, Bench, records
+from tests.unit.shard.test_consumer import NOW, Bench, records
 from tests.unit.worlds import Unscheduled
 
 UNTIL = NOW + timedelta(seconds=500)

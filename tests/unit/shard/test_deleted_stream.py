@@ -7,7 +7,7 @@ import pytest
 from consumer.errors import ConfigurationError, ConsumerError, ShardGone, StreamAbsent
 from consumer.records import StreamSummary
 from consumer.shard.deleted_stream import CONFIRMED_AFTER, Absence
-from tests.unit.test_shard_consumer import NOW, Bench, records
+from tests.unit.shard.test_consumer import NOW, Bench, records
 
 
 class Lost(Bench):

@@ -21,8 +21,8 @@ from consumer.sinks.stdout import StdoutSink
 from tests.contracts.places import connect
 from tests.unit.drivers import ListSink
 from tests.unit.fakes import encode_dead_letter, row
-from tests.unit.test_kcl_daemon import SOON, place, record, talk
-from tests.unit.test_shard_consumer import Bench, records
+from tests.unit.multilang.test_record_processor import SOON, place, record, talk
+from tests.unit.shard.test_consumer import Bench, records
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 CODES = ["ENOSPC", "EFBIG", "EDQUOT", "EIO"]

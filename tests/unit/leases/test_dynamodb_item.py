@@ -19,7 +19,7 @@ from consumer.leases.lease import UnreadableRow
 from consumer.records import FULL_HASH_RANGE, LATEST, SHARD_END, TRIM_HORIZON, Position, PositionKind
 from tests import kcl_parser
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "kcl"
+GOLDEN = Path(__file__).parents[2] / "golden" / "kcl"
 MANDATORY = ("leaseKey", "leaseCounter", "ownerSwitchesSinceCheckpoint", "checkpoint", "checkpointSubSequenceNumber")
 ME = WorkerIdentity("me", "f00d")
 Item = dict[str, dict[str, Any]]

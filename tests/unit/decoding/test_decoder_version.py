@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consumer.decoding.decoder_version import decoder_version
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_version_is_the_same_in_another_process() -> None:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.shapes import SMALLEST
 from consumer.decoding import aggregates, arrays, json_document
 from consumer.decoding.deaggregation import aggregate
-from tests.unit.test_large_records import outcomes, small
+from tests.unit.decoding.test_large_records import outcomes, small
 
 PIECE = 500
 LENGTH = 400  # user records, or elements
