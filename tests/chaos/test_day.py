@@ -1,7 +1,6 @@
 """Let each dependency of one worker fail and recover, one after the other."""
 
 import fcntl
-import http.server
 import json
 import os
 import random
@@ -12,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from tests.integration.workers import (
     wait_until,
     worker,
 )
+from tests.servers.credentials import CredentialsEndpoint
 from tests.servers.faulty_proxy import Fault, FaultyProxy
 from tests.servers.kinesis import kinesis_local
 from tests.servers.moto import moto
@@ -39,42 +38,6 @@ GOOD_FOR = 40.0  # seconds for which credentials are valid; their renewal starts
 HOLD = 8.0  # seconds for which the disk, the table and the stream fail
 LEASE = 12.0  # one renewal every 4 s
 PATIENCE = 90.0
-
-
-class CredentialsEndpoint(http.server.ThreadingHTTPServer):
-    """The credentials endpoint of a container. It hangs while `healthy` is not set."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Visit)
-        self.healthy = threading.Event()
-        self.healthy.set()
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/credentials"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that gives up."""
-
-
-class _Visit(http.server.BaseHTTPRequestHandler):
-    server: CredentialsEndpoint
-
-    def do_GET(self) -> None:
-        self.server.healthy.wait(PATIENCE)
-        expires = (datetime.now(UTC) + timedelta(seconds=GOOD_FOR)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        body = json.dumps({"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "t", "Expiration": expires}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing."""
 
 
 class Publisher:
@@ -107,7 +70,7 @@ class Day:
         rng = random.Random(1)
         self.directory = directory
         self.stream, self.table = FaultyProxy(kinesis, rng), FaultyProxy(dynamodb, rng)
-        self.endpoint, self.publisher = CredentialsEndpoint(), Publisher(kinesis)
+        self.endpoint, self.publisher = CredentialsEndpoint(GOOD_FOR), Publisher(kinesis)
         self.lines: list[dict[str, Any]] = []
         self._reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
@@ -118,7 +81,7 @@ class Day:
         self.process = subprocess.Popen(
             worker(directory, self.stream.url, *arguments, "--log-level", "debug"),
             cwd=directory,
-            env=env | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": self.endpoint.url},
+            env=env | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.endpoint.url}/credentials"},
             stdout=subprocess.DEVNULL,
             stderr=writing,
         )
@@ -179,8 +142,7 @@ class Day:
         self.process.kill()
         self.process.wait()
         self.endpoint.healthy.set()
-        self.endpoint.shutdown()
-        self.endpoint.server_close()
+        self.endpoint.stop()
         self.stream.close()
         self.table.close()
 

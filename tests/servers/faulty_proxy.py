@@ -4,7 +4,6 @@ Use one proxy per worker and service. A fault can hit one worker (a partition) o
 """
 
 import http.client
-import http.server
 import json
 import random
 import socket
@@ -13,7 +12,9 @@ import threading
 import urllib.parse
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any, cast
+from typing import cast
+
+from tests.servers.loopback import LoopbackServer, QuietHandler
 
 UPSTREAM_TIMEOUT = 30.0
 REFUSAL = json.dumps(
@@ -52,8 +53,7 @@ class FaultyProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def _open(self, port: int) -> None:
-        self._door = _Door(("127.0.0.1", port), self)
-        threading.Thread(target=self._door.serve_forever, args=(0.05,), daemon=True).start()
+        self._door = _Door(port, self)
 
     def suffer(self, fault: Fault, share: float = 1.0) -> None:
         """Apply a fault to a `share` of the requests (REFUSE: to all)."""
@@ -76,8 +76,7 @@ class FaultyProxy:
         self._close()
 
     def _close(self) -> None:
-        self._door.shutdown()
-        self._door.server_close()
+        self._door.stop()
         for connection in list(self._connections):
             cut(connection)
 
@@ -96,20 +95,15 @@ class FaultyProxy:
         self._connections.discard(connection)
 
 
-class _Door(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Door(LoopbackServer):
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], proxy: FaultyProxy) -> None:
+    def __init__(self, port: int, proxy: FaultyProxy) -> None:
         self.proxy = proxy
-        super().__init__(address, _Visit)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that closed its connection, such as a killed one."""
+        super().__init__(_Visit, port)
 
 
-class _Visit(http.server.BaseHTTPRequestHandler):
+class _Visit(QuietHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
@@ -125,11 +119,15 @@ class _Visit(http.server.BaseHTTPRequestHandler):
         with suppress(OSError):
             super().finish()
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Send no Date and Server headers: those of the upstream server are forwarded."""
+        self.send_response_only(code, message)
+
+    def reply(self) -> None:
+        body = self.body()
         fault = self.proxy.drawn()
         if fault is Fault.THROTTLE:
-            self._answer(400, [("Content-Type", "application/x-amz-json-1.0")], REFUSAL)
+            self.respond(400, REFUSAL, [("Content-Type", "application/x-amz-json-1.0")])
             return
         if fault in (Fault.HANG, Fault.LATE):
             self.proxy.healed.wait()
@@ -141,7 +139,7 @@ class _Visit(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             cut(self.connection)
             return
-        self._answer(status, headers, answer)
+        self.respond(status, answer, headers)
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=UPSTREAM_TIMEOUT)
@@ -153,17 +151,6 @@ class _Visit(http.server.BaseHTTPRequestHandler):
             return answer.status, kept, answer.read()
         finally:
             connection.close()
-
-    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.send_response_only(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing, because the storm keeps its own log."""
 
 
 def cut(connection: socket.socket) -> None:

@@ -1,11 +1,8 @@
 """Report a metadata service that returns no credentials, and retry if that may change."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import botocore.session
 import pytest
@@ -14,55 +11,7 @@ from consumer.aws import metadata
 from consumer.aws.credentials import SharedCredentials
 from consumer.aws.providers import Chain
 from consumer.errors import ConfigurationError, ConsumerError, CredentialsUnavailable
-
-SECRET = "s.HUSH12345"
-KEYS = {"AccessKeyId": "A", "SecretAccessKey": SECRET, "Token": "T", "Expiration": "2999-01-01T00:00:00Z"}
-LISTING, ROLE = "/latest/meta-data/iam/security-credentials/", "reader"
-
-
-class Answer(NamedTuple):
-    """A response with `missing` bytes fewer than its header says."""
-
-    status: int = 200
-    body: str | bytes = ""
-    missing: int = 0
-
-
-class Metadata(ThreadingHTTPServer):
-    """An instance metadata service with a role, unless a test changes the response of a path."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.answers = {
-            "/latest/api/token": Answer(body="token"),
-            LISTING: Answer(body=ROLE),
-            LISTING + ROLE: Answer(body=json.dumps(KEYS)),
-            "/container": Answer(body=json.dumps(KEYS)),
-        }
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Handle one request."""
-
-    server: Metadata
-
-    def do_GET(self) -> None:
-        answer = self.server.answers.get(self.path, Answer(404))
-        body = answer.body if isinstance(answer.body, bytes) else answer.body.encode()
-        self.send_response(answer.status)
-        self.send_header("Content-Length", str(len(body) + answer.missing))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_PUT(self) -> None:
-        self.do_GET()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing."""
+from tests.servers.credentials import KEYS, LISTING, ROLE, SECRET, Answer, Metadata
 
 
 @pytest.fixture
@@ -76,8 +25,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Metadat
     server = Metadata()
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.url)
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 @pytest.fixture

@@ -1,14 +1,7 @@
 """Assume roles of other accounts with the worker's own credentials, renew them, and use each for its own service."""
 
-import json
-import re
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
@@ -16,64 +9,10 @@ from consumer.adapters import Adapters, connect
 from consumer.app import create_worker
 from consumer.errors import ConfigurationError, ConsumerError
 from consumer.settings import Settings, load
+from tests.servers.sts import Aws
 
 STREAM_ROLE = "arn:aws:iam::111122223333:role/reader"
 LEASES_ROLE = "arn:aws:iam::444455556666:role/leases"
-
-
-class Aws(ThreadingHTTPServer):
-    """An AWS endpoint that responds as STS only, and keeps which access key signed which request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.signed: list[tuple[str, str, str]] = []  # access key, service, role
-        self.refusal: str | None = None  # STS requests
-        self.code = "AccessDeniedException"  # requests to other services
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Handle one request."""
-
-    server: Aws
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        found = re.search(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/", self.headers["Authorization"])
-        assert found is not None
-        role = parse_qs(body).get("RoleArn", [""])[0] if found[2] == "sts" else ""
-        self.server.signed.append((found[1], found[2], role))
-        if found[2] != "sts" or self.server.refusal is not None:
-            refused = error(str(self.server.refusal)) if found[2] == "sts" else json.dumps({"__type": self.server.code})
-            self._answer(403, refused)
-        else:
-            self._answer(200, assumed(role))
-
-    def _answer(self, status: int, text: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing."""
-
-
-def error(code: str) -> str:
-    return f"<ErrorResponse><Error><Code>{code}</Code><Message>not trusted</Message></Error></ErrorResponse>"
-
-
-def assumed(role: str) -> str:
-    key = "KEY-OF-" + role.rpartition("/")[2]
-    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
-    return (
-        "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
-        f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>S</SecretAccessKey><SessionToken>T</SessionToken>"
-        f"<Expiration>{expires}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-    )
 
 
 @pytest.fixture
@@ -84,8 +23,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", server.url)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 def settings(aws: Aws, directory: Path, **roles: str) -> Settings:

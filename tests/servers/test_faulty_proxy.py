@@ -1,6 +1,5 @@
 """Check each fault of the proxy."""
 
-import http.server
 import random
 import threading
 import urllib.error
@@ -10,50 +9,43 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.faulty_proxy import Fault, FaultyProxy
+from tests.servers.loopback import LoopbackServer, QuietHandler
 
 
-class Upstream(http.server.ThreadingHTTPServer):
-    """A server that counts the requests that it carries out."""
+class Upstream(LoopbackServer):
+    """Count the requests that it carries out, and echo them."""
 
     def __init__(self) -> None:
         self.carried_out: list[bytes] = []
         self.changed = threading.Condition()
-        super().__init__(("127.0.0.1", 0), Response)
+        super().__init__(_Echo)
 
     def reached(self, count: int) -> bool:
         with self.changed:
             return self.changed.wait_for(lambda: len(self.carried_out) >= count, timeout=5)
 
 
-class Response(http.server.BaseHTTPRequestHandler):
+class _Echo(QuietHandler):
     server: Upstream
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+    def reply(self) -> None:
+        body = self.body()
         with self.server.changed:
             self.server.carried_out.append(body)
             self.server.changed.notify_all()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log nothing."""
+        self.respond(200, body)
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     server = Upstream()
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 @pytest.fixture
 def proxy(upstream: Upstream) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(f"http://127.0.0.1:{upstream.server_address[1]}", random.Random(1))
+    proxy = FaultyProxy(upstream.url, random.Random(1))
     yield proxy
     proxy.close()
 
