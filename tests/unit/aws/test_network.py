@@ -1,13 +1,11 @@
 """Tell apart the failures of real sockets, certificates and proxies, and say what to do."""
 
-import contextlib
 import datetime
 import functools
 import ipaddress
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from consumer.aws.network import host_of
 from consumer.errors import ConfigurationError, ConsumerError, StreamUnavailable
 from consumer.streams.kinesis import KinesisStream, kinesis_client
+from tests.servers.connections import Serve, serving
 
 SECRET = "hush"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -57,38 +56,11 @@ def certificate(directory: Path, name: str, start: datetime.datetime, end: datet
     return file
 
 
-Serve = Callable[[Callable[[socket.socket], None]], int]
-
-
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Serve one connection on loopback with a function. Return the port."""
-    listeners: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def start(behave: Callable[[socket.socket], None]) -> int:
-        listener = socket.create_server(("127.0.0.1", 0))
-        listeners.append(listener)
-
-        def run() -> None:
-            try:
-                accepted, _ = listener.accept()
-            except OSError:
-                return
-            with accepted:
-                accepted.settimeout(10)
-                with contextlib.suppress(OSError):
-                    behave(accepted)
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-        return int(listener.getsockname()[1])
-
-    yield start
-    for listener in listeners:
-        listener.close()
-    for thread in threads:
-        thread.join(20)
+    with serving() as start:
+        yield start
 
 
 def shakes_hands(file: Path, accepted: socket.socket) -> None:
