@@ -89,6 +89,6 @@ def test_a_scheme_without_its_colon_is_suggested_with_it(text: str, meant: str) 
 )
 def test_an_endpoint_with_a_password_is_rejected_from_every_source(connect: Any) -> None:
     """Messages name the endpoint, so its password would appear in them."""
-    with pytest.raises(ConfigurationError, match="no user and no password") as refused:
+    with pytest.raises(ConfigurationError, match="must not contain a user or a password") as refused:
         connect("http://user:secret@127.0.0.1:4566")
     assert "secret" not in str(refused.value)

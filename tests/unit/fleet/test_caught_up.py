@@ -120,7 +120,7 @@ def test_a_halted_or_undelivered_shard_logs_its_error() -> None:
     run.bench.held_lease.read_to = None
     run.bench.stream.answers = [records(1, data=b"boom") for _ in range(30)]
     run.bench.run()
-    assert "halted by ZeroDivisionError at test_shard_consumer.py:" in run.judge(15)[0]["waits_for"][0]
+    assert "halted by ZeroDivisionError at test_consumer.py:" in run.judge(15)[0]["waits_for"][0]
     other = Run()
     other.bench.held_lease.read_to = None
     other.bench.stream.answers = [StreamUnavailable("the stream is down")] * 30
