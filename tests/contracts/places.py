@@ -35,6 +35,24 @@ def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **v
     return Chunk(name, spool, 0, len(ids))
 
 
+def interrupted(batch: Chunk, call: Callable[[], object]) -> Any:
+    """Return the batch in a form that calls a function after its first item."""
+
+    class Interrupted:
+        name = batch.name
+
+        def __len__(self) -> int:
+            return len(batch)
+
+        def __iter__(self) -> Iterator[object]:
+            items = iter(batch)
+            yield next(items)
+            call()
+            yield from items
+
+    return Interrupted()
+
+
 def connect(module: Any, text: str, contents: SinkSchema = ROWS) -> Sink:
     """Return the sink for a URL."""
     url = parse("--sink", text)

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from consumer.leases import Lease, Scope
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.sinks import Sink, jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS
-from tests.contracts.places import chunk, connect
+from tests.contracts.places import chunk, connect, interrupted
 
 MANY = range(2000)  # enough rows for several pages
 TABLE = "CREATE TABLE things (id, value, PRIMARY KEY (id))"
@@ -189,29 +189,10 @@ def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path,
     assert rows(file) == [*MANY, 5000, 6000]
 
 
-def meanwhile(change: Callable[[], object]) -> Any:
-    """Return a batch that calls a function after half of it was iterated."""
-    batch = chunk([6000, 6001])
-
-    class Interrupted:
-        name = batch.name
-
-        def __len__(self) -> int:
-            return len(batch)
-
-        def __iter__(self) -> Iterator[object]:
-            first, second = batch
-            yield first
-            change()
-            yield second
-
-    return Interrupted()
-
-
 def test_a_change_during_a_write_is_noticed_before_its_commit(sink: Sink, file: Path) -> None:
     """The commit would write into the new content."""
     with pytest.raises(SinkUnavailable, match="restored by another program"):
-        sink.write(meanwhile(lambda: restored(file)))
+        sink.write(interrupted(chunk([6000, 6001]), lambda: restored(file)))
     assert rows(file) == []
 
 

@@ -14,7 +14,7 @@ from consumer.errors import SinkUnavailable
 from consumer.sinks import jsonl, unfinished
 from consumer.sinks.unfinished import AGE, Leftovers, created
 from consumer.testing import DEAD_LETTERS
-from tests.contracts.places import chunk, connect
+from tests.contracts.places import chunk, connect, interrupted
 
 FOLDER = "dt=2026-01-01/hour=00"
 # Write a batch endlessly, like a slow writer.
@@ -119,19 +119,12 @@ def test_a_writer_whose_file_was_removed_writes_it_again(tmp_path: Path) -> None
     sink.check()
     batch = chunk([1, 2])
 
-    class Removed:
-        name = batch.name
-
-        def __len__(self) -> int:
-            return len(batch)
-
-        def __iter__(self) -> Iterator[object]:
-            for path in left(tmp_path):
-                path.unlink()
-            return iter(batch)
+    def remove() -> None:
+        [unfinished_file] = left(tmp_path)
+        unfinished_file.unlink()
 
     with pytest.raises(SinkUnavailable):
-        sink.write(Removed())  # type: ignore[arg-type]
+        sink.write(interrupted(batch, remove))
     assert sink.write(batch) == 0
 
 

@@ -17,7 +17,7 @@ from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END
 from consumer.sinks import Sink, jsonl, sqlite
-from tests.contracts.places import chunk, connect
+from tests.contracts.places import chunk, connect, interrupted
 
 ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
@@ -130,20 +130,8 @@ def test_rows_of_a_deleted_write_ahead_log_are_saved(sink: Sink, file: Path) -> 
 
 def test_a_file_deleted_during_a_write_has_not_been_written(sink: Sink, file: Path, tmp_path: Path) -> None:
     """The comparison is repeated after the write."""
-    batch = chunk([3])
-
-    class Deleting:
-        name = batch.name
-
-        def __len__(self) -> int:
-            return len(batch)
-
-        def __iter__(self) -> Iterator[object]:
-            move(file, tmp_path / "away.db")
-            return iter(batch)
-
     with pytest.raises(SinkUnavailable, match="deleted or moved"):
-        sink.write(Deleting())  # type: ignore[arg-type]
+        sink.write(interrupted(chunk([3]), lambda: move(file, tmp_path / "away.db")))
 
 
 @pytest.mark.parametrize("call", CALLS)
