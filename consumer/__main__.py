@@ -2,10 +2,15 @@
 
 import _signal  # type: ignore[import-not-found] # `signal` would load a dozen modules first
 import os
+import sys
 
 
 def _exit_at_once(number: int, _frame: object) -> None:
-    os._exit(128 + number)  # nothing has started yet that would need an orderly end
+    """Exit, because nothing has started that would need an orderly end. A credential process would go on."""
+    end_all = getattr(sys.modules.get("consumer.aws.credential_process"), "end_all", None)
+    if end_all is not None:
+        end_all()
+    os._exit(128 + number)
 
 
 for _number in (_signal.SIGTERM, _signal.SIGINT):
@@ -14,8 +19,6 @@ for _number in (_signal.SIGTERM, _signal.SIGINT):
 
 def main() -> None:
     """Load and run the command line. A failed import is one line on stderr and exit code 1."""
-    import sys
-
     from consumer.telemetry import foreign, logs
 
     logs.begin(sys.argv[1:])

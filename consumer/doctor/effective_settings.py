@@ -78,7 +78,10 @@ def _botocore(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[
         else:
             yield "region", (session.get_config_variable("region") or "", "botocore")
         region = settings.aws_region or session.get_config_variable("region")
-        client = session.create_client("kinesis", region_name=region)
+        # With given keys, the client asks no source of credentials, which may hang.
+        client = session.create_client(
+            "kinesis", region_name=region, aws_access_key_id="unused", aws_secret_access_key="unused"
+        )
         yield "endpoint_url", (client.meta.endpoint_url, "botocore")
     except (BotoCoreError, ValueError):
         return  # connecting reports the problem

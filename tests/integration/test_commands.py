@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from schemas import examples
-from tests.integration.workers import environment
+from tests.integration.workers import environment, wait_until
 
 
 def call(
@@ -67,3 +67,28 @@ def test_doctor_reports_what_is_wrong_and_exits_with_2() -> None:
     assert b"FAILED  stream" in done.stdout
     assert b"ok      leases" in done.stdout
     assert b"Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_credential_process_of_a_short_command(tmp_path: Path) -> None:
+    """It has a session of its own, so the terminal's signal does not reach it."""
+    helper, began = tmp_path / "helper.sh", tmp_path / "began"
+    helper.write_text(f"#!/bin/sh\necho $$ > {began}.new\nmv {began}.new {began}\nexec sleep 60\n")
+    helper.chmod(0o700)
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {helper}\n")
+    exports = {name: value for name, value in environment().items() if not name.startswith("AWS_")}
+    exports |= {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
+    command = [sys.executable, "-m", "consumer", "doctor", "calls", "--region", "us-east-1", "--leases", "memory:"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=exports) as doctor:
+        wait_until(began.exists)
+        doctor.send_signal(signal.SIGINT)
+        assert doctor.wait(20) == 128 + signal.SIGINT
+    wait_until(lambda: not _runs(began.read_text().strip()))
+
+
+def _runs(process: str) -> bool:
+    """Return whether a process runs. The command line of one that has ended is empty."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False

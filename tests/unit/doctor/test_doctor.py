@@ -333,3 +333,15 @@ def test_the_region_of_a_stream_arn_wins_over_the_environment() -> None:
     ]
     assert line.split(maxsplit=2)[1:] == ["eu-west-1", "(the stream's ARN)"]
     assert sources({}, environ={"AWS_REGION": "eu-west-2"}) == {"region": "AWS_REGION"}
+
+
+def test_the_effective_endpoint_asks_no_source_of_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential process may hang, and the credentials have a check with a timeout."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = touch {tmp_path / 'asked'}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    settings = load({"stream": "calls", "region": "us-east-1"}, environ={})
+    assert any("kinesis.us-east-1" in line for line in effective_settings.lines(settings, {"region": "flag"}))
+    assert not (tmp_path / "asked").exists()
