@@ -26,19 +26,16 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def parts(batch: Batch) -> Iterator[list[bytes]]:
-    """Yield the lines of a batch in parts of at most `AT_ONCE` rows and `BYTES_AT_ONCE` bytes, each long line alone."""
+    """Yield the lines of a batch in parts of `AT_ONCE` rows or about `BYTES_AT_ONCE` bytes, each long line alone."""
     part: list[bytes] = []
     size = 0
     for item in batch:
-        long = len(item.line) > LONG
-        size += len(item.line)
-        if part and (long or len(part) == AT_ONCE or size > BYTES_AT_ONCE):
-            yield part
-            part, size = [], len(item.line)
-        part.append(item.line)
-        if long:
+        line = item.line
+        if size > BYTES_AT_ONCE or len(part) == AT_ONCE or (len(line) > LONG and part):
             yield part
             part, size = [], 0
+        part.append(line)
+        size += len(line) if len(line) <= LONG else BYTES_AT_ONCE + 1  # nothing else is added to a long line
     if part:
         yield part
 

@@ -316,4 +316,4 @@ def test_a_batch_is_inserted_in_parts_of_a_bounded_size(monkeypatch: pytest.Monk
     monkeypatch.setattr(sqlite_values, "AT_ONCE", 3)
     monkeypatch.setattr(sqlite_values, "BYTES_AT_ONCE", 150)
     batch = chunk(range(9), row_4="x" * 100, row_5="x" * 70, row_6="x" * 60)
-    assert [len(part) for part in sqlite_values.parts(batch)] == [3, 1, 1, 1, 3]
+    assert [len(part) for part in sqlite_values.parts(batch)] == [3, 1, 1, 2, 2]
