@@ -1,8 +1,12 @@
-"""Read Twilio's "Call API Request" events from Amazon Kinesis. Read the package in the order in which a record passes:
+"""Read Twilio's "Call API Request" events from Amazon Kinesis.
 
-`cli` (arguments in, exit code out) → `app` (wiring; `adapters` creates what the settings name) → `worker` (the life of
-the process) → `fleet.coordinator` (which shards this worker reads) → `shard.consumer` (one shard) → `shard.reader` (its
-next response) → `decoding.deaggregation`, `decoding.decoder` (bytes to rows) → `pipeline.batching` (rows to a batch) →
-`pipeline.delivery` (sink, then checkpoint).
+Begin with the process: `cli` (arguments in, exit code out) → `app` (wiring; `adapters` creates stream, lease table and
+sinks) → `worker` (start and stop) → `fleet.coordinator` (which shards this worker reads).
+Then follow a record: `shard.consumer` (the steps of one shard) → `shard.reader` (its next response) →
+`decoding.deaggregation`, `decoding.decoder` (bytes to rows) → `shard.batch_assembly` (when a batch ends) →
+`pipeline.intake`, `pipeline.batching` (rows to a batch) → `pipeline.delivery` (sink, then checkpoint).
+Or follow a lease: `fleet.shard_sync`, `fleet.shard_rows` (its row is created) → `fleet.assignment` (which worker should
+have it) → `fleet.lease_taker` → `fleet.renewer` → `shard.held_lease` (checkpoints under it) → `shard.handoff`,
+`fleet.drain` → `shard.shard_end`, `fleet.lineage` (its row can be deleted). `leases.lease` has the states of a row.
 The ports are `streams`, `leases` and `sinks`; the values that all share are in `records` and `errors`.
 """

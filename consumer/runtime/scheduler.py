@@ -24,9 +24,9 @@ AFTER_FAILURE = 1.0
 def share_one_heap() -> None:
     """Make later threads allocate from one heap if the C library is glibc; otherwise do nothing.
 
-    glibc gives each busy thread a separate heap. Records are fetched on one thread and delivered on another, so in turn
-    each heap grows to the size of the whole budget and keeps freed memory: 40 to 70 MB more at a budget of 64 MiB.
-    Python's threads run one at a time, so one heap costs no time.
+    glibc gives each busy thread a separate heap. Records are fetched on one thread and delivered on another. So in turn
+    each heap grows to the size of the whole budget and keeps freed memory. That costs 40 to 70 MB at a budget of
+    64 MiB. Python's threads run one at a time, so one heap costs no time.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -1,7 +1,7 @@
 """Judge how far a shard has been read. `MillisBehindLatest` shows little alone: emulators compute it differently.
 
-A response with records shows when they arrived. A response without records shows that everything is read, but a run
-that ends once it has caught up needs several of them in a row, each to a new iterator.
+A response with records shows when they arrived. A response without records shows that everything is read. But a run
+with --until-caught-up needs several of them in a row, each from a new iterator.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ TEXTS = [*MODULES, ROOT / "README.md", *DOCS]
 
 # A reader has to decode these phrases. Say who does what instead.
 RIDDLES = [
-    *("whoever", "whatever", "nobody", "as ever", "of its own", "means well", "is away"),
+    *("whoever", "whatever", "nobody", "as ever", "of (?:its|their) own", "means well", "is away"),
     *(r"rule [0-9]+", "goes on by itself", "namesakes?", "farewells?", "heirs?"),
 ]
 # These names were replaced by the words of Kinesis, messaging, HTTP and Python.
