@@ -21,6 +21,7 @@ from consumer.setting_values import ADDRESS, Address, Endpoint, Name, Region, Ro
 
 LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 PREFIX = "CALL_CONSUMER_"
+SIZE_MISTAKES = ("byte_size", "byte_size_unit")  # the validation library's types of errors
 
 
 class Settings(BaseModel):
@@ -142,7 +143,8 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        problem = first["msg"].removeprefix("Value error, ")
+        size = first["type"] in SIZE_MISTAKES
+        problem = "say a number of bytes, such as 4MiB" if size else first["msg"].removeprefix("Value error, ")
         given_as = origins.get(field, flag(field))
         raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from consumer.errors import ConfigurationError, StreamAbsent, StreamUnavailable
 from consumer.leases import Lease
-from consumer.records import Shard
+from consumer.records import Shard, StreamSummary
 from consumer.shard.deleted_stream import Absence
 from consumer.shard.listing import complete
 from consumer.streams import Stream
@@ -52,22 +52,25 @@ class ShardEnd:
         Raises:
             StreamUnavailable: this is not certain yet.
         """
-        self.check_stream(now)
+        stream = f"stream {self.check_stream(now).name!r}"
         shards = self._stream.shards()
-        if self._listed(shards) or not complete(shards):
+        if self._listed(shards):
             self._absent_since = None
-            raise StreamUnavailable("the stream does not know a shard that it should have")
+            raise StreamUnavailable(f"{stream} lists the shard, but refuses to read it as unknown; trying again")
+        if not complete(shards):
+            self._absent_since = None
+            raise StreamUnavailable(f"{stream} does not know the shard, and its listing lacks shards; trying again")
         if parents := sorted({shard.shard_id for shard in shards} & set(self._lease.parents)):
             # Kinesis removes a shard after its parents, so this one is not listed yet.
             self._absent_since = None
-            raise StreamUnavailable(f"the stream lists the shard's parent {parents[0]}, but not yet the shard")
+            raise StreamUnavailable(f"{stream} lists the shard's parent {parents[0]}, but not yet the shard")
         if self._absent_since is None:
             self._absent_since = now
         if now - self._absent_since < CONFIRM_AFTER:
-            raise StreamUnavailable("the stream does not list the shard; looking again before it counts as ended")
+            raise StreamUnavailable(f"{stream} does not list the shard; looking again before it counts as ended")
 
-    def check_stream(self, now: float) -> None:
-        """Return if the stream is active, and the one that the lease belongs to.
+    def check_stream(self, now: float) -> StreamSummary:
+        """Return the stream's description if it is active, and the one that the lease belongs to.
 
         Raises:
             StreamUnavailable: it is not.
@@ -90,6 +93,7 @@ class ShardEnd:
         self._absence.over()
         if not summary.active:
             raise StreamUnavailable(f"stream {summary.name!r} is not active")
+        return summary
 
     def _listed(self, shards: Sequence[Shard]) -> bool:
         return any(shard.shard_id == self._lease.shard_id for shard in shards)

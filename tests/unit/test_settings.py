@@ -164,3 +164,10 @@ def test_a_week_is_seven_days() -> None:
 def test_an_arn_names_the_application_by_its_stream() -> None:
     """The default application is the name of the stream."""
     assert load({"stream": "arn:aws:kinesis:eu-west-1:123456789012:stream/calls"}, environ={}).name == "calls"
+
+
+@pytest.mark.parametrize("size", ["-1", "many", "4 parsecs", ""])
+def test_a_wrong_number_of_bytes_is_answered_with_a_correct_form(size: str) -> None:
+    """The validation library's own words name neither the unit nor an example."""
+    with pytest.raises(ConfigurationError, match=f"^--memory '{size}': say a number of bytes, such as 4MiB$"):
+        load({"memory": size}, environ={})

@@ -263,15 +263,23 @@ def test_a_child_that_is_not_listed_yet_is_waited_for(parent_is_closed: bool) ->
     assert bench.run() == numbers
 
 
-@pytest.mark.parametrize("listing", ["empty", "partial", "with it"])
-def test_an_incomplete_listing_ends_no_shard(listing: str) -> None:
-    """Seeing it repeatedly changes nothing."""
+@pytest.mark.parametrize(
+    ("listing", "says"),
+    [
+        ("empty", "stream 'calls' does not know the shard, and its listing lacks shards; trying again"),
+        ("partial", "stream 'calls' does not know the shard, and its listing lacks shards; trying again"),
+        ("with it", "stream 'calls' lists the shard, but refuses to read it as unknown; trying again"),
+    ],
+)
+def test_an_incomplete_listing_ends_no_shard(listing: str, says: str) -> None:
+    """Seeing it repeatedly changes nothing. The message says which stream contradicts itself, and how."""
     bench = Bench(shards=2)
     shown = {"empty": [], "partial": MemoryStream.shards(bench.stream)[1:], "with it": bench.stream.shards()}[listing]
     bench.stream.list = lambda _: shown
     bench.stream.always = refused(ShardGone())
     bench.run(60)
     assert not bench.reading.ended
+    assert {str(error) for error in bench.refusals} == {says}
 
 
 @pytest.mark.parametrize(
