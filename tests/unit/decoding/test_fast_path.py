@@ -1,4 +1,4 @@
-"""Compare the fast path with the full one. `tests.unit.events.decode` uses both, too."""
+"""Compare the fast path with the full one. `tests.events.decode` uses both, too."""
 
 import json
 from typing import Any

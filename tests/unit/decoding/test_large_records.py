@@ -166,7 +166,7 @@ def test_a_json_body_that_takes_too_much_memory_stays_text() -> None:
     """It is in the row, but its members are not."""
     encoded = base64.b64encode(b'{"status":"queued"}').decode()
     warnings = Warnings()
-    with patch.object(body, "LARGEST_JSON", 60):
+    with patch.object(body, "LARGEST_JSON", 59):
         found = body.decode_body(encoded, "application/json", warnings)
     assert (found.text, found.kind, found.document) == ('{"status":"queued"}', "text", {})
     assert warnings == [WarningCode.BODY]
