@@ -131,8 +131,8 @@ class KinesisStream:
         with self._calls.running("GetShardIterator"):
             response = self._client.get_shard_iterator(ShardId=shard_id, **where, **self._target)
             iterator: str = response["Response"].ShardIterator
-        if not iterator:
-            raise IncompleteResponse("GetShardIterator: the iterator is empty")
+            if not iterator:
+                raise IncompleteResponse("GetShardIterator: the iterator is empty")
         return iterator
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:

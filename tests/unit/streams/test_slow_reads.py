@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from consumer.errors import ConfigurationError, IncompleteResponse, ReadTimedOut, StreamUnavailable
+from consumer.records import TRIM_HORIZON
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from tests.servers.connections import SlowServer
 
 IMPATIENT = 0.3  # seconds to wait for a response
 EMPTY = json.dumps({"Records": [], "NextShardIterator": "next", "MillisBehindLatest": 0}).encode()
+NO_ITERATOR = json.dumps({"ShardIterator": ""}).encode()
 DENIED = json.dumps({"__type": "AccessDeniedException", "message": "no policy allows it"}).encode()
 
 
@@ -49,6 +51,14 @@ def test_a_truncated_response_reduces_the_read_size(server: SlowServer, stream: 
     with pytest.raises((ReadTimedOut, IncompleteResponse)):  # both reduce the size of the next read
         stream.fetch("iterator", 20)
     assert stream.fetch("iterator", 5).next_iterator == "next"
+
+
+def test_an_empty_iterator_is_reported_with_the_stream_and_the_host(server: SlowServer, stream: KinesisStream) -> None:
+    """An operator learns which service responds so."""
+    server.next = [response(NO_ITERATOR)]
+    with pytest.raises(IncompleteResponse) as refused:
+        stream.open("shardId-000000000000", TRIM_HORIZON)
+    assert str(refused.value) == f"stream calls: GetShardIterator: the iterator is empty at {server.url}"
 
 
 def test_a_late_response_times_out_unless_the_read_is_patient(server: SlowServer, stream: KinesisStream) -> None:
