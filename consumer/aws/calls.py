@@ -98,7 +98,7 @@ class Calls:
     def _line(self, error: Exception, action: str, found: Reason) -> str:
         host = requested_host(error, self._endpoint)
         if isinstance(error, ConnectionError | HTTPClientError):
-            return f"{self._what} does not answer at {host}: {action}: {found.words}"
+            return f"{self._what} does not respond at {host}: {action}: {found.words}"
         if not isinstance(error, ClientError):
             return f"{self._what}: {action}: {found.words}" + (f" at {host}" if found.malformed else "")
         return f"{self._what}: {self._service}:{action} {_verb(found)} at {host}: {found.words}"

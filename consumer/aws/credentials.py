@@ -204,4 +204,4 @@ def _service(error: ClientError, found: Reason) -> str:
     service = "SSO" if sso else "STS"
     if found.code in THROTTLED:
         return f"{service} throttles {error.operation_name}"
-    return f"{service} {'refuses' if found.lasting else 'does not answer'} {error.operation_name}"
+    return f"{service} {'rejects' if found.lasting else 'does not respond to'} {error.operation_name}"

@@ -66,7 +66,7 @@ def _tls_problem(cause: BaseException, bundle: str) -> str:
         if reason in NO_PEM:
             return f"the CA bundle holds no certificate in PEM format: {bundle}"
         if reason in NO_TLS:
-            return "the server does not speak TLS: should the endpoint begin with http://?"
+            return "the server does not speak TLS: begin the endpoint with http://"
         return f"TLS failed: {reason.replace('_', ' ').lower() or 'no reason given'}"
     if isinstance(cause, urllib3_errors.SSLError):
         files = [inner for inner in causes(cause) if isinstance(inner, OSError) and not isinstance(inner, ssl.SSLError)]
@@ -78,17 +78,17 @@ def _certificate_problem(cause: ssl.SSLCertVerificationError) -> str:
     if cause.verify_code in (HOST_MISMATCH, ADDRESS_MISMATCH) or "mismatch" in str(cause.verify_message).lower():
         return OTHER_HOST
     if cause.verify_code == EXPIRED:
-        return "the certificate has expired: renew it, or is this machine's clock wrong?"
+        return "the certificate has expired: renew it, or set this machine's clock"
     if cause.verify_code == NOT_YET_VALID:
-        return "the certificate is not valid yet: is this machine's clock wrong?"
+        return "the certificate is not valid yet: check this machine's clock"
     return f"the certificate is not trusted ({cause.verify_message}): name its CA's PEM file in AWS_CA_BUNDLE"
 
 
 def _connection_problem(cause: BaseException) -> str:
     if isinstance(cause, socket.gaierror):
-        return "unknown host: is its name right, and is it running?"
+        return "unknown host: check its name, and that it is running"
     if isinstance(cause, ConnectionRefusedError):
-        return "connection refused: is it running?"
+        return "connection refused: check that it is running"
     if isinstance(cause, ReadTimeoutError | ConnectTimeoutError):
         return "no response in time"
     if isinstance(cause, OSError) and cause.errno and cause.strerror:
@@ -99,13 +99,13 @@ def _connection_problem(cause: BaseException) -> str:
 def _response_problem(chain: list[BaseException]) -> str:
     for cause in chain:
         if isinstance(cause, urllib3_errors.IncompleteRead | http.client.IncompleteRead):
-            return "the response was broken off"
+            return "the response was cut off"
         if isinstance(cause, urllib3_errors.DecodeError):
             return "the response cannot be decompressed"
         if isinstance(cause, http.client.RemoteDisconnected):
             return "the connection was closed without a response"
         if isinstance(cause, http.client.BadStatusLine):
-            return "the response is not HTTP: should the endpoint begin with https://?"
+            return "the response is not HTTP: begin the endpoint with https://"
         if isinstance(cause, urllib3_errors.LocationValueError):
             return f"the address of a proxy or a host cannot be parsed: {PROXIES}"
     return type(chain[-1]).__name__ if len(chain) > 1 else ""
@@ -117,8 +117,8 @@ def _proxy_problem(url: str, chain: list[BaseException]) -> str:
     proxy = f"the proxy {host_of(url)}"
     tunnel = next((str(cause) for cause in chain if str(cause).startswith("Tunnel connection failed")), "")
     if " 407" in tunnel:
-        return f"{proxy} wants a user and a password (407): put them into HTTPS_PROXY"
+        return f"{proxy} requires a user and a password (407): put them into HTTPS_PROXY"
     if tunnel:
-        return f"{proxy} does not let us through ({tunnel.partition(': ')[2][:60]}): {PROXIES}"
+        return f"{proxy} rejects the connection ({tunnel.partition(': ')[2][:60]}): {PROXIES}"
     words = next(filter(None, map(_connection_problem, chain)), "")
-    return f"{proxy} does not answer{': ' if words else ''}{words.removesuffix('?')}; {PROXIES}"
+    return f"{proxy} does not respond{': ' if words else ''}{words}; {PROXIES}"

@@ -110,7 +110,7 @@ def _status_words(status: int, code: str) -> str:
     """Describe an HTTP status. The body is not shown, because the page of a gateway may contain addresses and names."""
     number = status or code
     if str(number) == "407":
-        return "the proxy wants a user and a password (407): put them into HTTP_PROXY or HTTPS_PROXY"
+        return "the proxy requires a user and a password (407): put them into HTTP_PROXY or HTTPS_PROXY"
     if 300 <= status < 400:
         return f"HTTP {number}: the response is a redirect: is the endpoint right?"
     return f"HTTP {number} without an error code of AWS: did a proxy or gateway answer?"

@@ -47,7 +47,10 @@ def connection(cause: Exception) -> Exception:
 
 
 RAISED: dict[str, tuple[Exception, str]] = {
-    "refused": (connection(ConnectionRefusedError(111, "Connection refused")), "connection refused: is it running?"),
+    "refused": (
+        connection(ConnectionRefusedError(111, "Connection refused")),
+        "connection refused: check that it is running",
+    ),
     "unknown host": (connection(socket.gaierror(-2, "Name or service not known")), "unknown host"),
     "unreachable": (connection(OSError(101, "Network is unreachable")), "network is unreachable"),
     "too many files": (connection(OSError(24, "Too many open files")), "too many open files"),
@@ -58,7 +61,7 @@ RAISED: dict[str, tuple[Exception, str]] = {
         raised.HTTPClientError(error=ConnectionResetError(104, "Connection reset by peer")),
         "connection reset by peer",
     ),
-    "broken off": (raised.ResponseStreamingError(error=IncompleteRead(1, 2)), "broken off"),
+    "cut off": (raised.ResponseStreamingError(error=IncompleteRead(1, 2)), "cut off"),
     "gzip": (raised.HTTPClientError(error=DecodeError(SECRET)), "decompressed"),
     "tls": (raised.SSLError(endpoint_url=URL, error=UrllibSSLError(ssl.SSLError(1, SECRET))), "TLS failed"),
     "header": (raised.HTTPClientError(error=ValueError(f"Invalid header value {SECRET}")), "ValueError"),
@@ -82,7 +85,7 @@ ANSWERED: dict[str, tuple[int, bytes, str]] = {
     "XML": (500, b"<ErrorResponse><Error><Code>x</Code></Error></ErrorResponse>", "HTTP 500 without"),
     "redirect": (302, b"", "is a redirect"),
     "moved": (301, f'{{"at": "{SECRET}"}}'.encode(), "is a redirect"),
-    "proxy authentication": (407, b"", "the proxy wants a user and a password (407)"),
+    "proxy authentication": (407, b"", "the proxy requires a user and a password (407)"),
     "no code": (400, b"{}", "HTTP 400 without"),
     "no JSON": (400, f"{SECRET}".encode(), "HTTP 400 without"),
     "no UTF-8": (400, b"\xff\xfe", "UnicodeDecodeError"),

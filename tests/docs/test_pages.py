@@ -14,17 +14,13 @@ from consumer.cli import COMMANDS
 from consumer.settings import PREFIX, Settings, flag
 from schemas.call_request import CallRequest
 from tests.docs.blocks import FENCE, PAGES, ROOT
+from tests.unit.test_language import forbidden
 
 README = (ROOT / "README.md").read_text("utf-8")
 SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
 COMMAND_PAGE = (ROOT / "docs" / "commands.md").read_text("utf-8")
 TEXTS = [*PAGES, *(ROOT / "deploy").rglob("*.yaml"), ROOT / ".github" / "pull_request_template.md"]
 FOLDERS = r"(?:docs|consumer|schemas|tests|benchmarks|deploy|examples|requirements|\.ci)"
-# Phrases that a reader has to decode, and names that the code used to have.
-RIDDLES = (
-    "whoever|whatever|nobody's|as ever|means? well|of its own|rule \\d+|goes on by itself|is away|that which"
-    "|surroundings|outlets|holdings|tenure|heirs?|namesakes?|farewells?|oddity|oddities|arrivals|let go|abandon"
-)
 
 
 def prose(page: Path) -> str:
@@ -92,7 +88,7 @@ def test_paths_in_text_are_links(page: Path) -> None:
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_a_page_has_no_riddles(page: Path) -> None:
     """Plain English, with the field's words."""
-    assert re.findall(rf"\b(?:{RIDDLES})\b".replace(" ", r"\s+"), page.read_text("utf-8"), re.IGNORECASE) == []
+    assert forbidden(page.read_text("utf-8")) == []
 
 
 def test_a_measured_figure_stands_on_one_page() -> None:

@@ -116,7 +116,7 @@ def test_a_dependency_that_does_not_respond_is_retried_for_ten_seconds(
         rows.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         runs = {
-            "does not answer at http://127.0.0.1:9": started(tmp_path / "a", "http://127.0.0.1:9"),
+            "does not respond at http://127.0.0.1:9": started(tmp_path / "a", "http://127.0.0.1:9"),
             "ReadTimeout": started(tmp_path / "b", f"http://127.0.0.1:{silent.getsockname()[1]}"),
             "call-consumer.db: the database is locked": started(tmp_path / "leases", endpoint),
             "rows.db: the database is locked": started(tmp_path / "sink", endpoint, "--sink", "sqlite:rows.db"),

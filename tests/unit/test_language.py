@@ -14,13 +14,13 @@ TEXTS = [*MODULES, ROOT / "README.md", *DOCS]
 
 # A reader has to decode these phrases. Say who does what instead.
 RIDDLES = [
-    *("whoever", "whatever", "nobody", "as ever", "of (?:its|their) own", "means well", "is away"),
-    *(r"rule [0-9]+", "goes on by itself", "namesakes?", "farewells?", "heirs?"),
+    *("whoever", "whatever", "nobody", "as ever", "of (?:its|their) own", "means? well", "is away", "that which"),
+    *(r"rule [0-9]+", "goes on by itself", "namesakes?", "farewells?", "heirs?", "let go", "abandon"),
 ]
 # These names were replaced by the words of Kinesis, messaging, HTTP and Python.
 PRIVATE_NOUNS = [
     *("Surroundings", "Outlets", "Holdings", "Tenure", "Heir", "Namesakes", "ShardChild", "PlaceUrl"),
-    *("Oddity", "Oddities", "glance", "GLANCE", "hand_over", "hand_on", "let_go", "abandon"),
+    *("Oddity", "Oddities", "glance", "GLANCE", "hand_over", "hand_on", "let_go"),
 ]
 # A sentence may begin with one of these, so they are forbidden only where code defines them or a page quotes them.
 PRIVATE_NAMES = [

@@ -386,7 +386,7 @@ def test_the_party_that_failed_is_named_with_its_message() -> None:
         source = FakeSource()
         response: Any = {"Error": {"Code": "InvalidIdentityToken", "Message": "no\nprovider"}}
         source.error = ClientError(response, operation)
-        with pytest.raises(ConfigurationError, match=f"{who} refuses {operation}: InvalidIdentityToken: no provider"):
+        with pytest.raises(ConfigurationError, match=f"{who} rejects {operation}: InvalidIdentityToken: no provider"):
             SharedCredentials(source, source.clock).get_frozen_credentials()
 
 
@@ -395,9 +395,9 @@ def test_the_party_that_failed_is_named_with_its_message() -> None:
     [
         ("Throttling", 400, "STS throttles AssumeRole: Throttling: no provider"),
         ("RequestLimitExceeded", 503, "STS throttles AssumeRole: RequestLimitExceeded"),
-        ("InternalFailure", 500, "STS does not answer AssumeRole: InternalFailure"),
-        ("ServiceUnavailable", 503, "STS does not answer AssumeRole: ServiceUnavailable"),
-        ("502", 502, "STS does not answer AssumeRole: HTTP 502"),
+        ("InternalFailure", 500, "STS does not respond to AssumeRole: InternalFailure"),
+        ("ServiceUnavailable", 503, "STS does not respond to AssumeRole: ServiceUnavailable"),
+        ("502", 502, "STS does not respond to AssumeRole: HTTP 502"),
     ],
 )
 def test_a_temporary_failure_of_a_source_is_retried(code: str, status: int, says: str) -> None:

@@ -66,7 +66,7 @@ UNUSABLE = [
     (Answer(200, PARTIAL), "answered without Token"),
     (Answer(200, json.dumps(KEYS | {"Expiration": SECRET})), "answered with an Expiration that is not a time"),
     (Answer(200, ERROR), "answered AssumeRoleUnauthorizedAccess: EC2 cannot assume the role"),
-    (Answer(200, json.dumps(KEYS), missing=9), ": the response was broken off"),
+    (Answer(200, json.dumps(KEYS), missing=9), ": the response was cut off"),
 ]
 
 
@@ -92,7 +92,7 @@ def test_a_failing_container_endpoint_is_named_and_retried(container: Metadata, 
     ("path", "answer", "says"),
     [
         (LISTING, Answer(500), "answered 500"),
-        (LISTING, Answer(200, "x", missing=9), "the response was broken off"),
+        (LISTING, Answer(200, "x", missing=9), "the response was cut off"),
         ("/latest/api/token", Answer(500), "answered 500"),
     ],
 )

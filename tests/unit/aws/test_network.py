@@ -146,7 +146,7 @@ def test_an_unusable_ca_bundle_is_named(
 def test_a_host_without_tls_is_reported(serve: Serve) -> None:
     """An emulator whose endpoint is http behaves like this."""
     port = serve(functools.partial(says, b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    assert "does not speak TLS: should the endpoint begin with http://?" in told(
+    assert "does not speak TLS: begin the endpoint with http://" in told(
         f"https://127.0.0.1:{port}", ConfigurationError
     )
 
@@ -155,8 +155,8 @@ def test_a_host_without_tls_is_reported(serve: Serve) -> None:
     ("answer", "message"),
     [
         (b"", "the connection was closed without a response"),
-        (b"SSH-2.0-OpenSSH\r\n", "the response is not HTTP: should the endpoint begin with https://?"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", "the response was broken off"),
+        (b"SSH-2.0-OpenSSH\r\n", "the response is not HTTP: begin the endpoint with https://"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", "the response was cut off"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", "the response is incomplete"),
     ],
 )
@@ -172,11 +172,11 @@ def test_a_refused_connection_and_an_unknown_host_ask_whether_it_is_running() ->
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     refused = told(f"http://127.0.0.1:{port}", StreamUnavailable)
-    assert f"does not answer at http://127.0.0.1:{port}" in refused
-    assert "connection refused: is it running?" in refused
+    assert f"does not respond at http://127.0.0.1:{port}" in refused
+    assert "connection refused: check that it is running" in refused
     unknown = told("http://no-such-host.invalid:4566", StreamUnavailable)
     assert "at http://no-such-host.invalid:4566" in unknown
-    assert "unknown host: is its name right, and is it running?" in unknown
+    assert "unknown host: check its name, and that it is running" in unknown
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_a_refused_connection_and_an_unknown_host_ask_whether_it_is_running() ->
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
             ConfigurationError,
-            "wants a user and a password",
+            "requires a user and a password",
         ),
-        (b"HTTP/1.1 403 Forbidden\r\n\r\n", StreamUnavailable, "does not let us through (403 Forbidden)"),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", StreamUnavailable, "rejects the connection (403 Forbidden)"),
     ],
 )
 def test_a_proxy_is_named_without_its_password(
@@ -206,7 +206,7 @@ def test_an_unreachable_proxy_differs_from_an_unreachable_stream(monkeypatch: py
     """The message names the variables that set the proxy."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@127.0.0.1:9")
     text = told("https://kinesis.invalid", StreamUnavailable)
-    assert "the proxy http://127.0.0.1:9 does not answer: connection refused" in text
+    assert "the proxy http://127.0.0.1:9 does not respond: connection refused" in text
 
 
 def test_an_unsupported_proxy_scheme_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

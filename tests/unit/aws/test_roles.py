@@ -67,7 +67,7 @@ def test_a_denied_role_is_reported_with_the_message_of_sts(aws: Aws, tmp_path: P
     """The message does not name Kinesis."""
     aws.refusal = "AccessDenied"
     made = connect(settings(aws, tmp_path, stream_role_arn=STREAM_ROLE))
-    with pytest.raises(ConfigurationError, match="STS refuses AssumeRole: AccessDenied: not trusted"):
+    with pytest.raises(ConfigurationError, match="STS rejects AssumeRole: AccessDenied: not trusted"):
         made.stream.summary()
     made.stream.close()
     made.leases.close()
