@@ -75,9 +75,9 @@ class _NotingSession:
         # A failed request for a token makes the next request fail with 401: name the first failure.
         status = next((r.status_code for r in self.responses if is_transient("", r.status_code)), last.status_code)
         if is_transient("", status):
-            return CredentialsUnavailable(f"{party} answered {status}")
+            return CredentialsUnavailable(f"{party} responded with {status}")
         if status == HTTPStatus.OK:
-            return CredentialsUnavailable(f"{party} answered {_described(last.content)}")
+            return CredentialsUnavailable(f"{party} responded {_described(last.content)}")
         return None
 
 
@@ -118,9 +118,9 @@ class InstanceMetadata(InstanceMetadataProvider):
         last = self._noted.responses[-1]
         if last.status_code == HTTPStatus.NOT_FOUND:
             if not urlsplit(last.url).path.endswith(ROLE_LISTING):
-                return CredentialsUnavailable(f"{INSTANCE} answered 404 for the credentials of the instance's role")
+                return CredentialsUnavailable(f"{INSTANCE} responded with 404 for the role's credentials")
             return ConfigurationError(f"no AWS credentials: no role is attached to this instance ({INSTANCE}: 404)")
-        return ConfigurationError(f"{NO_CREDENTIALS}; {INSTANCE} answered {last.status_code}")
+        return ConfigurationError(f"{NO_CREDENTIALS}; {INSTANCE} responded with {last.status_code}")
 
 
 class ContainerMetadata(ContainerProvider):
@@ -151,11 +151,11 @@ class ContainerMetadata(ContainerProvider):
         if (problem := self._noted.problem(CONTAINER)) is not None or not self._noted.responses:
             return problem
         status = self._noted.responses[-1].status_code
-        return ConfigurationError(f"{CONTAINER} answered {status}: does the container have a role?")
+        return ConfigurationError(f"{CONTAINER} responded with {status}: attach a role to the container")
 
 
 def _described(body: bytes) -> str:
-    """Return what a response with status 200 contains instead of credentials, without its secrets."""
+    """Say what a response contains instead of credentials, without its secrets; continues "responded …"."""
     if not body.strip():
         return "with an empty body"
     try:
@@ -167,5 +167,5 @@ def _described(body: bytes) -> str:
     code = found.get("Code")
     missing = [field for field in FIELDS if not isinstance(found.get(field), str)]
     if isinstance(code, str) and CODE.fullmatch(code) and len(missing) == len(FIELDS):
-        return f"{code}: {one_line(str(found.get('Message') or 'no message'))}"
+        return f"with {code}: {one_line(str(found.get('Message') or 'no message'))}"
     return f"without {', '.join(missing)}" if missing else "with an Expiration that is not a time"

@@ -54,18 +54,18 @@ def failure(kind: type[ConsumerError]) -> str:
 PARTIAL = json.dumps({name: value for name, value in KEYS.items() if name != "Token"})
 ERROR = '{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume\\nthe role"}'
 UNUSABLE = [
-    (Answer(500), "answered 500"),
-    (Answer(503, SECRET), "answered 503"),
-    (Answer(429), "answered 429"),
-    (Answer(200, ""), "answered with an empty body"),
-    (Answer(200, f"<html>{SECRET}"), "answered with a body that is not JSON"),
-    (Answer(200, b"\xff\xfe"), "answered with a body that is not JSON"),
-    (Answer(200, f'["{SECRET}"]'), "answered with JSON that is not an object"),
-    (Answer(200, "null"), "answered with JSON that is not an object"),
-    (Answer(200, "{}"), "answered without AccessKeyId, SecretAccessKey, Token, Expiration"),
-    (Answer(200, PARTIAL), "answered without Token"),
-    (Answer(200, json.dumps(KEYS | {"Expiration": SECRET})), "answered with an Expiration that is not a time"),
-    (Answer(200, ERROR), "answered AssumeRoleUnauthorizedAccess: EC2 cannot assume the role"),
+    (Answer(500), "responded with 500"),
+    (Answer(503, SECRET), "responded with 503"),
+    (Answer(429), "responded with 429"),
+    (Answer(200, ""), "responded with an empty body"),
+    (Answer(200, f"<html>{SECRET}"), "responded with a body that is not JSON"),
+    (Answer(200, b"\xff\xfe"), "responded with a body that is not JSON"),
+    (Answer(200, f'["{SECRET}"]'), "responded with JSON that is not an object"),
+    (Answer(200, "null"), "responded with JSON that is not an object"),
+    (Answer(200, "{}"), "responded without AccessKeyId, SecretAccessKey, Token, Expiration"),
+    (Answer(200, PARTIAL), "responded without Token"),
+    (Answer(200, json.dumps(KEYS | {"Expiration": SECRET})), "responded with an Expiration that is not a time"),
+    (Answer(200, ERROR), "responded with AssumeRoleUnauthorizedAccess: EC2 cannot assume the role"),
     (Answer(200, json.dumps(KEYS), missing=9), ": the response was cut off"),
 ]
 
@@ -91,9 +91,9 @@ def test_a_failing_container_endpoint_is_named_and_retried(container: Metadata, 
 @pytest.mark.parametrize(
     ("path", "answer", "says"),
     [
-        (LISTING, Answer(500), "answered 500"),
+        (LISTING, Answer(500), "responded with 500"),
         (LISTING, Answer(200, "x", missing=9), "the response was cut off"),
-        ("/latest/api/token", Answer(500), "answered 500"),
+        ("/latest/api/token", Answer(500), "responded with 500"),
     ],
 )
 def test_each_request_to_the_instance_metadata_service_may_fail(
@@ -114,14 +114,14 @@ def test_an_instance_without_a_role_is_reported_at_once(service: Metadata) -> No
 def test_a_listed_role_without_credentials_is_retried(service: Metadata) -> None:
     """It has just been attached."""
     service.answers[LISTING + ROLE] = Answer(404)
-    assert "answered 404 for the credentials of the instance's role" in failure(CredentialsUnavailable)
+    assert "responded with 404 for the role's credentials" in failure(CredentialsUnavailable)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403])
 def test_an_instance_metadata_service_that_rejects_is_a_configuration_error(service: Metadata, status: int) -> None:
     """Causes are the hop limit, or a service of another cloud. Waiting does not help."""
     service.answers[LISTING] = Answer(status, SECRET)
-    assert f"the instance metadata service answered {status}" in failure(ConfigurationError)
+    assert f"the instance metadata service responded with {status}" in failure(ConfigurationError)
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404])
@@ -129,7 +129,7 @@ def test_a_container_endpoint_that_rejects_is_a_configuration_error(container: M
     """The container has no role, or the token is wrong. Waiting does not help."""
     container.answers["/container"] = Answer(status, SECRET)
     text = failure(ConfigurationError)
-    assert f"the container's credentials endpoint answered {status}: does the container have a role?" in text
+    assert f"the container's credentials endpoint responded with {status}: attach a role to the container" in text
 
 
 def test_a_machine_without_a_metadata_service_has_no_credentials(
@@ -162,7 +162,7 @@ def test_a_role_of_a_profile_reports_its_source(
     (tmp_path / "AWS_CONFIG_FILE").write_text(f"[profile p]\n{role}")
     monkeypatch.setenv("AWS_PROFILE", "p")
     service.answers[LISTING + ROLE] = Answer(500)
-    assert "the instance metadata service answered 500" in failure(CredentialsUnavailable)
+    assert "the instance metadata service responded with 500" in failure(CredentialsUnavailable)
 
 
 def test_each_service_returns_credentials_after_a_failure(container: Metadata, monkeypatch: pytest.MonkeyPatch) -> None:
