@@ -98,6 +98,7 @@ class Balancer:
         """Scan the table if that is due, else read urgent rows; return False if there was nothing to read."""
         if self._view.scan_due(now):
             self._view.scan(now)
+            self._running_shards.unreadable.scanned(now)
             self._metrics.shards_counted(*self._view.count_shards(now))
             return True
         urgent = [row.shard_id for row in self._view.rows if self._is_urgent(row, now)]

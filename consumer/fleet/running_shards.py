@@ -7,6 +7,7 @@ from datetime import datetime
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.lease_timings import LeaseTimings
 from consumer.fleet.shard_rows import ShardRows
+from consumer.fleet.unreadable_rows import UnreadableRows
 from consumer.leases import Lease, LeaseTable, NextOwner, WorkerIdentity
 from consumer.runtime.scheduler import Lane, Scheduler
 from consumer.shard.consumer import ShardConsumer
@@ -52,6 +53,7 @@ class RunningShards:
         self.fleet, self.table, self.context = fleet, table, context
         self.log = context.log.bind()
         self.rows = ShardRows(table, context.stream, initial_position, context.clock, self.log)
+        self.unreadable = UnreadableRows(table, self.log, fleet.audit_interval)
         self.running: dict[str, ShardConsumer] = {}
         self.takes_part = False
         self.draining = False

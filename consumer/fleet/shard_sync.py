@@ -22,8 +22,8 @@ from consumer.shard.listing import complete
 LISTING_INTERVAL = 3600.0
 # A failed listing delays the first read of new shards, so it is retried within seconds.
 RETRIES = RetryPolicy(first=0.5, most=5.0)
-# Share of the audit interval after which unreadable rows are logged again. Audits come early by chance, see `step`.
-LOG_AGAIN = 0.7
+# Least share of the audit interval between two audits. Chance decides, so that workers audit at different times.
+EARLIEST = 0.7
 
 
 class ShardSync:
@@ -31,17 +31,14 @@ class ShardSync:
 
     def __init__(self, fleet: Fleet, table: LeaseTable, rows: ShardRows, context: ShardContext) -> None:
         self._fleet, self._table, self._rows = fleet, table, rows
-        self._stream, self._rng, self._outages, self._log = context.stream, context.rng, context.outages, context.log
+        self._stream, self._rng, self._outages = context.stream, context.rng, context.outages
         self._backoff = Backoff(RETRIES, context.rng)
         self._absence = Absence()
         self._listed_at = float("-inf")
-        self._unreadable: dict[str, str] = {}
-        self._logged_at = float("-inf")
 
     def step(self, now: float) -> float:
         try:
             rows = self._table.scan()
-            self._log_unreadable(now)
             if now - self._listed_at > LISTING_INTERVAL or not self._rows.has_every_shard(rows):
                 if not self._list():
                     return CONFIRM_AFTER
@@ -57,16 +54,7 @@ class ShardSync:
         self._backoff.reset()
         self._outages.worked("discovery")
         self._absence.over()
-        return self._interval() * self._rng.uniform(LOG_AGAIN, 1.0)
-
-    def _log_unreadable(self, now: float) -> None:
-        """Log the damaged rows once per audit interval, and at once when they change."""
-        unreadable = dict(self._table.unreadable())
-        if unreadable == self._unreadable and now - self._logged_at < LOG_AGAIN * self._fleet.audit_interval:
-            return
-        self._unreadable, self._logged_at = unreadable, now
-        for shard_id, why in unreadable.items():
-            self._log.error("lease.unreadable", shard=shard_id, error=why)
+        return self._interval() * self._rng.uniform(EARLIEST, 1.0)
 
     def _interval(self) -> float:
         """Return the seconds between audits. Audit often with --until-caught-up, which needs a last listing to end."""
