@@ -134,7 +134,7 @@ lock: ## renew the locked requirements (needs uv)
 
 audit: install ## known vulnerabilities of the locked requirements (asks a public service)
 	$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
-	build/audit/bin/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/runtime.txt
 
 release: install ## build wheel and sdist, and try the wheel in an empty environment: writes dist/
 	.ci/release
