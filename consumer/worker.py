@@ -118,7 +118,7 @@ class Worker:
         if stop.failed:
             return Exit.UNEXPECTED
         if not lifetime.drained:
-            structlog.get_logger().error("worker.not_drained", leases=lifetime.leases)
+            structlog.get_logger().error("worker.not_drained", leases=lifetime.leases, waits_for=lifetime.obstacles)
             return Exit.NOT_DRAINED
         if (lifetime.undelivered and stop.error is None) or (self.until_caught_up and stop.by_signal is not None):
             return Exit.NOT_DRAINED
@@ -145,6 +145,11 @@ class Lifetime:
     def leases(self) -> int:
         """Return the number of leases that are still held."""
         return self._coordinator.leases if self._coordinator is not None else 0
+
+    @property
+    def obstacles(self) -> list[str]:
+        """Return why some leases are still held."""
+        return self._coordinator.obstacles if self._coordinator is not None else []
 
     @property
     def undelivered(self) -> bool:

@@ -12,7 +12,10 @@ from consumer.fleet.drain import Drain
 from consumer.fleet.renewer import Renewer
 from consumer.fleet.running_shards import RunningShards
 from consumer.fleet.shard_sync import ShardSync
+from consumer.fleet.slow_deliveries import SlowDeliveries
 from consumer.runtime.scheduler import Lane, Scheduler
+
+MOST_OBSTACLES = 5
 
 
 class Coordinator:
@@ -30,6 +33,7 @@ class Coordinator:
         self._scheduler.add(self._shard_sync, Lane.COORDINATOR)
         self._scheduler.add(self._renewer, Lane.RENEWALS)
         self._scheduler.add(self._balancer, Lane.COORDINATOR)
+        self._scheduler.add(SlowDeliveries(self._running_shards), Lane.RENEWALS)
 
     @property
     def leases(self) -> int:
@@ -55,6 +59,12 @@ class Coordinator:
     def finished(self) -> bool:
         """Return whether every shard is delivered and handed off, including takes that the drain interrupted."""
         return not self._running_shards.taking.locked() and all(c.over for c in self._running_shards.running.values())
+
+    @property
+    def obstacles(self) -> list[str]:
+        """Return why shards are not handed off yet, at most `MOST_OBSTACLES` of them."""
+        waiting = [consumer for consumer in self._running_shards.running.values() if not consumer.over]
+        return [f"{consumer.shard_id}: {consumer.obstacle}" for consumer in waiting[:MOST_OBSTACLES]]
 
     @property
     def undelivered(self) -> list[str]:

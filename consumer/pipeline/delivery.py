@@ -14,6 +14,7 @@ from consumer.pipeline.batching import Batch, Chunk, Rejected, Tally
 from consumer.pipeline.intake import EncodeDeadLetter
 from consumer.pipeline.spool import Spool
 from consumer.records import DeadLetter, Position, Reason, Row
+from consumer.runtime.clock import Clock, boottime
 from consumer.sinks import Deduplication, Sink
 
 # Bytes of dead letters of rejected rows in memory. More go to disk.
@@ -60,7 +61,10 @@ class Counts(Protocol):
 
 
 class Delivery:
-    """Deliver the batches of one shard."""
+    """Deliver the batches of one shard.
+
+    `since`: when the delivery that is under way began, by `clock`; None while there is none.
+    """
 
     def __init__(
         self,
@@ -70,9 +74,12 @@ class Delivery:
         encode_dead_letter: EncodeDeadLetter,
         counts: Counts,
         version: str = "",
+        clock: Clock = boottime,
     ) -> None:
         self._checkpointer, self._rows, self._dead_letters = checkpointer, rows, dead_letters
         self._encode_dead_letter, self._counts, self._version = encode_dead_letter, counts, version
+        self._clock = clock
+        self.since: float | None = None
 
     def resume(self, batch: Batch) -> Batch:
         """Return the batch under the name of its pending checkpoint, if there is one. Call this before `deliver`.
@@ -105,6 +112,13 @@ class Delivery:
             LeaseLost: drop the batch.
             OutputClosed: the reader of the output has ended.
         """
+        self.since = self._clock()
+        try:
+            self._deliver(batch)
+        finally:
+            self.since = None
+
+    def _deliver(self, batch: Batch) -> None:
         while batch.work or batch.rejected is not None:
             if batch.work:
                 self._write(batch)

@@ -7,6 +7,7 @@ from consumer.pipeline.batching import Buffer
 from consumer.pipeline.delivery import Checkpointer, Delivery
 from consumer.pipeline.intake import EncodeDeadLetter, Intake
 from consumer.records import BatchLimits
+from consumer.runtime.clock import Clock, boottime
 from consumer.sinks import Sink
 from consumer.telemetry.metrics import Metrics
 
@@ -40,6 +41,7 @@ class Pipeline:
         """Return an object that fills buffers."""
         return Intake(self.encode_dead_letter)
 
-    def delivery(self, checkpointer: Checkpointer) -> Delivery:
+    def delivery(self, checkpointer: Checkpointer, clock: Clock = boottime) -> Delivery:
         """Return an object that delivers batches while `checkpointer` allows it."""
-        return Delivery(checkpointer, self.rows, self.dead_letters, self.encode_dead_letter, self.metrics, self.version)
+        sinks = self.rows, self.dead_letters
+        return Delivery(checkpointer, *sinks, self.encode_dead_letter, self.metrics, self.version, clock)

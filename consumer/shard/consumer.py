@@ -22,7 +22,6 @@ from consumer.telemetry.metrics import LeaseEvent
 
 # Seconds until a shard asks the memory budget again. The largest holder needs about as long to deliver.
 WAIT_FOR_BUDGET = 0.1
-NOTE = "delivered again by the next owner"
 
 # Create rows for the children of an ended shard, and return their shard ids.
 Register = Callable[[Lease, Sequence[Shard]], tuple[str, ...]]
@@ -40,7 +39,7 @@ class ShardConsumer:
         self.over, self.undelivered = False, False
         self._reader = ShardReader(held_lease.lease, context)
         self._assembly = BatchAssembly(held_lease, self._reader, context)
-        self._delivery = context.pipeline.delivery(held_lease)
+        self.delivery = context.pipeline.delivery(held_lease, context.clock)
         self._log = context.log.bind(shard=self.shard_id)
         self._handoff = HandoffRequest()
         self.failures = ShardFailures(context, self._handoff, self.shard_id, self._log)
@@ -103,7 +102,7 @@ class ShardConsumer:
         """Return why the shard may make no progress, in words."""
         if self.failures.text:
             return self.failures.text
-        return "its fetched records are not delivered yet" if self._holds_records else self._reader.tip.state
+        return "the sink has not taken its fetched records yet" if self._holds_records else self._reader.tip.state
 
     # The state machine -----------------------------------------------------------------------------------------------
 
@@ -158,9 +157,9 @@ class ShardConsumer:
         return 0.0
 
     def _deliver(self) -> None:
-        self._batch = batch = self._batch or self._delivery.resume(self._assembly.batch())
+        self._batch = batch = self._batch or self.delivery.resume(self._assembly.batch())
         self._trimming.delivers(batch)
-        self._delivery.deliver(batch)
+        self.delivery.deliver(batch)
         self._log.debug("batch.delivered", position=str(batch.end), records=batch.tally.fetched)
         self._reader.start, self._batch = batch.end, None
         self.failures.delivery_worked()
@@ -236,7 +235,7 @@ class ShardConsumer:
             return
         if self._holds_records:
             error = self._handoff.reason or self.failures.text or self._shortage()
-            self._log.warning("batch.dropped", error=error, note=NOTE)
+            self._log.warning("batch.dropped", error=error, note="delivered again by the next owner")
         self._restart()
 
     def _shortage(self) -> str:

@@ -33,6 +33,7 @@ class FakeCoordinator:
     leases: int = 1
     reads_on: float = 0.0
     undelivered: Sequence[str] = ()
+    obstacles: Sequence[str] = ()
     declines_that_fail: int = 0
     journal: list[str] = field(default_factory=list)
     scheduler: Any = None
@@ -114,6 +115,15 @@ def test_an_unfinished_drain_exits_with_3_and_closes_nothing() -> None:
     coordinator = FakeCoordinator(caught_up, finished=False)
     assert run(made(coordinator, shutdown_timeout=0.05)) is Exit.NOT_DRAINED
     assert coordinator.journal == ["start", "drain"]
+
+
+def test_an_unfinished_drain_logs_what_its_shards_wait_for() -> None:
+    """Otherwise the exit code is all that an operator has."""
+    coordinator = FakeCoordinator(caught_up, finished=False, obstacles=["shard-1: the sink is down"])
+    with structlog.testing.capture_logs() as lines:
+        run(made(coordinator, shutdown_timeout=0.05))
+    assert lines[-1]["event"] == "worker.not_drained"
+    assert lines[-1]["waits_for"] == ["shard-1: the sink is down"]
 
 
 def test_a_failed_last_scan_is_retried_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:

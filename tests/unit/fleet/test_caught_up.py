@@ -86,7 +86,7 @@ def test_a_shard_whose_records_are_not_delivered_is_logged() -> None:
     run.bench.held_lease.read_to = None
     run.bench.stream.answers = [records(1, 2)]
     run.bench.run(2)
-    assert run.judge(NO_PROGRESS + 15)[0]["waits_for"] == ["shard: its fetched records are not delivered yet"]
+    assert run.judge(NO_PROGRESS + 15)[0]["waits_for"] == ["shard: the sink has not taken its fetched records yet"]
 
 
 @pytest.mark.parametrize(
