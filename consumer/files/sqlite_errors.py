@@ -64,7 +64,9 @@ def words_of(error: sqlite3.Error, file: Path) -> str:
     if kind is not None:
         return kind.words
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-        return str(error)  # SQLite quotes our own statement, which contains no values
+        lost = "; a program removed it with what it held, see docs/reading-again.md"
+        # SQLite quotes our own statement, which contains no values.
+        return f"{error}{lost if 'no such table' in str(error) else ''}"
     return str(getattr(error, "sqlite_errorname", type(error).__name__))
 
 
