@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -16,17 +17,26 @@ from consumer.errors import ConfigurationError, CredentialsUnavailable
 
 TIMEOUT = 60.0  # seconds; a process that asks a person takes longer than any service
 _RUNNING: "set[subprocess.Popen[bytes]]" = set()
+_STARTING = threading.Lock()  # held until a process that starts is among the running ones
 
 
 def end_all() -> None:
     """Kill the credential processes that still run, because they would outlive this process."""
-    for process in list(_RUNNING):
-        _kill(process)
+    with _STARTING:
+        for process in list(_RUNNING):
+            _kill(process)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _start(command: list[str]) -> "subprocess.Popen[bytes]":
+    with _STARTING:
+        process = subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        _RUNNING.add(process)
+    return process
 
 
 class CredentialProcess:
@@ -39,10 +49,9 @@ class CredentialProcess:
         self._name = f"credential process {command[0] if command else ''!r} of profile {profile}"
         tell(self._name)
         try:
-            self._process = subprocess.Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True)
+            self._process = _start(command)
         except (OSError, ValueError, IndexError) as error:
             raise ConfigurationError(f"{self._name}: {getattr(error, 'strerror', None) or 'no command'}") from None
-        _RUNNING.add(self._process)
         self.returncode = 0
 
     def communicate(self) -> tuple[bytes, bytes]:

@@ -195,13 +195,14 @@ def test_a_deleted_directory_is_not_created_again(tmp_path: Path) -> None:
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     sink.write(chunk([1]))
+    opened = os.open(tmp_path / "rows", os.O_RDONLY)  # keeps the inode, which a new directory could otherwise get
     shutil.rmtree(tmp_path / "rows")
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=r"--sink .*/rows: deleted or moved .* put it back"):
             sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert not (tmp_path / "rows").exists()
-    (tmp_path / "other").touch()  # takes the inode, which could otherwise be reused
     (tmp_path / "rows").mkdir()
+    os.close(opened)
     with pytest.raises(SinkUnavailable, match="replaced by another directory"):
         sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
     sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
