@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v $$p && break; done)
 BIN := .venv/bin
 LOCKS := requirements/build.txt requirements/dev.txt
+LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate
 DEMO_LOCKS := requirements/build.txt requirements/demo.txt
 UV := $(shell uv --version 2>/dev/null)
 INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
@@ -114,23 +115,16 @@ bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each,
 	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE)
 
 lock: ## renew the locked requirements (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--group build -o requirements/build.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--extra demo --group dev pyproject.toml -o requirements/dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--extra demo -c requirements/dev.txt pyproject.toml -o requirements/demo.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml -o requirements/runtime.txt
-	echo mutmut | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		-c requirements/dev.txt -o requirements/mutate.txt -
-	printf 'duckdb\nmkdocs-material>=9.5,<10\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate -c requirements/dev.txt -o requirements/docs.txt -
-	printf 'cyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-annotate -o requirements/release.txt -
-	uv pip compile --quiet --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 --generate-hashes --no-header \
-		--no-annotate .ci/emulators/localstack/requirements.in \
-		-o .ci/emulators/localstack/requirements.txt
+	$(LOCK) --universal --python-version 3.11 --group build -o requirements/build.txt
+	$(LOCK) --universal --python-version 3.11 --extra demo --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --universal --python-version 3.11 --extra demo -c requirements/dev.txt pyproject.toml -o requirements/demo.txt
+	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/runtime.txt
+	echo mutmut | $(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/mutate.txt -
+	printf 'duckdb\nmkdocs-material>=9.5,<10\n' | \
+		$(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/docs.txt -
+	printf 'cyclonedx-bom\npip-audit\n' | $(LOCK) --universal --python-version 3.11 -o requirements/release.txt -
+	$(LOCK) --python-version 3.13 --python-platform linux --exclude-newer 2026-02-27 \
+		.ci/emulators/localstack/requirements.in -o .ci/emulators/localstack/requirements.txt
 
 audit: install ## known vulnerabilities of the locked requirements (asks a public service)
 	$(PYTHON) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.txt
