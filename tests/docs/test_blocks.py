@@ -182,7 +182,7 @@ def test_the_commands_of_a_page_exist_with_their_arguments(page: Path, tmp_path:
 def test_a_wrong_command_is_found(command: str) -> None:
     """A flag, a value, a target, an operation, a parameter, a file or a form field that does not exist."""
     name, *arguments = shlex.split(command)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - each check has errors of its own
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - each check raises different errors
         CHECKS[name](arguments, ROOT)
 
 

@@ -70,7 +70,7 @@ def test_doctor_reports_what_is_wrong_and_exits_with_2() -> None:
 
 
 def test_ctrl_c_ends_the_credential_process_of_a_short_command(tmp_path: Path) -> None:
-    """It has a session of its own, so the terminal's signal does not reach it."""
+    """It runs in a separate session, so the terminal's signal does not reach it."""
     helper, began = tmp_path / "helper.sh", tmp_path / "began"
     helper.write_text(f"#!/bin/sh\necho $$ > {began}.new\nmv {began}.new {began}\nexec sleep 60\n")
     helper.chmod(0o700)

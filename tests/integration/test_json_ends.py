@@ -1,4 +1,4 @@
-"""Check that every line on stderr is JSON, whatever a command does and however it ends."""
+"""Check that every line on stderr is JSON, for each command and each way to end."""
 
 import json
 import os

@@ -121,7 +121,7 @@ def test_the_number_of_moves_per_step_doubles(step: int) -> None:
 
 
 def test_the_starting_instant_is_copied_to_new_rows() -> None:
-    """A shard that is found later starts where the first ones did, whatever `--from` says now."""
+    """A shard that is found later starts where the first ones did, even if `--from` has changed."""
     bench = Bench(InitialPosition(LATEST, NOON + timedelta(days=1), None))
     bench.rows(
         Lease("a", Position.of(7), hash_range=LEFT, started_at=NOON),
