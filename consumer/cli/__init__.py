@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def _give_up(why: str) -> NoReturn:
-    logs.say(f"call-consumer: {why}", "error", {"exit_code": Exit.CONFIGURATION})
+    logs.finish(f"call-consumer: {why}", "error", {"exit_code": Exit.CONFIGURATION})
     _end(Exit.CONFIGURATION)
 
 

@@ -28,6 +28,5 @@ def command(stream: Stream = None, config: Config = None, **flags: Any) -> None:
         counts = worker.metrics.summary()
         counts.pop("lag")
         text = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
-        logs.say(text, fields={"exit_code": int(code), **counts})
-        logs.flush()
+        logs.finish(text, fields={"exit_code": int(code), **counts})
         os._exit(code)  # a thread may still hang in a sink; everything that matters is durable

@@ -58,6 +58,14 @@ def say(text: str, level: str = "info", fields: Mapping[str, object] | None = No
     STDERR.say(text, level, fields)
 
 
+def finish(text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
+    """Write why the process ends as its last line, and wait for it for at most a second. Then call `os._exit`.
+
+    Threads may still run, such as one in a write that hangs. What they log after this line is dropped.
+    """
+    STDERR.finish(text, level, fields)
+
+
 def flush() -> None:
     """Wait until all lines are written, for at most a second. Call this before `os._exit`."""
     STDERR.flush()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from consumer.files.outputs import Output, output_of
@@ -31,6 +32,14 @@ FOREVER = float("inf")
 _POLL_INTERVAL = 0.01
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A place in the queue that a thread waits for. `last_line` ends the log there."""
+
+    last_line: bytes = b""
+    reached: threading.Event = field(default_factory=threading.Event)
+
+
 class LineWriter:
     """Write lines to a descriptor. `dropped_line` returns the line that reports a number of dropped lines."""
 
@@ -41,11 +50,12 @@ class LineWriter:
 
     def _reset(self) -> None:
         """Start with an empty queue. A forked child has no writer thread, and its parent writes the parent's lines."""
-        self._lines: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[bytes | _Mark] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._drops: dict[int, int] = {}  # by thread, so that only one thread changes each count
         self._reported = 0
+        self._finished = False  # the last line is written
         self._output: Output | None = None
         self.failing = False
 
@@ -58,13 +68,20 @@ class LineWriter:
             self._lines.put(f"{line}\n".encode("utf-8", "backslashreplace"))
         self._ensure_thread()
 
+    def finish(self, line: str, seconds: float = FLUSH) -> None:
+        """Write a last line, and wait for it as `flush` does. Lines that other threads write after it are dropped."""
+        self._flush(_Mark(f"{line}\n".encode("utf-8", "backslashreplace")), seconds)
+
     def flush(self, seconds: float = FLUSH) -> None:
         """Wait until all lines are written, for at most `seconds`. Do not wait for a descriptor that fails."""
-        written, until = threading.Event(), time.monotonic() + seconds
-        self._lines.put(written)
+        self._flush(_Mark(), seconds)
+
+    def _flush(self, mark: "_Mark", seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self._lines.put(mark)
         if not self._ensure_thread():
             self._write_queued(until)
-        while not written.is_set() and not self.failing and time.monotonic() < until:
+        while not mark.reached.is_set() and not self.failing and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
 
     def _ensure_thread(self) -> bool:
@@ -87,9 +104,13 @@ class LineWriter:
             while time.monotonic() < until and not self.failing:
                 self._handle(self._lines.get_nowait(), until)
 
-    def _handle(self, line: bytes | threading.Event, until: float) -> None:
-        if isinstance(line, threading.Event):
-            line.set()
+    def _handle(self, line: "bytes | _Mark", until: float) -> None:
+        if self._finished:
+            return
+        if isinstance(line, _Mark):
+            self._send(line.last_line, until)
+            self._finished = bool(line.last_line)
+            line.reached.set()
             return
         self._send(line, until)
         dropped = sum(list(self._drops.values())) - self._reported
@@ -179,6 +200,10 @@ class StandardError:
     def say(self, text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
         """Write a line at any log level. Plain text omits the fields, JSON includes them."""
         self.write(self.line(text, level, fields or {}))
+
+    def finish(self, text: str, level: str = "info", fields: Mapping[str, object] | None = None) -> None:
+        """Write the last line of the process like `say`, and wait for it."""
+        self._writer.finish(self.line(text, level, fields or {}))
 
     def line(self, text: str, level: str, fields: Mapping[str, object]) -> str:
         """Return the line in the chosen format."""

@@ -173,6 +173,26 @@ def test_without_a_thread_the_end_writes_the_waiting_lines(
     assert read_until(reading, "why") == ["why"]
 
 
+def test_nothing_follows_the_last_line(tmp_path: Path) -> None:
+    """Other threads log without a pause while the process ends."""
+    with (tmp_path / "log").open("wb") as file:
+        writer, ended = LineWriter(file.fileno(), dropped), threading.Event()
+
+        def log() -> None:
+            while not ended.is_set():
+                writer.write("other")
+
+        threads = [threading.Thread(target=log) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        writer.finish("last", 5.0)
+        ended.set()
+        for thread in threads:
+            thread.join()
+        writer.flush(0.1)
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "last"
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_printed_text_becomes_lines(pipe: tuple[int, int], as_json: bool) -> None:
     """In JSON format, a line shows where something was printed, but not the text."""
