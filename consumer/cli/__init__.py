@@ -61,18 +61,31 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"consumer.cli.{cmd_name.replace('-', '_')}")
-        loaded = typer.Typer(rich_markup_mode=None, add_completion=False)
-        loaded.command(name=cmd_name)(module.command)
-        command = typer.main.get_command(loaded)
-        for parameter in command.params:
-            if parameter.param_type_name == "argument":
-                vars(parameter)["display_type_rich"] = lambda **_: None  # the help shows STREAM, not STREAM <str>
-        return command
+        return _loaded(cmd_name, import_module(f"consumer.cli.{cmd_name.replace('-', '_')}"))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _loaded(name: str, module: Any) -> Any:
+    """Return the command of a module, or the group of its `COMMANDS`, which maps names to functions."""
+    loaded = typer.Typer(rich_markup_mode=None, add_completion=False)
+    for each, function in getattr(module, "COMMANDS", {name: module.command}).items():
+        loaded.command(name=each)(function)
+    if hasattr(module, "COMMANDS"):
+        loaded.callback()(module.command)
+    command = typer.main.get_command(loaded)
+    for each in getattr(command, "commands", {name: command}).values():
+        _hide_types(each)
+    return command
+
+
+def _hide_types(command: Any) -> None:
+    """Show STREAM in the help of an argument, not STREAM <str>."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            vars(parameter)["display_type_rich"] = lambda **_: None
 
 
 app = typer.Typer(
