@@ -8,5 +8,6 @@ Then follow a record: `shard.consumer` (the steps of one shard) → `shard.reade
 Or follow a lease: `fleet.shard_sync`, `fleet.shard_rows` (its row is created) → `fleet.assignment` (which worker should
 have it) → `fleet.lease_taker` → `fleet.renewer` → `shard.held_lease` (checkpoints under it) → `shard.handoff`,
 `fleet.drain` → `shard.shard_end`, `fleet.lineage` (its row can be deleted). `leases.lease` has the states of a row.
-The ports are `streams`, `leases` and `sinks`; the values that all share are in `records` and `errors`.
+What became a dead letter comes back by `cli.dead_letters` → `dead_letters.redrive`.
+The ports are `streams`, `leases`, `sinks` and `dead_letters`; the values that all share are in `records` and `errors`.
 """

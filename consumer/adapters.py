@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from consumer.aws.access import Access
 from consumer.aws.credentials import SharedCredentials
+from consumer.dead_letters import DeadLetterStore, Report
+from consumer.decoding.redaction import without_password
 from consumer.errors import ConfigurationError
 from consumer.leases import LeaseTable, Scope
 from consumer.measured.lease_table import MeasuredLeaseTable
@@ -29,6 +33,8 @@ LEASES = {
     "sqlite": "consumer.leases.sqlite",
     "dynamodb": "consumer.leases.dynamodb.table",
 }
+LOCAL = ("jsonl", "sqlite", "file")  # their paths are files and directories of this host
+DEAD_LETTERS = {"jsonl": "consumer.dead_letters.jsonl", "sqlite": "consumer.dead_letters.sqlite"}
 ROW_KEY = ("event_source", "event_id", "event_type")
 DEAD_LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
 
@@ -101,6 +107,36 @@ def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
     module = module_of(url, SINKS, "call_consumer.sinks")
     sink: Sink = module.connect(url, options_of(url, module.Options), schema)
     return sink
+
+
+def connect_dead_letters(text: str, report: Report) -> DeadLetterStore:
+    """Create the reader for a place of dead letters. `report` is told about each one that cannot be read.
+
+    Raises:
+        ConfigurationError: the place is missing, or keeps no dead letters that can be read.
+    """
+    url = parse("--dead-letters", text, DEAD_LETTERS)
+    if url.scheme == "stdout":
+        raise ConfigurationError("--dead-letters stdout: keeps none; save the output and say jsonl:FILE")
+    module = module_of(url, DEAD_LETTERS, "call_consumer.dead_letters", "place of dead letters")
+    store: DeadLetterStore = module.connect(url, options_of(url, module.Options), report)
+    return store
+
+
+def connect_leases(settings: Settings) -> LeaseTable:
+    """Create the lease table alone, for a command that reads no stream."""
+    if not settings.stream:
+        raise ConfigurationError("name the stream: its name or ARN is the first argument, or CALL_CONSUMER_STREAM")
+    found = Access(settings.aws_region)
+    return _leases(settings, Access(settings.aws_region, arn, found) if (arn := settings.leases_role_arn) else found)
+
+
+def destination_name(text: str) -> str:
+    """Return a name for the place that a sink's URL leads to, from any directory. It has no password."""
+    url = parse("--sink", text)
+    path = str(Path(url.path).absolute()) if url.scheme in LOCAL else without_password(url.path)
+    options = "&".join(f"{name}={value}" for name, value in sorted(url.options.items()))
+    return f"{url.scheme}:{path}" + (f" #{sha256(options.encode()).hexdigest()[:8]}" if options else "")
 
 
 def _stream(settings: Settings, access: Access) -> Stream:

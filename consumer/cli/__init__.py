@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -28,6 +28,7 @@ COMMANDS = {
     "publish": "Put sample events or files on a stream.",
     "doctor": "Check that a configuration works.",
     "decode": "Decode events from a file or standard input.",
+    "dead-letters": "List, show, redrive, purge or export dead letters.",
     "kcl-daemon": "Run under Amazon's MultiLangDaemon.",
 }
 
@@ -74,11 +75,21 @@ def _loaded(name: str, module: Any) -> Any:
     for each, function in getattr(module, "COMMANDS", {name: module.command}).items():
         loaded.command(name=each)(function)
     if hasattr(module, "COMMANDS"):
-        loaded.callback()(module.command)
+        loaded.callback(invoke_without_command=True, help=module.command.__doc__)(_required(name, module.COMMANDS))
     command = typer.main.get_command(loaded)
     for each in getattr(command, "commands", {name: command}).values():
         _hide_types(each)
     return command
+
+
+def _required(group: str, commands: Iterable[str]) -> Callable[[typer.Context], None]:
+    """Return the callback of a group, which fails if no command of it is named."""
+
+    def callback(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            raise ConfigurationError(f"name a command: call-consumer {group} {'|'.join(commands)} (see --help)")
+
+    return callback
 
 
 def _hide_types(command: Any) -> None:

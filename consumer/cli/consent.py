@@ -22,13 +22,13 @@ def proceed(plan: Iterable[str], yes: bool, dry_run: bool) -> bool:
         typer.Exit: the answer is no; nothing is changed.
     """
     for line in plan:
-        typer.echo(line, err=True)
+        logs.say(line)
     if dry_run or yes:
         return not dry_run
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError("no terminal to ask on: pass --yes to continue, or --dry-run to only print the plan")
     if not _agreed():
-        typer.echo("nothing is changed", err=True)
+        logs.say("nothing is changed")
         raise typer.Exit(REFUSED)
     return True
 

@@ -5,12 +5,16 @@ import binascii
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from consumer.cli.event_files import split
+from consumer.dead_letters import StoredDeadLetter
+from consumer.dead_letters.attempt import Result, attempt
+from consumer.dead_letters.stored import NotADeadLetter, from_line
 from consumer.decoding.decoder import Decoder
 from consumer.errors import ConfigurationError
 from consumer.records import TRIM_HORIZON, DeadLetter, Record, Row, Shard
@@ -22,21 +26,42 @@ Raw = Annotated[bool, typer.Option("--raw", help="Add the original event to each
 def command(file: File = Path("-"), raw: Raw = False) -> None:
     """Decode events from a file or standard input.
 
-    Read a JSON object or array, JSON lines, or base64 of either. Print a row per event, or the reason why there is
-    none. Exit with code 1 if any event is rejected.
+    Read a JSON object or array, JSON lines, base64 of either, or a file of dead letters. Print a row per event, or the
+    reason why there is none. Exit with code 1 if any event is rejected.
     """
     try:
         data = _standard_input() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
-    decoder = Decoder("decode", Shard("none"), raw)
     rejected = False
     for number, item in enumerate(split(data, _unwrapped), 1):
-        for outcome in decoder(Record(number, "", time.time(), item), TRIM_HORIZON).outcomes:
-            rejected = rejected or isinstance(outcome, DeadLetter)
-            _print(_shown(outcome))
+        for line, failed in _decoded(number, item, raw):
+            rejected = rejected or failed
+            _print(line)
     if rejected:
         raise typer.Exit(1)
+
+
+def _decoded(number: int, item: bytes, raw: bool) -> Iterator[tuple[str, bool]]:
+    """Yield a line per event of a record or of a dead letter, and whether the event is rejected."""
+    try:
+        letter = from_line(item)
+    except NotADeadLetter:
+        decoder = Decoder("decode", Shard("none"), raw)
+        for outcome in decoder(Record(number, "", time.time(), item), TRIM_HORIZON).outcomes:
+            yield _shown(outcome), isinstance(outcome, DeadLetter)
+    else:
+        yield from _decoded_again(number, letter, raw)
+
+
+def _decoded_again(number: int, letter: StoredDeadLetter, raw: bool) -> Iterator[tuple[str, bool]]:
+    found = attempt(letter, raw)
+    yield from ((row.line.decode(), False) for row in found.rows)
+    if found.result is Result.SKIPPED:
+        yield json.dumps({"skipped": None}), False
+    elif not found.rows:
+        reason, message = found.reason or letter.reason, found.message or found.result.value
+        yield _refused(reason, message, number, letter.event_index), True
 
 
 def _standard_input() -> bytes:
@@ -58,9 +83,13 @@ def _shown(outcome: object) -> str:
     if isinstance(outcome, Row):
         return outcome.line.decode()
     if isinstance(outcome, DeadLetter):
-        location = {"record": outcome.location.sequence, "event_index": outcome.location.event_index}
-        return json.dumps({"refused": outcome.reason.value, "message": outcome.message, **location})
+        location = outcome.location
+        return _refused(outcome.reason.value, outcome.message, location.sequence, location.event_index)
     return json.dumps({"skipped": getattr(outcome, "event_type", None)})
+
+
+def _refused(reason: str, message: str, record: int, event_index: int) -> str:
+    return json.dumps({"refused": reason, "message": message, "record": record, "event_index": event_index})
 
 
 def _unwrapped(text: bytes) -> bytes:

@@ -38,6 +38,9 @@ def call_consumer(arguments: list[str], folder: Path) -> None:
     context = group.make_context("call-consumer", [name])
     command = group.get_command(context, name)  # type: ignore[attr-defined]
     assert command is not None, f"there is no command {name}"
+    if hasattr(command, "commands"):
+        name, *rest = rest
+        command = command.commands[name]
     given = command.make_context(name, rest, parent=context).params
     config = given.get("config")
     known = {key: value for key, value in given.items() if key in Settings.model_fields}

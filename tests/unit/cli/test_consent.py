@@ -8,6 +8,7 @@ import typer
 
 from consumer.cli.consent import proceed
 from consumer.errors import ConfigurationError
+from consumer.telemetry import logs
 
 
 class Terminal(io.StringIO):
@@ -35,7 +36,7 @@ def test_without_a_terminal_the_command_ends(given: object, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("answer", "goes_on"), [("y\n", True), ("YES\n", True), ("\n", False), ("", False)])
 def test_only_yes_goes_on(
-    answer: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answer: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Anything else ends the command with exit code 1. The plan is on stderr, so that stdout has only results."""
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
@@ -46,6 +47,7 @@ def test_only_yes_goes_on(
         with pytest.raises(typer.Exit) as ended:
             proceed(["the plan"], yes=False, dry_run=False)
         assert ended.value.exit_code == 1
-    shown = capsys.readouterr()
+    logs.flush()
+    shown = capfd.readouterr()
     assert "the plan" in shown.err
     assert shown.out == ""
