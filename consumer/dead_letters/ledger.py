@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from consumer.errors import ConfigurationError
 from consumer.files.disk import reason_of
-from consumer.files.private import connected
+from consumer.files.private import connected, connected_for_reading
 from consumer.files.sqlite_errors import words_of
 from consumer.records import rfc3339
 
@@ -118,7 +118,7 @@ def read_only(file: Path) -> Iterator[Ledger]:
         if not file.exists() or not file.stat().st_size:
             yield Ledger(None)
             return
-        connection = connected(file, "ro", BUSY)
+        connection = connected_for_reading(file, BUSY)
         try:
             yield Ledger(connection)
         finally:

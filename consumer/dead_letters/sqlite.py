@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from consumer.dead_letters import Report, StoredDeadLetter
 from consumer.dead_letters.stored import NotADeadLetter, from_values
 from consumer.errors import ConfigurationError
-from consumer.files.private import connected
+from consumer.files.private import connected, connected_for_reading
 from consumer.files.sqlite_checks import require_sqlite
 from consumer.files.sqlite_errors import words_of
 from consumer.urls import Url
@@ -45,7 +45,7 @@ class SqliteStore:
         return self._file.with_name(f"{self._file.name}.redriven.db")
 
     def letters(self) -> Iterator[StoredDeadLetter]:
-        with self._connected("ro") as connection:
+        with self._connected(connected_for_reading) as connection:
             connection.row_factory = sqlite3.Row
             for row in connection.execute(f"SELECT rowid, * FROM {TABLE} ORDER BY {', '.join(KEY)}"):
                 values = dict(row)
@@ -59,7 +59,7 @@ class SqliteStore:
         where = " AND ".join(f"{name} = ?" for name in KEY)
         keys = iter([letter.key for letter in self.letters() if chosen(letter)])  # reads to the end before it writes
         deleted = 0
-        with self._connected("rw") as connection:
+        with self._connected(_for_writing) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             while part := list(islice(keys, AT_ONCE)):
                 connection.execute("BEGIN IMMEDIATE")
@@ -71,10 +71,10 @@ class SqliteStore:
         """Do nothing: connections are closed after each use."""
 
     @contextmanager
-    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
+    def _connected(self, connect: Callable[[Path, float], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
         connection = None
         try:
-            connection = connected(self._file, mode, BUSY)
+            connection = connect(self._file, BUSY)
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchone():
                 raise ConfigurationError(f"{self._named}: it has no table {TABLE}: name another file")
             yield connection
@@ -83,3 +83,7 @@ class SqliteStore:
         finally:
             if connection is not None:
                 connection.close()
+
+
+def _for_writing(file: Path, timeout: float) -> sqlite3.Connection:
+    return connected(file, "rw", timeout)

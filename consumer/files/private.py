@@ -14,6 +14,13 @@ def connected(file: Path, mode: str, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
+def connected_for_reading(file: Path, timeout: float) -> sqlite3.Connection:
+    """Connect to a file to read it. If possible open it for writing, so that SQLite undoes what a kill left behind."""
+    connection = connected(file, "rw" if os.access(file, os.W_OK) else "ro", timeout)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
 def make_private(file: Path) -> None:
     """Restrict the file to its owner (mode 0600). SQLite gives its -wal and -shm files the same mode.
 

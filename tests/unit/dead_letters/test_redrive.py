@@ -1,6 +1,8 @@
 """Bring dead letters home, each once, also after a kill and beside the worker."""
 
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -294,3 +296,28 @@ def test_a_ledger_that_is_none_is_one_line(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE x (y)").connection.close()
     with pytest.raises(ConfigurationError, match="no such table"), read_only(tmp_path / "other.db") as ledger:
         ledger.entries("x")
+
+
+def test_what_a_killed_process_left_in_the_middle_of_a_transaction_is_undone(tmp_path: Path) -> None:
+    """Reading must do so, too: the plan is made before the ledger is opened for writing."""
+    bench = Bench(put("sqlite", tmp_path, [letter(1)]), f"jsonl:{tmp_path}/rows", tmp_path / "l")
+    bench.run()
+    for file, table in ((tmp_path / "l", "redrives"), (tmp_path / "letters.db", "dead_letters")):
+        subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(file), table], check=False)
+        assert file.with_name(f"{file.name}-journal").exists()
+    with read_only(bench.ledger) as ledger:
+        assert ledger.written(letter(1).id, bench.target)
+        assert bench.redrive(sink(bench.target), PASSED).plan(ledger) == {State.BEFORE: 1}
+
+
+KILLED_WHILE_WRITING = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=DELETE")
+connection.execute("PRAGMA cache_size=1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute(f"DELETE FROM {sys.argv[2]}")
+connection.execute("CREATE TABLE filler (x)")
+connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 4000,)] * 50)
+os._exit(9)
+"""
