@@ -9,5 +9,6 @@ Or follow a lease: `fleet.shard_sync`, `fleet.shard_rows` (its row is created) �
 have it) → `fleet.lease_taker` → `fleet.renewer` → `shard.held_lease` (checkpoints under it) → `shard.handoff`,
 `fleet.drain` → `shard.shard_end`, `fleet.lineage` (its row can be deleted). `leases.lease` has the states of a row.
 What became a dead letter comes back by `cli.dead_letters` → `dead_letters.redrive`.
+An operator shows, moves and copies checkpoints by `cli.checkpoints` → `checkpoints.checkpoints`.
 The ports are `streams`, `leases`, `sinks` and `dead_letters`; the values that all share are in `records` and `errors`.
 """

@@ -12,7 +12,7 @@ from consumer.aws.credentials import SharedCredentials
 from consumer.dead_letters import DeadLetterStore, Report
 from consumer.decoding.redaction import without_password
 from consumer.errors import ConfigurationError
-from consumer.leases import LeaseTable, Scope
+from consumer.leases import EditableLeaseTable, LeaseTable, Scope
 from consumer.measured.lease_table import MeasuredLeaseTable
 from consumer.measured.sink import MeasuredSink
 from consumer.measured.stream import MeasuredStream
@@ -56,13 +56,9 @@ def connect(settings: Settings) -> Adapters:
     Raises:
         ConfigurationError: a setting is wrong, and this is evident without asking a service.
     """
-    if not settings.stream:
-        raise ConfigurationError("name the stream: call-consumer run STREAM, or CALL_CONSUMER_STREAM")
+    _require_stream(settings)
     rows, dead_letters = connect_sinks(settings)
-    found = Access(settings.aws_region)
-    accesses = {"": found}
-    for arn in filter(None, (settings.stream_role_arn, settings.leases_role_arn)):
-        accesses.setdefault(arn, Access(settings.aws_region, arn, found))
+    accesses = _accesses(settings)
     return Adapters(
         _stream(settings, accesses[settings.stream_role_arn]),
         _leases(settings, accesses[settings.leases_role_arn]),
@@ -70,6 +66,20 @@ def connect(settings: Settings) -> Adapters:
         dead_letters,
         [access.credentials for access in accesses.values()],
     )
+
+
+def _require_stream(settings: Settings) -> None:
+    if not settings.stream:
+        raise ConfigurationError("name the stream: its name or ARN is the first argument, or CALL_CONSUMER_STREAM")
+
+
+def _accesses(settings: Settings) -> dict[str, Access]:
+    """Return the access to AWS by the role to assume; "" is the access without one."""
+    found = Access(settings.aws_region)
+    accesses = {"": found}
+    for arn in filter(None, (settings.stream_role_arn, settings.leases_role_arn)):
+        accesses.setdefault(arn, Access(settings.aws_region, arn, found))
+    return accesses
 
 
 def measured(adapters: Adapters, metrics: Metrics) -> Adapters:
@@ -123,12 +133,24 @@ def connect_dead_letters(text: str, report: Report) -> DeadLetterStore:
     return store
 
 
-def connect_leases(settings: Settings) -> LeaseTable:
-    """Create the lease table alone, for a command that reads no stream."""
-    if not settings.stream:
-        raise ConfigurationError("name the stream: its name or ARN is the first argument, or CALL_CONSUMER_STREAM")
-    found = Access(settings.aws_region)
-    return _leases(settings, Access(settings.aws_region, arn, found) if (arn := settings.leases_role_arn) else found)
+def connect_stream(settings: Settings) -> Stream:
+    """Create the stream alone.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    _require_stream(settings)
+    return _stream(settings, _accesses(settings)[settings.stream_role_arn])
+
+
+def connect_leases(settings: Settings) -> EditableLeaseTable:
+    """Create the lease table alone, for a command that reads no stream.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    _require_stream(settings)
+    return _leases(settings, _accesses(settings)[settings.leases_role_arn])
 
 
 def destination_name(text: str) -> str:
@@ -145,7 +167,7 @@ def _stream(settings: Settings, access: Access) -> Stream:
     return KinesisStream(settings.stream, client(), lambda: client(read_timeout=PATIENT_TIMEOUT))
 
 
-def _leases(settings: Settings, access: Access) -> LeaseTable:
+def _leases(settings: Settings, access: Access) -> EditableLeaseTable:
     url = parse("--leases", settings.leases, LEASES)
     module: Any = module_of(url, LEASES, "call_consumer.leases", "lease table")
     scope = Scope(
@@ -156,5 +178,5 @@ def _leases(settings: Settings, access: Access) -> LeaseTable:
         settings.endpoint_url,
         access,
     )
-    table: LeaseTable = module.connect(url, options_of(url, module.Options), scope)
+    table: EditableLeaseTable = module.connect(url, options_of(url, module.Options), scope)
     return table

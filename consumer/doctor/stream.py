@@ -9,6 +9,7 @@ from consumer.doctor.checks import Check, Finding, Level, failed, ok, warning
 from consumer.errors import ConsumerError, PositionUnknown, Throttled
 from consumer.leases import Lease
 from consumer.records import TRIM_HORIZON, Fetched, Position, PositionKind, Shard, StreamSummary
+from consumer.runtime.durations import span
 from consumer.shard.trimming import Span, unread
 from consumer.streams import Stream
 
@@ -36,7 +37,7 @@ THROTTLED = (
 
 def check_stream(summary: StreamSummary, shards: Sequence[Shard], rows: Sequence[Lease]) -> Iterator[Finding]:
     """Check the state of the stream, and that the lease rows belong to it."""
-    about = f"{len(shards)} shards, created {summary.created_at:%F %T} UTC, retention {_span(summary.retention)}"
+    about = f"{len(shards)} shards, created {summary.created_at:%F %T} UTC, retention {span(summary.retention)}"
     others = sorted(row.stream_created_at for row in rows if not summary.made_at(row.stream_created_at))  # type: ignore[type-var]
     if not summary.active:
         yield failed("stream", f"{summary.name} is not active: wait until it is, or check its status")
@@ -57,7 +58,7 @@ def check_clock(summary: StreamSummary, now: datetime) -> Iterator[Finding]:
         side = "ahead of" if skew > 0 else "behind"
         yield failed(
             "clock",
-            f"it is {_span(abs(skew))} {side} the clock of the service: synchronize it, such as by NTP",
+            f"it is {span(abs(skew))} {side} the clock of the service: synchronize it, such as by NTP",
         )
     else:
         yield ok("clock", "agrees with the clock of the service")
@@ -124,9 +125,9 @@ class ShardCheck:
         reported_for = timedelta(seconds=self._summary.retention) + REPORT_LOSS_FOR
         if self._row.lost_to is not None and self._summary.server_time - self._row.lost_to < reported_for:
             start = f"from {self._row.lost_from:%F %T} " if self._row.lost_from is not None else ""
-            span = Span(self._row.lost_from, self._row.lost_to)
-            length = f" ({_span(span.seconds)})" if span.start is not None else ""
-            yield warning(what, f"records that arrived {start}to {span.end:%F %T} UTC{length} may be lost: {TRIMMED}")
+            found = Span(self._row.lost_from, self._row.lost_to)
+            length = f" ({span(found.seconds)})" if found.start is not None else ""
+            yield warning(what, f"records that arrived {start}to {found.end:%F %T} UTC{length} may be lost: {TRIMMED}")
         horizon = self._summary.server_time - timedelta(seconds=self._summary.retention)
         lost = unread(self._row, horizon)
         at = self._row.checkpoint
@@ -138,14 +139,14 @@ class ShardCheck:
         ):
             yield warning(
                 what,
-                f"records that arrived {lost.start:%F %T} to {lost.end:%F %T} UTC ({_span(lost.seconds)}) may be lost:"
+                f"records that arrived {lost.start:%F %T} to {lost.end:%F %T} UTC ({span(lost.seconds)}) may be lost:"
                 " they are unread and older than the retention; start a worker, and raise the retention of the stream",
             )
         elif (fetched.millis_behind or 0) / 1000 > (1 - WARN_BELOW) * self._summary.retention:
             left = self._summary.retention - (fetched.millis_behind or 0) / 1000
             yield warning(
                 what,
-                f"the stream trims unread records in {_span(max(0.0, left))}: raise the retention",
+                f"the stream trims unread records in {span(max(0.0, left))}: raise the retention",
             )
 
 
@@ -164,21 +165,13 @@ def merge_failures(findings: Iterable[Finding]) -> Iterator[Finding]:
 def _behind(fetched: Fetched) -> str:
     if fetched.millis_behind is None:
         return "can be read; the response does not tell the lag"
-    lag = f"{_span(fetched.millis_behind / 1000)} behind" if fetched.millis_behind else "at its tip"
+    lag = f"{span(fetched.millis_behind / 1000)} behind" if fetched.millis_behind else "at its tip"
     return f"can be read, {lag}"
 
 
 def _remedy(error: ConsumerError) -> str:
     found = [remedy for code, remedy in REMEDIES.items() if code == error.code or code in str(error)]
     return f": {found[0]}" if found else ""
-
-
-def _span(seconds: float) -> str:
-    """Format seconds with a unit, such as 36 h or 5 min."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
-    return f"{seconds:.0f} s"
 
 
 def local_time() -> datetime:

@@ -14,6 +14,7 @@ from consumer.leases.lease import Lease, NextOwner, Pending, Token, WorkerIdenti
 
 __all__ = [
     "Change",
+    "EditableLeaseTable",
     "Lease",
     "LeaseTable",
     "NextOwner",
@@ -132,4 +133,27 @@ class LeaseTable(Protocol):
 
     def close(self) -> None:
         """Close connections."""
+        ...
+
+
+class EditableLeaseTable(LeaseTable, Protocol):
+    """A lease table that outlives its workers, so that an operator can move its checkpoints.
+
+    Workers never call these methods. The caller holds the lease of each row that it changes.
+    """
+
+    def exists(self) -> bool:
+        """Return whether the table is there. Create nothing.
+
+        Raises:
+            ConfigurationError: it cannot be used until an operator changes something.
+        """
+        ...
+
+    def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
+        """Make each change like `write`, also if it moves a row away from SHARD_END."""
+        ...
+
+    def remove(self, lease: Lease) -> bool:
+        """Delete a row, ended or not, if its counter, owners and token are unchanged; return whether it is gone."""
         ...

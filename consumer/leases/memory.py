@@ -29,6 +29,9 @@ class MemoryLeaseTable:
         self._rows: dict[str, Lease] = {}
         self._lock = threading.Lock()
 
+    def exists(self) -> bool:
+        return True
+
     def check(self) -> None:
         """Do nothing: the table always works."""
 
@@ -56,9 +59,20 @@ class MemoryLeaseTable:
         with self._lock:
             return [self._swap(change) for change in changes]
 
-    def _swap(self, change: Change) -> Written:
+    def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
+        with self._lock:
+            return [self._swap(change, revive=True) for change in changes]
+
+    def remove(self, lease: Lease) -> bool:
+        with self._lock:
+            row = self._rows.get(lease.shard_id)
+            if row is not None and _seen(row) == _seen(lease):
+                del self._rows[row.shard_id]
+            return lease.shard_id not in self._rows
+
+    def _swap(self, change: Change, revive: bool = False) -> Written:
         row, before = self._rows.get(change.before.shard_id), change.before
-        if row is None or _seen(row) != _seen(before) or (row.ended and not change.after.ended):
+        if row is None or _seen(row) != _seen(before) or (row.ended and not (change.after.ended or revive)):
             return Written(row, done=False)
         row = replace(row, **differing(change))  # type: ignore[arg-type]
         self._rows[row.shard_id] = row

@@ -29,7 +29,8 @@ ADDED = {"lost_from", "lost_to"}  # columns that later releases added; earlier r
 RENEWAL = {"counter", "token", "read_to", "throughput"}  # the columns that a renewal writes
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
-AS_SEEN = " AND ".join([KEY, *(f"{name} IS :seen_{name}" for name in SEEN), "(checkpoint <> 'SHARD_END' OR :ends)"])
+UNCHANGED = " AND ".join([KEY, *(f"{name} IS :seen_{name}" for name in SEEN)])
+AS_SEEN = f"{UNCHANGED} AND (checkpoint <> 'SHARD_END' OR :ends)"
 
 
 class Options(BaseModel, extra="forbid"):
@@ -50,13 +51,19 @@ class SqliteLeaseTable:
     def __init__(
         self, file: Path, scope: Scope, sleep: Callable[[float], None] = time.sleep, label: str = "--leases"
     ) -> None:
-        self._named, self._sleep = f"{label} {file}", sleep
+        self._path, self._named, self._sleep = file, f"{label} {file}", sleep
         self._scope = {"application": scope.application, "stream": scope.stream}
         self._file = SqliteFile(file, label, self._prepare, LeaseTableUnavailable, scope.timeout, advice=LOST)
         self._writing = threading.Lock()
         self._wrote_at = float("-inf")
         self._unreadable: Mapping[str, str] = {}
         self._had_rows = False
+
+    def exists(self) -> bool:
+        try:
+            return self._path.exists()
+        except OSError:  # the first use of the file says what is wrong
+            return True
 
     def check(self) -> None:
         self._file.check()
@@ -107,6 +114,20 @@ class SqliteLeaseTable:
             }
             return [Written(self._row(connection, shard_id), done[shard_id]) for shard_id in done]
 
+    def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
+        with self._transaction() as connection:
+            done = [self._swap(connection, change, revive=True) for change in changes]
+            rows = [self._row(connection, change.after.shard_id) for change in changes]
+            return [Written(row, one) for row, one in zip(rows, done, strict=True)]
+
+    def remove(self, lease: Lease) -> bool:
+        with self._transaction() as connection:
+            seen = {f"seen_{name}": value for name, value in _seen(lease).items()}
+            connection.execute(
+                f"DELETE FROM leases WHERE {UNCHANGED}", self._scope | {"shard_id": lease.shard_id} | seen
+            )
+            return self._row(connection, lease.shard_id) is None
+
     def want(self, lease: Lease, worker_id: str) -> None:
         with self._transaction() as connection:
             connection.execute(
@@ -154,15 +175,14 @@ class SqliteLeaseTable:
         )
         return {row[0] for row in rows}
 
-    def _swap(self, connection: sqlite3.Connection, change: Change) -> bool:
+    def _swap(self, connection: sqlite3.Connection, change: Change, revive: bool = False) -> bool:
         names = sorted(_differing(change))
         sets = ", ".join(f"{name} = :{name}" for name in names)
         values = {f"seen_{name}": value for name, value in _seen(change.before).items()}
-        values |= {"shard_id": change.after.shard_id, "ends": change.after.ended}
         done = connection.execute(
             f"UPDATE leases SET {sets}, updated_at = datetime() WHERE {AS_SEEN}",
             self._scope
-            | {"shard_id": change.after.shard_id, "ends": change.after.ended}
+            | {"shard_id": change.after.shard_id, "ends": change.after.ended or revive}
             | values
             | stored(change.after, names),
         )

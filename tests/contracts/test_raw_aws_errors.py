@@ -193,8 +193,10 @@ def table_calls(client: Any) -> tuple[list[Callable[[], object]], list[Callable[
         lambda: table.delete(row),
         lambda: table.write([change]),
         lambda: table.write([change, change]),
+        lambda: table.rewrite([change]),
+        lambda: table.remove(row),
     ]
-    return [table.check], running
+    return [table.check, table.exists], running
 
 
 PORTS = [

@@ -229,6 +229,8 @@ CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
     "take": lambda table: table.write([Change(ROW, steps.taken(ROW, ME))]),
     "want": lambda table: table.want(ROW, "peer"),
     "delete": lambda table: table.delete(replace(ROW, checkpoint=SHARD_END)),
+    "rewrite": lambda table: table.rewrite([Change(ROW, steps.taken(ROW, ME))]),
+    "remove": lambda table: table.remove(replace(ROW, owner="peer")),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.leases import Change
+from consumer.leases import Change, Lease
 from consumer.leases.dynamodb.item import CHECKPOINT, FIELDS, KEY, SHARD_END, Attribute, attributes_of
 
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
@@ -24,10 +24,11 @@ class Update:
     revives: bool
 
 
-def update_of(change: Change) -> Update:
+def update_of(change: Change, revive: bool = False) -> Update:
     """Return the update that writes the differing fields if counter, owners and token are those of `before`.
 
-    A checkpoint also removes any pending checkpoint, even a KCL application's, as KCL does.
+    A checkpoint also removes any pending checkpoint, even a KCL application's, as KCL does. With `revive` the update
+    may move a row away from SHARD_END.
     """
     before, after = change
     fields = {field for field in FIELDS if getattr(before, field) != getattr(after, field)}
@@ -39,7 +40,7 @@ def update_of(change: Change) -> Update:
         sets={name: value for name, value in written.items() if value is not None},
         removes=sorted(name for name, value in written.items() if value is None),
         seen=attributes_of(before, SEEN),
-        revives=not after.ended,
+        revives=not (after.ended or revive),
     )
 
 
@@ -75,6 +76,12 @@ def expressions(table: str, update: Update) -> dict[str, Any]:
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
+
+
+def unchanged(lease: Lease) -> dict[str, Any]:
+    """Return the arguments of DeleteItem that make it depend on counter, owners and token of the row."""
+    request = expressions("", Update(lease.shard_id, {}, (), attributes_of(lease, SEEN), revives=False))
+    return {name: value for name, value in request.items() if name not in ("TableName", "Key", "UpdateExpression")}
 
 
 def statement(table: str, update: Update) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class Table:
                 )
         self._check_permissions()
 
+    def exists(self) -> bool:
+        """Return whether the table is there. Create nothing."""
+        return self._description() is not None
+
     def _description(self) -> dict[str, Any] | None:
         with self._calls.checking("DescribeTable"):
             try:

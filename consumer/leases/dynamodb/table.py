@@ -19,7 +19,7 @@ from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError, ConsumerError, LeaseTableUnavailable
 from consumer.leases import Change, Lease, PartlyWritten, Scope, Written
 from consumer.leases.dynamodb.client import REFUSED, dynamodb_client, ignore_failed_condition
-from consumer.leases.dynamodb.expressions import Update, expressions, statement, update_of
+from consumer.leases.dynamodb.expressions import Update, expressions, statement, unchanged, update_of
 from consumer.leases.dynamodb.item import (
     CHECKPOINT,
     KEY,
@@ -32,15 +32,13 @@ from consumer.leases.dynamodb.item import (
 )
 from consumer.leases.dynamodb.kcl_workers import KclWorkers
 from consumer.leases.dynamodb.provisioning import Options, Table
+from consumer.leases.dynamodb.reads import Reads
 from consumer.leases.lease import UnreadableRow
-from consumer.runtime.backoff import RetryPolicy
 from consumer.urls import Url
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # AWS, CreateTable
 MOST_READ = 100  # AWS, BatchGetItem
 MOST_WRITTEN = 25  # AWS, BatchExecuteStatement
-# Retry unread keys with short waits, because the whole call must end within a sixth of the lease.
-READ_TRIES, READ_RETRIES = 5, RetryPolicy(first=0.01, most=0.16)
 STATEMENT_REFUSED = "ConditionalCheckFailed"
 T = TypeVar("T")
 Result = Written | ConsumerError  # the result of one change, or the error that made it unknown
@@ -69,20 +67,24 @@ class DynamoDbLeaseTable:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client, self._name, self._sleep = client, name, sleep
+        self._client, self._name = client, name
         self._calls = Calls(f"lease table {name}", client, LeaseTableUnavailable)
         self._table = Table(client, name, options, self._calls, sleep)
+        self._reads = Reads(client, name, self._calls, sleep)
         self._workers = KclWorkers(client, name, clock)
         self._unreadable: Mapping[str, str] = {}
         self._entity_types = False  # whether the items have an entityType, as KCL 3.5 writes it
         self._batches = False
+
+    def exists(self) -> bool:
+        return self._table.exists()
 
     def check(self) -> None:
         with self._calls.checking("DescribeTable"):
             self._table.check()
         self._batches = self._takes_batches()
         with self._calls.checking("Scan"):
-            items = list(self._items())
+            items = list(self._reads.items())
             several = [item[KEY]["S"] for item in items if is_lease(item) and isinstance(_read(item), MultiStream)]
         if several:
             raise ConfigurationError(
@@ -92,7 +94,7 @@ class DynamoDbLeaseTable:
 
     def scan(self) -> Sequence[Lease]:
         with self._calls.running("Scan"):
-            items = list(self._items())
+            items = list(self._reads.items())
             rows = {item[KEY]["S"]: _read(item) for item in items if is_lease(item)}
         self._unreadable = {key: str(row) for key, row in rows.items() if isinstance(row, UnreadableRow)}
         self._entity_types = any("entityType" in item for item in items if is_lease(item))
@@ -116,38 +118,10 @@ class DynamoDbLeaseTable:
     def unreadable(self) -> Mapping[str, str]:
         return self._unreadable
 
-    def _items(self) -> Iterator[Item]:
-        where: dict[str, Item] = {}
-        while True:
-            page = self._client.scan(TableName=self._name, **where)
-            yield from self._calls.member(page, "Items", "Scan")
-            following = page.get("LastEvaluatedKey")
-            if not following:
-                return
-            if following == where.get("ExclusiveStartKey"):
-                raise self._calls.incomplete("Scan")
-            where = {"ExclusiveStartKey": following}
-
     def read(self, shard_ids: Collection[str]) -> Sequence[Lease]:
-        read = [self._read_some(keys) for keys in _chunks(dict.fromkeys(shard_ids), MOST_READ)]
+        read = [self._reads.some(keys) for keys in _chunks(dict.fromkeys(shard_ids), MOST_READ)]
         rows = [_read(item) for items in read for item in items]
         return [row for row in rows if isinstance(row, Lease)]
-
-    def _read_some(self, keys: Sequence[str]) -> list[Item]:
-        wanted = {self._name: {"Keys": [{KEY: {"S": key}} for key in keys], "ConsistentRead": True}}
-        found: list[Item] = []
-        for attempt in range(READ_TRIES):
-            with self._calls.running("BatchGetItem"):
-                response = self._client.batch_get_item(RequestItems=wanted)
-                wanted = response.get("UnprocessedKeys") or {}
-                read = self._calls.member(response, "Responses", "BatchGetItem")
-                # If all keys were read, the response must name the table: otherwise missing rows would count as
-                # deleted.
-                found += read.get(self._name, []) if wanted else self._calls.member(read, self._name, "BatchGetItem")
-            if not wanted:
-                return found
-            self._sleep(READ_RETRIES.longest(attempt))
-        raise LeaseTableUnavailable(f"lease table {self._name}: BatchGetItem leaves keys unread")
 
     def assignees(self) -> Collection[str]:
         return self._workers.alive()
@@ -169,21 +143,37 @@ class DynamoDbLeaseTable:
         self._unless_refused("UpdateItem", lambda: self._client.update_item(**expressions(self._name, update)))
 
     def delete(self, lease: Lease) -> None:
-        condition = f"{CHECKPOINT} = :ended AND leaseCounter = :counter"
         values = {":ended": SHARD_END, ":counter": {"N": str(lease.counter)}}
-        self._unless_refused(
-            "DeleteItem",
-            lambda: self._client.delete_item(
-                TableName=self._name,
-                Key={KEY: {"S": lease.shard_id}},
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-            ),
-        )
+        where = {
+            "ConditionExpression": f"{CHECKPOINT} = :ended AND leaseCounter = :counter",
+            "ExpressionAttributeValues": values,
+        }
+        self._unless_refused("DeleteItem", lambda: self._delete(lease, where))
+
+    def remove(self, lease: Lease) -> bool:
+        with self._calls.running("DeleteItem"):
+            try:
+                self._delete(lease, unchanged(lease))
+                return True
+            except ClientError as error:
+                if code_of(error) != REFUSED:
+                    raise
+        return not self.read([lease.shard_id])
+
+    def _delete(self, lease: Lease, where: Mapping[str, Any]) -> None:
+        self._client.delete_item(TableName=self._name, Key={KEY: {"S": lease.shard_id}}, **where)
 
     def _unless_refused(self, action: str, call: Callable[[], object]) -> None:
         with self._calls.running(action), ignore_failed_condition():
             call()
+
+    def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
+        results: list[Result] = []
+        try:
+            results.extend(self._singly(changes, revive=True))
+        except LeaseTableUnavailable as error:
+            results.extend([error] * (len(changes) - len(results)))
+        return _written(results)
 
     def write(self, changes: Sequence[Change]) -> Sequence[Written]:
         results: list[Result] = []
@@ -192,17 +182,11 @@ class DynamoDbLeaseTable:
                 results.extend(self._together(some) if self._batches and len(some) > 1 else self._singly(some))
         except LeaseTableUnavailable as error:
             results.extend([error] * (len(changes) - len(results)))
-        given = [result for result in results if isinstance(result, Written)]
-        if len(given) == len(changes):
-            return given
-        why = next(result for result in results if not isinstance(result, Written))
-        if given:
-            raise PartlyWritten(why, [result if isinstance(result, Written) else None for result in results])
-        raise why
+        return _written(results)
 
-    def _singly(self, changes: Sequence[Change]) -> Iterator[Result]:
+    def _singly(self, changes: Sequence[Change], revive: bool = False) -> Iterator[Result]:
         for change in changes:
-            request = expressions(self._name, update_of(change))
+            request = expressions(self._name, update_of(change, revive))
             with self._calls.running("UpdateItem"):
                 try:
                     response = self._client.update_item(
@@ -251,6 +235,17 @@ def _read(item: Item) -> Lease | UnreadableRow:
         return lease_of(item)
     except UnreadableRow as error:
         return error
+
+
+def _written(results: Sequence[Result]) -> Sequence[Written]:
+    """Return the results if all are known; otherwise raise the first error, with the results that are known."""
+    given = [result for result in results if isinstance(result, Written)]
+    if len(given) == len(results):
+        return given
+    why = next(result for result in results if not isinstance(result, Written))
+    if given:
+        raise PartlyWritten(why, [result if isinstance(result, Written) else None for result in results])
+    raise why
 
 
 def _chunks(things: Iterable[T], size: int) -> Iterator[list[T]]:

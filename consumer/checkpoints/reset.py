@@ -1,0 +1,108 @@
+"""Plan how the checkpoints of an application move to another position, for whole lineages of shards.
+
+A shard that is read again comes before its descendants. So their rows are removed, and workers create them again. A
+shard that has nothing to read at the new position ends, and its children are moved in its place.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from consumer.checkpoints.plan import Move, Plan
+from consumer.checkpoints.positions import Positions, Start
+from consumer.checkpoints.targets import Target
+from consumer.errors import ConfigurationError
+from consumer.fleet.initial_position import LATEST_MARGIN
+from consumer.leases import Lease
+from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Shard, StreamSummary
+from consumer.shard.listing import complete
+
+Locate = Callable[[Shard], Start]
+CLOSED = "it is closed"
+
+
+def locate(target: Target, positions: Positions, summary: StreamSummary) -> Locate:
+    """Return a function that finds the target in one shard.
+
+    Times before the trim horizon become the trim horizon, so that nothing counts as trimmed unread.
+    """
+    horizon = summary.server_time - timedelta(seconds=summary.retention)
+    now = summary.server_time - LATEST_MARGIN
+    if target.sequence is not None:
+        sequence, sub_sequence = target.sequence, target.sub_sequence
+        return lambda shard: positions.after(shard, sequence, sub_sequence)
+    if target.time is not None:
+        moment = max(target.time, horizon)
+        return lambda shard: positions.since(shard, moment)
+    if target.latest:
+        ended = Start(SHARD_END, now, now, now, CLOSED)
+        return lambda shard: ended if shard.closed else Start(LATEST, now, now)
+    return lambda _: Start(TRIM_HORIZON, horizon)
+
+
+@dataclass
+class Reset:
+    """The planning of one reset. `chosen`: the shards to move; empty: all."""
+
+    shards: Sequence[Shard]
+    rows: Mapping[str, Lease]
+    locate: Locate
+    created_at: datetime
+    chosen: Collection[str] = ()
+    _moves: list[Move] = field(default_factory=list)
+    _removals: list[Lease] = field(default_factory=list)
+
+    def plan(self, title: str) -> Plan:
+        """Return the plan.
+
+        Raises:
+            ConfigurationError: a chosen shard is not listed, or the listing lacks shards.
+        """
+        self._check()
+        reread: set[str] = set()
+        for shard in self._affected():
+            if reread.isdisjoint(shard.parents):
+                if self._move(shard).position != SHARD_END:
+                    reread.add(shard.shard_id)
+            else:
+                reread.add(shard.shard_id)
+                if shard.shard_id in self.rows:
+                    self._removals.append(self.rows[shard.shard_id])
+        times = [move.time for move in self._moves if move.time is not None]
+        return Plan(title, [move for move in self._moves if move.needed], self._removals, min(times, default=None))
+
+    def _check(self) -> None:
+        listed = {shard.shard_id for shard in self.shards}
+        if unknown := sorted(set(self.chosen) - listed):
+            raise ConfigurationError(f"--shard {unknown[0]}: the stream does not list it; it lists {_some(listed)}")
+        if not complete(self.shards):
+            raise ConfigurationError("the stream's list of shards is incomplete: run the command again")
+
+    def _affected(self) -> Iterator[Shard]:
+        """Yield the chosen shards and their descendants, parents first."""
+        affected: set[str] = set()
+        for shard in sorted(self.shards, key=lambda shard: (shard.starting_sequence, shard.shard_id)):
+            if not self.chosen or shard.shard_id in self.chosen or not affected.isdisjoint(shard.parents):
+                affected.add(shard.shard_id)
+                yield shard
+
+    def _move(self, shard: Shard) -> Start:
+        start, row = self.locate(shard), self.rows.get(shard.shard_id)
+        if row is not None or start.position != SHARD_END:  # without a row, the end of a shard needs none
+            blank = Lease(shard.shard_id, parents=shard.parents, hash_range=shard.hash_range)
+            after = replace(
+                row or blank,
+                checkpoint=start.position,
+                children=(row.children if row is not None and start.position == SHARD_END else ()),
+                pending=None,
+                started_at=start.started_at,
+                stream_created_at=self.created_at,
+                read_to=start.read_to,
+            )
+            self._moves.append(Move(row, after, start.time, start.note))
+        return start
+
+
+def _some(shard_ids: Collection[str]) -> str:
+    names = sorted(shard_ids)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
