@@ -1,5 +1,7 @@
 """Order and group the tests of all suites, and remove hypothesis's deadlines."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,11 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# Tests start hundreds of processes. Without compiled files each of them compiles its imports again, which takes most of
+# its CPU time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TESTS = Path(__file__).parent
 # The slowest tests start first, so that none of them runs alone at the end.

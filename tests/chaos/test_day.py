@@ -19,6 +19,7 @@ import pytest
 from tests.integration.workers import (
     CREDENTIALS,
     STREAM,
+    WITHOUT_COMPILED_FILES,
     active,
     environment,
     expected,
@@ -75,7 +76,7 @@ class Day:
         self._reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
         fixed = set(CREDENTIALS) - {"AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
-        env = {name: value for name, value in environment().items() if name not in fixed}
+        env = {name: value for name, value in environment().items() if name not in fixed} | WITHOUT_COMPILED_FILES
         arguments = ["--sink", "jsonl:rows", "--dead-letters", "jsonl:letters", "--lease-duration", str(LEASE)]
         arguments += ["--leases", f"dynamodb:day?endpoint_url={self.table.url}", "--batch-age", "0.3"]
         self.process = subprocess.Popen(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.workers import CREDENTIALS, STREAM, environment, worker
+from tests.integration.workers import CREDENTIALS, STREAM, WITHOUT_COMPILED_FILES, environment, worker
 
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 BARE |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
@@ -135,7 +135,10 @@ def test_a_full_disk_delays_the_shard_and_loses_nothing(kinesis: Any, endpoint: 
     small = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash"]
     arguments = ["--sink", "jsonl:rows", "--leases", "memory:", "--batch-age", "0.2", "--shutdown-timeout", "2"]
     full = subprocess.Popen(
-        [*small, *worker(tmp_path, endpoint, *arguments)], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+        [*small, *worker(tmp_path, endpoint, *arguments)],
+        cwd=tmp_path,
+        env=environment() | WITHOUT_COMPILED_FILES,
+        stderr=subprocess.PIPE,
     )
     assert full.stderr is not None
     line = b""

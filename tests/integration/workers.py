@@ -26,6 +26,8 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+# For a process whose files are limited in size: Python would keep a compiled module that is cut off at the limit.
+WITHOUT_COMPILED_FILES = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def client(service: Literal["kinesis", "dynamodb"], endpoint: str, config: Config | None = None) -> Any:

@@ -250,7 +250,8 @@ def test_a_file_that_cannot_grow_is_reported(bench: Bench) -> None:
     """A full disk may accept an empty file, but not a block."""
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, {most}));"
-    code = f"{limited} from consumer.cli import main; main()"
+    no_cut_off_modules = "import sys; sys.dont_write_bytecode = True;"
+    code = f"{no_cut_off_modules} {limited} from consumer.cli import main; main()"
     arguments = ["doctor", STREAM, "--endpoint-url", bench.stub.url, "--region", "us-east-1", "--sink", "jsonl:rows"]
     command = [sys.executable, "-c", code, *arguments, "--leases", "memory:", "--dead-letters", "stdout:"]
     done = subprocess.run(command, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False)
