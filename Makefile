@@ -24,20 +24,22 @@ help: ## this list
 
 install: .venv/.done ## set up .venv from the locked requirements
 
-# $(call set_up,FILES,VENV,OPTIONS): a new .venv, made by VENV, with the locked requirements of FILES and this checkout.
-# OPTIONS are for pip.
+# $(call set_up,FILES,VENV,PIP,UV): a new .venv, made by VENV, with the locked requirements of FILES and this checkout.
+# PIP and UV are options for one and the other.
 define set_up
 @if [ -z "$(PYTHON)" ]; then echo "Install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; fi
 @echo "Creating .venv with $(PYTHON) …"
 @rm -rf .venv && $(2) .venv
 @echo "Installing $(1) with $(if $(UV),uv,pip) …"
-@set -o pipefail; $(INSTALLER) $(if $(UV),,$(3)) --require-hashes $(1:%=-r %) $(PROGRESS)
+@set -o pipefail; $(INSTALLER) $(if $(UV),$(4),$(3)) --require-hashes $(1:%=-r %) $(PROGRESS)
 @echo "Installing this checkout …"
 @$(INSTALLER) --quiet --no-deps --no-build-isolation --editable .
 endef
 
 .venv/.done: $(LOCKS) pyproject.toml
-	$(call set_up,$(LOCKS),$(PYTHON) -m venv)
+	$(call set_up,$(LOCKS),$(PYTHON) -m venv,,--compile-bytecode)
+	@# A process of the tests would else compile what it imports, anew each time where PYTHONDONTWRITEBYTECODE is set.
+	@$(BIN)/python -m compileall -q consumer schemas tests
 	@touch $@ .venv/.demo
 
 # Only what the demo needs, unless all of it is there.
