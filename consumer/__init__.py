@@ -9,6 +9,7 @@ Or follow a lease: `fleet.shard_sync`, `fleet.shard_rows` (its row is created) �
 have it) → `fleet.lease_taker` → `fleet.renewer` → `shard.held_lease` (checkpoints under it) → `shard.handoff`,
 `fleet.drain` → `shard.shard_end`, `fleet.lineage` (its row can be deleted). `leases.lease` has the states of a row.
 What became a dead letter comes back by `cli.dead_letters` → `dead_letters.redrive`.
-An operator shows, moves and copies checkpoints by `cli.checkpoints` → `checkpoints.checkpoints`.
+An operator shows, moves and copies checkpoints by `cli.checkpoints` → `checkpoints.checkpoints`; a
+replay is a worker whose `replay.bounded_stream` ends.
 The ports are `streams`, `leases`, `sinks` and `dead_letters`; the values that all share are in `records` and `errors`.
 """

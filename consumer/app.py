@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
@@ -27,6 +28,7 @@ from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
 from consumer.pipeline.pipeline import Pipeline
 from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import DeadLetter
+from consumer.replay.replay import Replay
 from consumer.runtime.clock import boottime
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.runtime.scheduler import Lane, Scheduler, ThreadScheduler
@@ -51,16 +53,19 @@ class WorkerParts:
     clock: ServerClock
     outages: Outages
     dead_letter_log: DeadLetterLog
+    replay: Replay | None = None
 
 
-def create_worker(settings: Settings) -> Worker:
-    """Create the worker, ready to run. No remote service is asked yet.
+def create_worker(settings: Settings, replay: Replay | None = None) -> Worker:
+    """Create the worker, ready to run, or that of a `replay`. No remote service is asked yet.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
     metrics, log = Metrics(clock=boottime), structlog.get_logger()
     adapters = measured(connect(settings), metrics)
+    if replay is not None:
+        adapters = _replayed(adapters, replay)
     parts = WorkerParts(
         adapters,
         metrics,
@@ -68,6 +73,7 @@ def create_worker(settings: Settings) -> Worker:
         ServerClock(adapters.stream.summary),
         Outages(log, boottime),
         DeadLetterLog(log, boottime),
+        replay,
     )
     return Worker(
         coordinator=lambda scheduler: _coordinator(settings, parts, scheduler),
@@ -83,6 +89,16 @@ def create_worker(settings: Settings) -> Worker:
         shutdown_timeout=settings.shutdown_timeout,
         until_caught_up=settings.until_caught_up,
         fail_on_dead_letters=settings.fail_on_dead_letters,
+    )
+
+
+def _replayed(adapters: Adapters, replay: Replay) -> Adapters:
+    """Return the adapters of a replay's worker."""
+    return replace(
+        adapters,
+        stream=replay.stream(adapters.stream),
+        rows=replay.sink(adapters.rows),
+        dead_letters=replay.sink(adapters.dead_letters),
     )
 
 
@@ -138,7 +154,9 @@ def _checks(parts: WorkerParts) -> dict[str, Callable[[], object]]:
         **{credentials.asking: credentials.ready for credentials in adapters.credentials},
         "the stream": parts.clock.start,
         "the lease table": adapters.leases.check,
-        "the checkpoints": lambda: check_existing_checkpoints(adapters.leases, parts.clock.summary),
+        "the checkpoints": lambda: check_existing_checkpoints(
+            adapters.leases, parts.clock.summary, parts.replay is not None
+        ),
         "the sink": adapters.rows.check,
         "the dead letters": adapters.dead_letters.check,
     }
@@ -165,12 +183,21 @@ def _coordinator(settings: Settings, parts: WorkerParts, scheduler: ThreadSchedu
         identity,
         settings.lease_duration,
         most_leases=settings.max_leases,
-        until=summary.server_time if settings.until_caught_up else None,
+        until=_until(settings, parts),
     )
     context = _shard_context(settings, parts, log, scheduler)
+    if parts.replay is not None:
+        scheduler.add(parts.replay.progress(parts.adapters.leases.scan, parts.metrics, summary), Lane.DISPLAY)
     log.info("worker.started", stream=summary.name, **startup_fields(settings))
     initial_position = InitialPosition.chosen(settings.from_, summary)
     return Coordinator(RunningShards(fleet, parts.adapters.leases, context, initial_position, scheduler), scheduler)
+
+
+def _until(settings: Settings, parts: WorkerParts) -> datetime | None:
+    """Return the time up to which the run reads; None: it runs until it is stopped."""
+    if parts.replay is not None:
+        return parts.replay.end
+    return parts.clock.summary.server_time if settings.until_caught_up else None
 
 
 def _shard_context(
@@ -191,7 +218,9 @@ def _shard_context(
             parts.dead_letter_log,
         ),
         budget=parts.budget,
-        polling=PollingPolicy(settings.poll_interval, eager=settings.until_caught_up),
+        polling=PollingPolicy(
+            settings.poll_interval, settings.until_caught_up, parts.replay.share if parts.replay else 1.0
+        ),
         clock=boottime,
         server_time=clock,
         processor=lambda shard: Decoder(clock.summary.name, shard, settings.raw),

@@ -70,6 +70,9 @@ class Checkpoints:
             raise ConfigurationError(f"--to {target.text}: a sequence number belongs to one shard: name it by --shard")
         some = f"{', '.join(sorted(shard_ids))} of " if shard_ids else ""
         title = f"reset {some}application {self.application!r} on {self.stream_name} to {target.text}:"
+        replay = " ".join(
+            ["call-consumer replay", self.stream_name, *(f"--shard {name}" for name in sorted(shard_ids))]
+        )
         with closing(self.connect()) as stream:
 
             def plan() -> Plan:
@@ -77,7 +80,8 @@ class Checkpoints:
                 summary = _summary(stream, [row.stream_created_at for row in rows])
                 found = locate(target, Positions(stream), summary)
                 by_shard = {row.shard_id: row for row in rows}
-                return Reset(patiently(stream.shards), by_shard, found, summary.created_at, shard_ids).plan(title)
+                reset = Reset(patiently(stream.shards), by_shard, found, summary.created_at, shard_ids)
+                return reset.plan(title, replay)
 
             return self._without_owners(plan)
 

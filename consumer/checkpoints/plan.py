@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.leases import Lease
-from consumer.records import SHARD_END, TRIM_HORIZON, PositionKind
+from consumer.records import SHARD_END, TRIM_HORIZON, PositionKind, rfc3339
 from consumer.runtime.durations import span
 
 # The fields of a row that make up its checkpoint. The others belong to its owner.
@@ -50,13 +50,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rows to move, and rows to remove (parents before their children). `time`: where reading continues, if known."""
+    """Rows to move, and rows to remove (parents before their children). `time`: where reading continues, if known.
+
+    `replay`: the command that reads what is left out, without its times; "" if there is none.
+    """
 
     title: str
     moves: Sequence[Move] = ()
     removals: Sequence[Lease] = ()
     time: datetime | None = None
     reason: str = "read from its beginning once its parents have ended"  # why rows are removed
+    replay: str = ""
 
     @property
     def empty(self) -> bool:
@@ -87,9 +91,18 @@ class Plan:
         if known and max(known) > 0:
             yield f"up to {span(max(known))} of records are read again"
         if known and min(known) < 0:
-            yield f"up to {span(-min(known))} of records are not read"
+            yield f"up to {span(-min(known))} of records are not read{self._later()}"
         if len(known) < len(seconds):
             yield f"for {len(seconds) - len(known)} shards it is unknown how much time this moves over"
+
+    def _later(self) -> str:
+        """Return how the records between the old and the new position can be read later."""
+        left_out = [move for move in self.moves if (move.seconds or 0) < 0]
+        starts = [move.before.read_to for move in left_out if move.before is not None and move.before.read_to]
+        ends = [move.time for move in left_out if move.time is not None]
+        if not self.replay or not starts or not ends:
+            return ""
+        return f"; to read them later: {self.replay} --from {rfc3339(min(starts))} --to {rfc3339(max(ends))}"
 
 
 def _moved_over(row: Lease | None, time: datetime | None) -> float | None:

@@ -52,8 +52,8 @@ class Reset:
     _moves: list[Move] = field(default_factory=list)
     _removals: list[Lease] = field(default_factory=list)
 
-    def plan(self, title: str) -> Plan:
-        """Return the plan.
+    def plan(self, title: str, replay: str = "") -> Plan:
+        """Return the plan. `replay`: see `Plan`.
 
         Raises:
             ConfigurationError: a chosen shard is not listed, or the listing lacks shards.
@@ -69,7 +69,8 @@ class Reset:
                 if shard.shard_id in self.rows:
                     self._removals.append(self.rows[shard.shard_id])
         times = [move.time for move in self._moves if move.time is not None]
-        return Plan(title, [move for move in self._moves if move.needed], self._removals, min(times, default=None))
+        moves = [move for move in self._moves if move.needed]
+        return Plan(title, moves, self._removals, min(times, default=None), replay=replay)
 
     def _check(self) -> None:
         listed = {shard.shard_id for shard in self.shards}

@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "Check that a configuration works.",
     "decode": "Decode events from a file or standard input.",
     "dead-letters": "List, show, redrive, purge or export dead letters.",
+    "replay": "Read a part of a stream again, beside its workers.",
     "checkpoints": "Show, export, import or reset checkpoints.",
     "kcl-daemon": "Run under Amazon's MultiLangDaemon.",
 }

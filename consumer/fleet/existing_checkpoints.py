@@ -9,8 +9,10 @@ from consumer.leases import Lease, LeaseTable
 from consumer.records import StreamSummary
 
 
-def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary) -> None:
+def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary, replay: bool = False) -> None:
     """Log that --from is ignored when there are checkpoints, and reject checkpoints of a deleted stream.
+
+    Those of a `replay` are its own, because their name contains its bounds.
 
     Raises:
         ConfigurationError: the checkpoints belong to an earlier stream with the same name.
@@ -19,6 +21,8 @@ def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary) -> No
     if rows:
         read = f"{summary.name} was already read{_until(rows)}"
         note = f"--from is ignored: {read}; to read it again, pass --application NEW"
+        if replay:
+            note = f"this replay began before and continues{_until(rows, ' at')}"
         structlog.get_logger().info("checkpoints.found", shards=len(rows), note=note)
     for row in rows:
         if row.stream_created_at is not None and not summary.made_at(row.stream_created_at):
@@ -28,8 +32,8 @@ def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary) -> No
             )
 
 
-def _until(rows: Sequence[Lease]) -> str:
-    """Return the time up to which all unfinished shards are read, or "" if it is unknown."""
+def _until(rows: Sequence[Lease], word: str = " up to") -> str:
+    """Return `word` and the time up to which all unfinished shards are read, or "" if it is unknown."""
     times = [row.read_to for row in rows if not row.ended]
     known = [time for time in times if time is not None]
-    return f" up to {min(known):%F %T} UTC" if known and len(known) == len(times) else ""
+    return f"{word} {min(known):%F %T} UTC" if known and len(known) == len(times) else ""

@@ -52,6 +52,7 @@ class Lane(Enum):
     HTTP = "http"
     LIFE = "life"
     CREDENTIALS = "credentials"
+    DISPLAY = "display"  # a stopped terminal blocks it
 
 
 class Scheduler(Protocol):
@@ -80,7 +81,8 @@ class ThreadScheduler:
 
     def __init__(self, threads: int, on_failure: Callable[[BaseException], None], clock: Clock = boottime) -> None:
         # One thread per coordinator task: listing a slow stream must not delay the search for dead workers.
-        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 5, Lane.HTTP: 1, Lane.LIFE: 1}
+        sizes = {Lane.SHARDS: threads, Lane.RENEWALS: 1, Lane.COORDINATOR: 5}
+        sizes |= {Lane.HTTP: 1, Lane.LIFE: 1, Lane.DISPLAY: 1}
         # One thread each for the credentials found and for those of two assumed roles, because any of them may hang.
         sizes[Lane.CREDENTIALS] = 3
         self._lanes = {lane: _Threads(lane.value, size, on_failure, clock) for lane, size in sizes.items()}

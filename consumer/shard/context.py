@@ -18,10 +18,14 @@ from consumer.telemetry.outages import Outages
 
 @dataclass(frozen=True, slots=True)
 class PollingPolicy:
-    """How often a shard is read at its tip, in seconds. `eager`: deliver at the tip, without waiting for batch age."""
+    """How often a shard is read at its tip, in seconds. `eager`: deliver at the tip, without waiting for batch age.
+
+    `share`: how much of a shard's limits for reads and bytes this worker may use, from 0 to 1.
+    """
 
     poll_interval: float = 1.0
     eager: bool = False
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ QUICK, SLOW = 2.0, 5.0
 class ReadSize:
     """The limit of the next request: about `TARGET_SIZE` bytes, and a fraction of that after a timeout.
 
-    A slow server keeps working on requests whose client has timed out. Equal retries would pile up there.
+    A slow server keeps working on requests whose client has timed out. Equal retries would pile up there. `share`: of
+    `TARGET_SIZE`, so that a reader that may use half of a shard's bytes per second leaves the rest to others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 1.0) -> None:
+        self._target = TARGET_SIZE * share
         self._full = FIRST_RECORDS
         self._divisor = 1
 
@@ -41,7 +43,7 @@ class ReadSize:
         elif seconds < QUICK:
             self._divisor = max(1, self._divisor // GROWTH)
         if size:
-            self._full = max(1, min(MOST_RECORDS, TARGET_SIZE * records // size))
+            self._full = max(1, min(MOST_RECORDS, int(self._target * records // size)))
 
     def timed_out(self) -> None:
         """Note that a response did not come, or was incomplete."""

@@ -18,9 +18,10 @@ from consumer.shard.read_size import MOST_RECORDS, ReadSize
 from consumer.shard.shard_end import ShardEnd
 from consumer.shard.tip import ReadResponse, Tip
 
-# AWS: five GetRecords per second and shard, shared by all its readers.
+# AWS: five GetRecords and 2 MB per second and shard, shared by all its readers.
 # https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 LEAST_INTERVAL = 0.2
+BYTES_PER_SECOND = 2_000_000
 # AWS: one response holds at most 10 MiB.
 LARGEST_RESPONSE = 10 * 1024 * 1024
 FIRST_ESTIMATE = 1024 * 1024
@@ -37,11 +38,13 @@ class ShardReader:
 
     def __init__(self, lease: Lease, context: ShardContext) -> None:
         self._lease, self._context = lease, context
-        self.read_size = ReadSize()
+        self._share = context.polling.share
+        self.read_size = ReadSize(self._share)
         self._end = ShardEnd(lease, context.stream)
         self.tip = Tip(context.polling.eager)
         self._estimate = FIRST_ESTIMATE
         self._asked_at = float("-inf")
+        self._pause = LEAST_INTERVAL / self._share  # seconds from the last request to the next
         self._lock, self._under_way = threading.Lock(), False
         self._unknown = False  # the last response said that the shard does not exist
         self.furthest = 0
@@ -68,8 +71,8 @@ class ShardReader:
         self._iterator = None
 
     def wait(self, now: float) -> float:
-        """Return the seconds until AWS allows the next read; 0 or less means now."""
-        return self._asked_at + LEAST_INTERVAL - now
+        """Return the seconds until AWS, or the share of its limits, allows the next read; 0 or less means now."""
+        return self._asked_at + self._pause - now
 
     @property
     def need(self) -> int:
@@ -157,6 +160,8 @@ class ShardReader:
     def _keep(self, response: ReadResponse) -> None:
         fetched, fresh = response.fetched, response.fresh
         self.read_size.responded(len(fetched.records), fetched.size, response.seconds)
+        if self._share < 1:  # with the whole budget, AWS throttles by itself
+            self._pause = max(LEAST_INTERVAL, fetched.size / BYTES_PER_SECOND) / self._share
         if fresh:
             self.backlog.extend(fresh)
             self._fetched = fresh[-1].sequence

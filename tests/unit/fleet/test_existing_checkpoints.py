@@ -15,13 +15,13 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SUMMARY = StreamSummary("calls", True, NOON - timedelta(days=9), NOON)
 
 
-def note_for(*rows: Lease) -> str:
+def note_for(*rows: Lease, replay: bool = False) -> str:
     """Return the note about existing checkpoints, or "" if there is none."""
     table = MemoryLeaseTable()
     for row in rows:
         table.create(row)
     with capture_logs() as logs:
-        check_existing_checkpoints(table, SUMMARY)
+        check_existing_checkpoints(table, SUMMARY, replay)
     return "".join(str(line["note"]) for line in logs)
 
 
@@ -51,3 +51,9 @@ def test_checkpoints_of_an_earlier_stream_are_rejected() -> None:
     earlier = NOON - timedelta(days=99)
     with pytest.raises(ConfigurationError, match=r"belong to another 'calls'.*choose another --application"):
         note_for(Lease("a", Position.of(1), stream_created_at=earlier))
+
+
+def test_a_replay_with_checkpoints_says_that_it_continues() -> None:
+    """Its name contains its bounds, so no flag is ignored."""
+    note = note_for(Lease("a", Position.of(1), read_to=NOON), replay=True)
+    assert note == "this replay began before and continues at 2026-01-01 12:00:00 UTC"
