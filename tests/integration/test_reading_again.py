@@ -84,9 +84,9 @@ def arrived(directory: Path, numbers: range) -> tuple[float, float]:
     return min(times), max(times)
 
 
-def checkpoints(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+def checkpoints(exported: str) -> dict[str, str]:
     """Return the checkpoint of each shard in an export."""
-    return {item["shard_id"]: item["checkpoint"] for item in json.loads(done.stdout)["checkpoints"]}
+    return {item["shard_id"]: item["checkpoint"] for item in json.loads(exported)["checkpoints"]}
 
 
 def last_line(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
@@ -113,11 +113,12 @@ def test_a_replay_reads_exactly_its_part_beside_the_application(read: Path, endp
 
 
 def test_a_reset_to_a_time_reads_the_whole_lineage_again(read: Path, endpoint: str) -> None:
-    """It asks on a terminal only. A live worker is noticed, and afterwards each later event is read once more."""
+    """It asks, notices a live worker, and a copy undoes it. Then each later event is read once more."""
     first, _ = arrived(read, range(200, 400))
     reset = ["checkpoints", "reset", "--to", rfc3339(first - 0.2)]
     short = ["--lease-duration", "2"]
-    before = checkpoints(command(read, endpoint, "checkpoints", "export"))
+    assert command(read, endpoint, "checkpoints", "export", "--output", "before.json").returncode == 0
+    before = checkpoints((read / "before.json").read_text())
     refused = command(read, endpoint, *reset)
     assert refused.returncode == 2
     assert "pass --yes to continue" in refused.stderr
@@ -132,7 +133,10 @@ def test_a_reset_to_a_time_reads_the_whole_lineage_again(read: Path, endpoint: s
     finally:
         live.terminate()
         assert live.wait(10) == 0
-    assert checkpoints(command(read, endpoint, "checkpoints", "export")) == before
+    assert checkpoints(command(read, endpoint, "checkpoints", "export").stdout) == before
+    assert command(read, endpoint, *reset, "--yes").returncode == 0
+    assert command(read, endpoint, "checkpoints", "import", "before.json", "--yes").returncode == 0
+    assert checkpoints(command(read, endpoint, "checkpoints", "export").stdout) == before
     assert command(read, endpoint, *reset, "--yes").returncode == 0
     done = run(read, endpoint, "--sink", "sqlite:rows.db", "--until-caught-up")
     assert last_line(done)["repeated"] == COUNT - 200
