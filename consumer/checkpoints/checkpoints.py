@@ -78,7 +78,7 @@ class Checkpoints:
             def plan() -> Plan:
                 rows = self._readable(self.rows())
                 summary = _summary(stream, [row.stream_created_at for row in rows])
-                found = locate(target, Positions(stream), summary)
+                found = locate(target, Positions(stream, self.editor.sleep), summary)
                 by_shard = {row.shard_id: row for row in rows}
                 reset = Reset(patiently(stream.shards), by_shard, found, summary.created_at, shard_ids)
                 return reset.plan(title, replay)

@@ -13,12 +13,14 @@ from consumer.checkpoints.positions import Positions, Start
 from consumer.checkpoints.targets import Target
 from consumer.errors import ConfigurationError
 from consumer.fleet.initial_position import LATEST_MARGIN
+from consumer.fleet.lineage import missing
 from consumer.leases import Lease
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Shard, StreamSummary
 from consumer.shard.listing import complete
 
 Locate = Callable[[Shard], Start]
 CLOSED = "it is closed"
+FINISHED = "it was finished before"
 
 
 def locate(target: Target, positions: Positions, summary: StreamSummary) -> Locate:
@@ -69,6 +71,7 @@ class Reset:
                 if shard.shard_id in self.rows:
                     self._removals.append(self.rows[shard.shard_id])
         times = [move.time for move in self._moves if move.time is not None]
+        self._keep_finished(reread)
         moves = [move for move in self._moves if move.needed]
         return Plan(title, moves, self._removals, min(times, default=None), replay=replay)
 
@@ -89,19 +92,33 @@ class Reset:
 
     def _move(self, shard: Shard) -> Start:
         start, row = self.locate(shard), self.rows.get(shard.shard_id)
-        if row is not None or start.position != SHARD_END:  # without a row, the end of a shard needs none
-            blank = Lease(shard.shard_id, parents=shard.parents, hash_range=shard.hash_range)
-            after = replace(
-                row or blank,
-                checkpoint=start.position,
-                children=(row.children if row is not None and start.position == SHARD_END else ()),
-                pending=None,
-                started_at=start.started_at,
-                stream_created_at=self.created_at,
-                read_to=start.read_to,
-            )
-            self._moves.append(Move(row, after, start.time, start.note))
+        if row is not None or start.position != SHARD_END:  # else it is finished, see `_keep_finished`
+            self._moves.append(Move(row, self._row(shard, start), start.time, start.note))
         return start
+
+    def _row(self, shard: Shard, start: Start) -> Lease:
+        row = self.rows.get(shard.shard_id)
+        return replace(
+            row or Lease(shard.shard_id, parents=shard.parents, hash_range=shard.hash_range),
+            checkpoint=start.position,
+            children=row.children if row is not None and start.position == SHARD_END else (),
+            pending=None,
+            started_at=start.started_at,
+            stream_created_at=self.created_at,
+            read_to=start.read_to,
+        )
+
+    def _keep_finished(self, reread: Collection[str]) -> None:
+        """Add an ended row for each finished shard without one if only a removed row showed that it is finished.
+
+        A KCL removes the rows of finished parents, and workers would read such a parent of a merge again.
+        """
+        before, removed = set(self.rows), {row.shard_id for row in self._removals}
+        after = before - removed | {move.after.shard_id for move in self._moves}
+        new = {shard.shard_id for shard in missing(self.shards, before)} | set(reread)
+        for shard in missing(self.shards, after):
+            if shard.shard_id not in new:
+                self._moves.append(Move(None, self._row(shard, Start(SHARD_END)), None, FINISHED))
 
 
 def _some(shard_ids: Collection[str]) -> str:
