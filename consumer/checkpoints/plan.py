@@ -80,9 +80,9 @@ class Plan:
         yield self.title
         each = [move.line for move in self.moves]
         each += [f"{row.shard_id}: {_reached(row)} -> row removed, {self.reason}" for row in self.removals]
-        yield from (f"  {line}" for line in each[:MOST_LINES])
+        yield from each[:MOST_LINES]
         if len(each) > MOST_LINES:
-            yield f"  and {len(each) - MOST_LINES} more shards"
+            yield f"and {len(each) - MOST_LINES} more shards"
         yield from self._summary()
 
     def _summary(self) -> Iterator[str]:

@@ -92,7 +92,8 @@ class Reset:
 
     def _move(self, shard: Shard) -> Start:
         start, row = self.locate(shard), self.rows.get(shard.shard_id)
-        if row is not None or start.position != SHARD_END:  # else it is finished, see `_keep_finished`
+        finished = (row is None or row.ended) and start.position == SHARD_END  # without a row, see `_keep_finished`
+        if not finished:
             self._moves.append(Move(row, self._row(shard, start), start.time, start.note))
         return start
 

@@ -107,6 +107,7 @@ def test_latest_ends_closed_shards_and_starts_at_the_tip_of_the_open_ones(world:
     world.row(family.left, Position.of(family.early), 1, pending=Pending(Position.of(family.late), "batch"))
     world.clock.now = at(40).timestamp()
     plan = world.reset("latest")
+    assert [move.after.shard_id for move in plan.moves] == [family.left, family.right, family.merged]
     rows = world.rows
     assert {shard_id for shard_id, row in rows.items() if row.ended} == {family.left, family.one, family.two}
     assert rows[family.left].pending is None
