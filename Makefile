@@ -11,6 +11,7 @@ INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pyth
 # pip takes a minute: show one line that says which package it has come to. uv takes seconds.
 PROGRESS = $(if $(UV),,| awk '/^Collecting/ {printf "\r\033[K  %d. %s", ++n, $$2} /^Installing/ {printf "\r\033[K  %d packages, now unpacking …\n", n} {fflush()}')
 SEEDS ?= 2000
+EVENTS ?= 1000000
 RUNS ?= 5
 IDLE ?= 60
 MINUTES ?= 10
@@ -18,7 +19,7 @@ KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate soak interop mutate coverage bench schemas pages site lock audit release up down clean
+.PHONY: help install demo test check lint types integration simulate fuzz soak interop mutate coverage bench schemas pages site lock audit release up down clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -96,6 +97,9 @@ down: ## stop them
 
 simulate: install ## fleets in virtual time: SEEDS=N runs N of them, SEED=n replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+fuzz: install ## changed events by the fast path and by the careful way: EVENTS=N, SEED=n
+	$(BIN)/python -m tests.unit.decoding.fuzz --count $(EVENTS) $(if $(SEED),--seed $(SEED))
 
 soak: install ## storms over real processes, then KCL 2.7.2 beside us: MINUTES=N, SEED=n, SINK=sqlite|jsonl
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(SINK),--sink $(SINK))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from benchmarks.shapes import SHAPES, SMALLEST, event, member
 from consumer.app import create_pipeline
 from consumer.decoding.decoder import Decoder
 from consumer.leases import Pending
+from consumer.pipeline.intake import fill
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import TRIM_HORIZON, Position, Record, Shard
+from consumer.records import Position, Record, Shard
 from consumer.settings import load
 
 HALF = (0, 2**127 - 1)  # half of all hash keys, so that each user record's hash key is checked
@@ -74,9 +76,9 @@ def child(folder: Path, raw: bool, sink: str) -> Cost:
 
 
 def _deliver(out: Pipeline, number: int, data: bytes, raw: bool) -> None:
-    decoder, record = Decoder("stream", Shard("shard", hash_range=HALF), raw), Record(number, "key", 0.0, data)
+    decoder = Decoder("stream", Shard("shard", hash_range=HALF), raw, out.rows.rejects_rows)
     buffer = out.buffer("shard")
-    out.intake().take(buffer, [(record, decoder(record, TRIM_HORIZON))], 0.0)
+    fill(buffer, decoder, deque([Record(number, "key", 0.0, data)]), 0.0)
     out.delivery(AlwaysHeld()).deliver(buffer.batch())
     buffer.close()
 

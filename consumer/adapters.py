@@ -36,7 +36,9 @@ LEASES = {
 LOCAL = ("jsonl", "sqlite", "file")  # their paths are files and directories of this host
 DEAD_LETTERS = {"jsonl": "consumer.dead_letters.jsonl", "sqlite": "consumer.dead_letters.sqlite"}
 ROW_KEY = ("event_source", "event_id", "event_type")
+LISTS = ("twiml_verbs", "warnings")
 DEAD_LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
+DEAD_LETTER_SCHEMA = SinkSchema("dead_letters", tuple(DeadLetter.__annotations__), DEAD_LETTER_KEY, private=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,16 @@ def connect_sinks(settings: Settings) -> tuple[Sink, Sink]:
     Raises:
         ConfigurationError: a URL names no sink, or its options are wrong.
     """
-    raw = ("event",) if settings.raw else ()
-    rows = SinkSchema("call_requests", (*CallRequest.__annotations__, *raw), ROW_KEY)
-    dead_letters = SinkSchema("dead_letters", tuple(DeadLetter.__annotations__), DEAD_LETTER_KEY, private=True)
-    return connect_sink("--sink", settings.sink, rows), connect_sink(
-        "--dead-letters", settings.dead_letters, dead_letters
+    return connect_sink("--sink", settings.sink, row_schema(settings.raw)), connect_sink(
+        "--dead-letters", settings.dead_letters, DEAD_LETTER_SCHEMA
     )
+
+
+def row_schema(raw: bool = False) -> SinkSchema:
+    """Return the schema of rows. With `raw` they include the original event."""
+    event = ("event",) if raw else ()
+    fields = (*CallRequest.__annotations__, *event)
+    return SinkSchema("call_requests", fields, ROW_KEY, json=("request_parameters", *event), lists=LISTS)
 
 
 def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
@@ -116,6 +122,10 @@ def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
     url = parse(label, text, SINKS)
     module = module_of(url, SINKS, "call_consumer.sinks")
     sink: Sink = module.connect(url, options_of(url, module.Options), schema)
+    if missing := [name for name in ("limits", "repeats", "rejects_rows") if not hasattr(sink, name)]:
+        raise ConfigurationError(
+            f"{label} {url.scheme}: the sink does not declare {', '.join(missing)}. Update its package"
+        )
     return sink
 
 

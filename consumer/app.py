@@ -26,7 +26,6 @@ from consumer.multilang.settings import check_settings
 from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import DeadLetter
 from consumer.replay.replay import Replay
 from consumer.runtime.clock import boottime
@@ -139,8 +138,8 @@ def create_record_processor(settings: Settings, reading: int, writing: int) -> R
     stream_name = settings.stream.rpartition("/")[2]
     return RecordProcessor(
         Wire(reading, writing),
-        create_pipeline(settings),
-        lambda shard: Decoder(stream_name, shard, settings.raw),
+        pipeline := create_pipeline(settings),
+        lambda shard: Decoder(stream_name, shard, settings.raw, pipeline.rows.rejects_rows),
         boottime,
         structlog.get_logger(),
         settings.shutdown_timeout,
@@ -223,7 +222,7 @@ def _shard_context(
         ),
         clock=boottime,
         server_time=clock,
-        processor=lambda shard: Decoder(clock.summary.name, shard, settings.raw),
+        decoder=lambda shard: Decoder(clock.summary.name, shard, settings.raw, adapters.rows.rejects_rows),
         rng=random.Random(),
         log=log,
         retention=retention,
@@ -242,7 +241,7 @@ def _pipeline(
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
-    def encode(dead_letter: DeadLetter) -> EncodedDeadLetter:
+    def encode(dead_letter: DeadLetter) -> bytes:
         log.note(dead_letter)
         return encode_dead_letter(dead_letter, clock())
 

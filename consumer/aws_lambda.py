@@ -9,19 +9,19 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereport
 import base64
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
 import structlog
 
 from consumer.app import create_pipeline
-from consumer.decoding.decoder import Decoder, Processed
+from consumer.decoding.decoder import Decoder
 from consumer.errors import ConsumerError, LeaseStale, Retryable, where
 from consumer.leases import Pending
-from consumer.pipeline.batching import Buffer
+from consumer.pipeline.intake import fill
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import TRIM_HORIZON, Position, Record, Shard
+from consumer.records import Position, Record, Shard
 from consumer.settings import Settings, load
 from consumer.telemetry import logs
 
@@ -81,13 +81,13 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
     settings, pipeline = _process()
     first = event["Records"][0]
     shard = Shard(first["eventID"].partition(":")[0])
-    decoder = Decoder(first["eventSourceARN"].rpartition("/")[2], shard, settings.raw)
-    intake, delivery = pipeline.intake(), pipeline.delivery(InvocationCheckpointer(context))
+    decoder = Decoder(first["eventSourceARN"].rpartition("/")[2], shard, settings.raw, pipeline.rows.rejects_rows)
+    delivery = pipeline.delivery(InvocationCheckpointer(context))
     waiting = deque(_record(item["kinesis"]) for item in event["Records"])
     while waiting:
         start, buffer = waiting[0].sequence, pipeline.buffer(shard.shard_id)
         try:
-            intake.take(buffer, _decoded(decoder, waiting, buffer), time.monotonic())
+            fill(buffer, decoder, waiting, time.monotonic())
             delivery.deliver(buffer.batch())
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
@@ -105,12 +105,6 @@ def _process() -> tuple[Settings, Pipeline]:
     pipeline = create_pipeline(settings)
     pipeline.check()
     return settings, pipeline
-
-
-def _decoded(decoder: Decoder, waiting: deque[Record], buffer: Buffer) -> Iterator[tuple[Record, Processed]]:
-    while waiting and not buffer.full():
-        record = waiting.popleft()
-        yield record, decoder(record, TRIM_HORIZON)
 
 
 def _record(item: Mapping[str, Any]) -> Record:

@@ -1,9 +1,9 @@
-"""The values that all rooms share: positions, records, rows and dead letters. No module here does I/O.
+"""The values that all rooms share: positions, records, blocks of rows and dead letters. No module here does I/O.
 
 Sequence numbers are integers inside the program and decimal strings at its edges. They have 56 digits today, but AWS
 documents no fixed length, so comparing them as strings would be wrong.
-Values created for each event are structs that the garbage collector skips: they hold no cycles, cost a third of a named
-tuple, and tens of thousands of them are buffered. Positions are tuples, so that they compare in order.
+Values created for each record are structs that the garbage collector skips: they hold no cycles, and cost a third of a
+named tuple. Positions are tuples, so that they compare in order.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -74,13 +74,29 @@ class Shard:
     closed: bool = False
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A Kinesis record as fetched, with the producer's `data`. `arrived_at` is in epoch seconds, 0.0 if unknown."""
+# Kinesis started in December 2013. A number outside of this range is not a time in seconds.
+EARLIEST = datetime(2013, 1, 1, tzinfo=UTC).timestamp()
+LATEST_TIME = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+Instant = Annotated[float, msgspec.Meta(ge=EARLIEST, lt=LATEST_TIME)]
+# The members of a record in a response of GetRecords.
+MEMBERS = {
+    "sequence": "SequenceNumber",
+    "partition_key": "PartitionKey",
+    "arrived_at": "ApproximateArrivalTimestamp",
+    "data": "Data",
+}
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, rename=MEMBERS):
+    """A Kinesis record as fetched, with the producer's `data`. `arrived_at` is in epoch seconds, 0.0 if unknown.
+
+    msgspec makes it straight from a response of GetRecords.
+    """
 
     sequence: int
-    partition_key: str
-    arrived_at: float
-    data: bytes
+    partition_key: str = ""
+    arrived_at: Instant = 0.0
+    data: bytes = b""
 
 
 class UserRecord(msgspec.Struct, frozen=True, gc=False):
@@ -105,15 +121,26 @@ class EventLocation(msgspec.Struct, frozen=True, gc=False):
     arrived_at: float
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """One call request, ready for a sink: `line` is its JSON (schemas.call_request) without a newline.
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """Consecutive rows or dead letters that were encoded together.
 
-    `data` is the user record that it came from: if a sink rejects the row, the dead letter needs the original bytes.
+    `lines`: a JSON object (schemas.call_request, schemas.dead_letter) for each, followed by a newline. `data`: for each
+    row the user record that it came from, if the sink can reject a row: its dead letter needs the original bytes.
     """
 
-    line: bytes
-    location: EventLocation
-    data: bytes
+    lines: bytes
+    count: int
+    data: Sequence[bytes] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def part(self, start: int, stop: int) -> "Block":
+        """Return the rows from `start` up to but not including `stop`."""
+        if stop - start == self.count:
+            return self
+        lines = b"".join(self.lines.splitlines(keepends=True)[start:stop])
+        return Block(lines, stop - start, self.data[start:stop])
 
 
 class Reason(Enum):
@@ -142,7 +169,22 @@ class Skipped(msgspec.Struct, frozen=True, gc=False):
     event_type: str
 
 
-Outcome = Row | DeadLetter | Skipped
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """What consecutive Kinesis records became: a block of rows, dead letters, and the types of skipped events.
+
+    `first` and `last` are the sequence number of the first record and the position of the last user record. A large
+    record comes in several pieces, of which the first one has the counts.
+    """
+
+    block: Block
+    dead_letters: Sequence[DeadLetter]
+    skipped: Sequence[str]
+    records: int
+    user_records: int
+    out_of_range: int
+    first: int
+    last: Position
+    arrived_at: float
 
 
 @dataclass(frozen=True, slots=True)

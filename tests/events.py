@@ -1,15 +1,16 @@
 """Build events to test with, small numbered ones and live-like ones, and decode them."""
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import strategies as st
 
-from consumer.decoding import decoder as decoding
 from consumer.decoding.decoder import Decoder
-from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Position, Record, Row, Shard
+from consumer.decoding.fast_path import FastPath
+from consumer.records import TRIM_HORIZON, DeadLetter, Decoded, Position, Record, Shard, Skipped
 from schemas import examples
 
 FAMILY = "com.twilio.voice.api-request."
@@ -39,16 +40,34 @@ def each(*values: Any) -> tuple[Any, ...]:
     return values
 
 
-def decode(data: bytes, after: Position = TRIM_HORIZON, raw: bool = False) -> list[Outcome]:
-    """Return the outcome of one Kinesis record, the seventh of its shard.
+Row = dict[str, Any]  # a decoded line
 
-    Check that the fast and the full path agree.
+
+def decode(data: bytes, after: Position = TRIM_HORIZON, raw: bool = False) -> list[Row | DeadLetter | Skipped]:
+    """Return the rows, then the dead letters, then the skipped types of one Kinesis record, the seventh of its shard.
+
+    Check that the fast path and the careful way agree.
     """
     decoder, record = Decoder("stream", Shard("shard"), raw), Record(7, "key", 1.7e9, data)
-    outcomes = list(decoder(record, after).outcomes)
-    with patch.object(decoding, "decode_fast", lambda _: None):
-        assert list(decoder(record, after).outcomes) == outcomes
-    return outcomes
+    pieces = list(decoder(deque([record]), after, 100))
+    with patch.object(FastPath, "__call__", lambda *_: None):
+        careful = list(Decoder("stream", Shard("shard"), raw)(deque([record]), after, 100))
+    assert outcomes(careful) == outcomes(pieces)
+    assert lines(careful) == lines(pieces)
+    return outcomes(pieces)
+
+
+def outcomes(pieces: Iterable[Decoded]) -> list[Row | DeadLetter | Skipped]:
+    """Return the rows, the dead letters and the skipped types of some records."""
+    pieces = list(pieces)
+    rows: list[Row | DeadLetter | Skipped] = [json.loads(line) for line in lines(pieces).splitlines()]
+    rows += [letter for piece in pieces for letter in piece.dead_letters]
+    return rows + [Skipped(event_type) for piece in pieces for event_type in piece.skipped]
+
+
+def lines(pieces: Iterable[Decoded]) -> bytes:
+    """Return the encoded rows of some records."""
+    return b"".join(piece.block.lines for piece in pieces)
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -77,9 +96,8 @@ def row(document: Any, raw: bool = False) -> dict[str, Any]:
     """Return the single row of an event."""
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
     [outcome] = decode(data, raw=raw)
-    assert isinstance(outcome, Row), outcome
-    decoded: dict[str, Any] = json.loads(outcome.line)
-    return decoded
+    assert isinstance(outcome, dict), outcome
+    return outcome
 
 
 def letter(data: bytes) -> DeadLetter:

@@ -16,8 +16,9 @@ from consumer.dead_letters import StoredDeadLetter
 from consumer.dead_letters.attempt import Result, attempt
 from consumer.dead_letters.stored import NotADeadLetter, from_line
 from consumer.decoding.decoder import Decoder
+from consumer.decoding.locations import EncodedRow
 from consumer.errors import ConfigurationError
-from consumer.records import TRIM_HORIZON, DeadLetter, Record, Row, Shard
+from consumer.records import DeadLetter, Record, Shard, Skipped
 
 File = Annotated[Path, typer.Argument(help="File to read, or - for standard input.", allow_dash=True, metavar="FILE")]
 Raw = Annotated[bool, typer.Option("--raw", help="Add the original event to each row, as `event`.")]
@@ -48,7 +49,7 @@ def _decoded(number: int, item: bytes, raw: bool) -> Iterator[tuple[str, bool]]:
         letter = from_line(item)
     except NotADeadLetter:
         decoder = Decoder("decode", Shard("none"), raw)
-        for outcome in decoder(Record(number, "", time.time(), item), TRIM_HORIZON).outcomes:
+        for outcome in decoder.outcomes(Record(number, "", time.time(), item)):
             yield _shown(outcome), isinstance(outcome, DeadLetter)
     else:
         yield from _decoded_again(number, letter, raw)
@@ -56,7 +57,7 @@ def _decoded(number: int, item: bytes, raw: bool) -> Iterator[tuple[str, bool]]:
 
 def _decoded_again(number: int, letter: StoredDeadLetter, raw: bool) -> Iterator[tuple[str, bool]]:
     found = attempt(letter, raw)
-    yield from ((row.line.decode(), False) for row in found.rows)
+    yield from ((_text(row), False) for row in found.rows)
     if found.result is Result.SKIPPED:
         yield json.dumps({"skipped": None}), False
     elif not found.rows:
@@ -79,13 +80,17 @@ def _print(line: str) -> None:
         raise ConfigurationError(f"standard output: {error.strerror}") from None
 
 
-def _shown(outcome: object) -> str:
-    if isinstance(outcome, Row):
-        return outcome.line.decode()
+def _shown(outcome: EncodedRow | DeadLetter | Skipped) -> str:
+    if isinstance(outcome, EncodedRow):
+        return _text(outcome)
     if isinstance(outcome, DeadLetter):
         location = outcome.location
         return _refused(outcome.reason.value, outcome.message, location.sequence, location.event_index)
-    return json.dumps({"skipped": getattr(outcome, "event_type", None)})
+    return json.dumps({"skipped": outcome.event_type})
+
+
+def _text(row: EncodedRow) -> str:
+    return row.line.decode().rstrip("\n")
 
 
 def _refused(reason: str, message: str, record: int, event_index: int) -> str:

@@ -9,12 +9,16 @@ from enum import Enum
 from consumer.dead_letters import StoredDeadLetter
 from consumer.decoding.deaggregation import is_aggregate
 from consumer.decoding.decoder import Decoder
-from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard, UserRecord
+from consumer.decoding.locations import EncodedRow
+from consumer.records import DeadLetter, Reason, Record, Shard, Skipped, UserRecord
 
 # What `DeadLetterLimit` appends to the message of a dead letter that stands for others of its record, too.
 _MORE = re.compile(r"; so are \d+ more of this (?:array|record)")
 # Nothing of the user record was delivered: it was rejected before its events were told apart.
 _WHOLE = {Reason.NOT_JSON.value, Reason.CORRUPT_AGGREGATE.value}
+
+
+Outcome = EncodedRow | DeadLetter | Skipped
 
 
 class Result(Enum):
@@ -35,7 +39,7 @@ class Attempt:
     """
 
     result: Result
-    rows: Sequence[Row] = ()
+    rows: Sequence[EncodedRow] = ()
     reason: str = ""
     message: str = ""
     exact: bool = True
@@ -48,7 +52,7 @@ def attempt(letter: StoredDeadLetter, raw: bool = False) -> Attempt:
     rows, rejected, exact = [], None, True
     for outcome in _outcomes(letter, letter.data, raw):
         kind = _concerns(letter, outcome)
-        if isinstance(outcome, Row) and kind:
+        if isinstance(outcome, EncodedRow) and kind:
             rows.append(outcome)
             exact = exact and kind is not _MAYBE
         elif isinstance(outcome, DeadLetter) and kind:
@@ -83,8 +87,8 @@ def _outcomes(letter: StoredDeadLetter, data: bytes, raw: bool) -> Iterable[Outc
     decoder = Decoder(letter.stream_name, Shard(letter.shard_id), raw)
     sequence, key, arrived_at = letter.sequence, letter.partition_key, _seconds(letter.arrived_at)
     if is_aggregate(data):
-        return decoder(Record(sequence, key, arrived_at, data), TRIM_HORIZON).outcomes
-    return decoder.decode(UserRecord(sequence, letter.sub_sequence_number, key, arrived_at, data))
+        return decoder.outcomes(Record(sequence, key, arrived_at, data))
+    return decoder.outcomes(UserRecord(sequence, letter.sub_sequence_number, key, arrived_at, data))
 
 
 def _seconds(time: str) -> float:

@@ -18,8 +18,9 @@ from consumer.dead_letters.attempt import Attempt, Result
 from consumer.dead_letters.checkpoints import Checkpoints
 from consumer.dead_letters.ledger import Ledger
 from consumer.dead_letters.selection import Selection
+from consumer.decoding.locations import EncodedRow
 from consumer.errors import BatchRejected, Retryable, RowsRejected
-from consumer.records import BatchLimits, Row
+from consumer.records import BatchLimits, Block
 from consumer.sinks import Deduplication, Sink
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class RedriveBatch:
     """Rows that are written at once, each with the id of its dead letter."""
 
     folder: str
-    rows: Sequence[tuple[str, Row]]
+    rows: Sequence[tuple[str, EncodedRow]]
     version: str
 
     @property
@@ -77,8 +78,8 @@ class RedriveBatch:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Row]:
-        return (row for _, row in self.rows)
+    def __iter__(self) -> Iterator[Block]:
+        return (Block(row.line, 1) for _, row in self.rows)
 
     def halves(self) -> "tuple[RedriveBatch, RedriveBatch]":
         """Divide the dead letters, and with them their rows. There are at least two."""
@@ -148,7 +149,7 @@ class Redrive:
     def _batches(self, ledger: Ledger) -> Iterator[RedriveBatch]:
         """Yield full batches. Rows of one batch arrived in the same hour, because its folder has that hour."""
         limits, version = self.destination.limits, self.destination.version
-        rows: list[tuple[str, Row]] = []
+        rows: list[tuple[str, EncodedRow]] = []
         size, folder = 0, ""
         for letter, state, attempt in self._candidates(ledger):
             if attempt is None:

@@ -9,7 +9,7 @@ import importlib
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -32,18 +32,18 @@ LONGEST_VARINT = 10  # bytes
 _RECORDS = 3 << 3 | _LENGTH  # the tag of the field that holds user records
 
 
-def _messages() -> Any:
-    """Import the protobuf classes. The import changes sys.path, so restore it afterwards."""
+@cache
+def messages() -> Any:
+    """Import the protobuf classes, on first use: the import takes a tenth of a start, and many streams need none.
+
+    The import changes sys.path, so restore it afterwards.
+    """
     path = list(sys.path)
     try:
         importlib.import_module("aws_kinesis_agg.aggregator")
         return importlib.import_module("aws_kinesis_agg.messages_pb2")
     finally:
         sys.path[:] = path
-
-
-AggregatedRecord: Any = _messages().AggregatedRecord
-_Record: Any = _messages().Record
 
 
 class Table(Protocol):
@@ -68,7 +68,7 @@ class Parts:
     def __init__(self, data: bytes, start: int, stop: int) -> None:
         self.small = small = stop - start <= SLICE
         self._slices: Iterable[Any] = (
-            [_parsed(AggregatedRecord, data[start:stop])] if small else _Slices(data, start, stop)
+            [_parsed(messages().AggregatedRecord, data[start:stop])] if small else _Slices(data, start, stop)
         )
         self._keys: Table = [] if small else _Strings()
         self._hashes: Table = [] if small else _Strings()
@@ -138,16 +138,16 @@ class _Slices:
             tag, content = _varint(self._data, start)
             if tag == _RECORDS and stop - start > SLICE:
                 _, content = _varint(self._data, content)
-                yield AggregatedRecord(records=[_long_record(self._data, content, stop)])
+                yield messages().AggregatedRecord(records=[_long_record(self._data, content, stop)])
             else:
-                yield _parsed(AggregatedRecord, self._data[start:stop])
+                yield _parsed(messages().AggregatedRecord, self._data[start:stop])
 
 
 def _long_record(data: bytes, start: int, stop: int) -> Any:
     """Parse one user record that is longer than a slice. Validate its tags, then drop them: nothing uses them."""
-    record = _Record()
+    record = messages().Record()
     for left, right in pairwise([start, *_cuts(data, start, stop)]):
-        part = _parsed(_Record, data[left:right])
+        part = _parsed(messages().Record, data[left:right])
         if not all(tag.IsInitialized() for tag in part.tags):
             raise _incomplete()
         part.ClearField("tags")

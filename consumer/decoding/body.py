@@ -50,7 +50,7 @@ def decode_body(encoded: str | None, content_type: str | None, warnings: Warning
     """Decode a body by its content type and charset. Never raises, for any input."""
     if encoded is None:
         return Body(None, "missing")
-    content = _content((content_type or "")[:LONGEST_HEADER])
+    content = content_of(content_type)
     try:
         data = binascii.a2b_base64(encoded, strict_mode=True)
     except ValueError:
@@ -63,6 +63,11 @@ def decode_body(encoded: str | None, content_type: str | None, warnings: Warning
         return Body("", "empty")
     body = _read(text, content, warnings)
     return Body(encoded, "binary") if body.kind == "text" and _CONTROL.search(text) else body
+
+
+def content_of(content_type: str | None) -> Content:
+    """Parse a content type; a missing one is empty."""
+    return _content((content_type or "")[:LONGEST_HEADER])
 
 
 @lru_cache(maxsize=256)

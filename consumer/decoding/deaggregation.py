@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from consumer.decoding.aggregates import CACHED, DIGEST_SIZE, MAGIC, AggregatedRecord, Parts, corrupt
+from consumer.decoding.aggregates import CACHED, DIGEST_SIZE, MAGIC, Parts, corrupt, messages
 from consumer.records import FULL_HASH_RANGE, Record, UserRecord
 
 _HASH_KEY = re.compile("[0-9]{1,39}")  # decimal, of 128 bits
@@ -84,7 +84,7 @@ class _Inside:
 
 def aggregate(user_records: Iterable[tuple[str, bytes]]) -> bytes:
     """Return one KPL aggregate of (partition key, data) pairs."""
-    message = AggregatedRecord()
+    message = messages().AggregatedRecord()
     table: dict[str, int] = {}
     for key, data in user_records:
         part = message.records.add()

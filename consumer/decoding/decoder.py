@@ -1,182 +1,127 @@
-"""Decode records into rows, dead letters and skipped events. Check the type first, then the envelope and the payload.
+"""Decode Kinesis records into blocks of rows. Small records share a block; a large one is decoded piece by piece."""
 
-Every event becomes exactly one of the three. The decoder never raises because of a record's content, and no message
-carries a value of an event (docs/guarantees.md#no-personal-data).
-"""
-
-import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
 
-import msgspec
-from msgspec.structs import replace
-
-from consumer.decoding.arrays import events
-from consumer.decoding.dead_letter_limit import DeadLetterLimit
+from consumer.decoding.block_draft import ENOUGH_BYTES, BlockDraft
 from consumer.decoding.deaggregation import deaggregate
-from consumer.decoding.fast_path import Event, decode_fast, from_document
-from consumer.decoding.flattening import flatten
-from consumer.decoding.json_document import MOST_VALUES, TooLarge
-from consumer.decoding.redaction import encode_row
-from consumer.decoding.rejection import RecordRejected
-from consumer.decoding.validation import validate
-from consumer.decoding.warnings import Warnings
-from consumer.records import (
-    DeadLetter,
-    EventLocation,
-    Outcome,
-    Position,
-    PositionKind,
-    Reason,
-    Record,
-    Row,
-    Shard,
-    Skipped,
-    UserRecord,
-)
-from schemas.event_types import EVENT_TYPES
+from consumer.decoding.event_decoder import LARGE, EventDecoder, Outcome
+from consumer.decoding.locations import EncodedRow, encoded_row
+from consumer.records import DeadLetter, Decoded, Position, PositionKind, Record, Shard, Skipped, UserRecord, from_epoch
 
-INVALID_TYPE = "odd"  # shown instead of a type that does not look like one: it could be a phone number
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{,127}")
-LONGEST_ROW = 24 * 1024 * 1024  # bytes; an event whose row is longer becomes a dead letter
-SHORTEST_EVENT = len(b'{"type":"a"}')  # bytes; anything shorter becomes a dead letter
-_encode = msgspec.json.Encoder().encode
-
-
-class Processed(msgspec.Struct, frozen=True, gc=False):
-    """The outcomes of one Kinesis record; `last` is the position of its last user record.
-
-    Iterate `outcomes` once. It builds the outcomes of a large record one at a time, to bound memory.
-    """
-
-    outcomes: Iterable[Outcome]
-    user_records: int
-    out_of_range: int
-    last: Position
+Outcomes = Iterator[tuple[UserRecord, Outcome]]
 
 
 class Decoder:
-    """Decode the records of one shard."""
+    """Decode the records of one shard.
 
-    def __init__(self, stream_name: str, shard: Shard, raw: bool = False) -> None:
-        self._stream_name, self._shard, self._raw = stream_name, shard, raw
+    `raw`: add the original event to each row. `keep_data`: keep the user record of each row in its block.
+    """
 
-    def __call__(self, record: Record, after: Position, /) -> Processed:
-        """Decode a record without its user records up to and including `after`."""
+    def __init__(self, stream_name: str, shard: Shard, raw: bool = False, keep_data: bool = True) -> None:
+        self._hash_range, self._keep_data = shard.hash_range, keep_data
+        self._events = EventDecoder(stream_name, shard.shard_id, raw)
+        self._fast = self._events.fast
+
+    def __call__(self, backlog: deque[Record], after: Position, most: int, /) -> Iterable[Decoded]:
+        """Take whole records from the front of `backlog` until they make `most` rows, and decode them.
+
+        Leave out user records up to and including `after`. Iterate once: a large record is decoded piece by piece.
+        """
+        while backlog and backlog[0].sequence < after.sequence:  # 0 for a position without a sequence number
+            backlog.popleft()
+        if not backlog:
+            return ()
+        first = backlog[0]
+        if len(first.data) > LARGE or (after.kind is PositionKind.SEQUENCE and first.sequence == after.sequence):
+            return self._alone(backlog.popleft(), after)
+        draft = BlockDraft(self._keep_data, most)
+        while backlog and len(backlog[0].data) <= LARGE and not draft.full:
+            if not self._add_usual(backlog, draft):
+                self._add(backlog.popleft(), draft)
+        return (draft.decoded(),)
+
+    def _add_usual(self, backlog: deque[Record], draft: BlockDraft) -> int:
+        """Decode plain records as long as the fast path takes them. Return their number."""
+        fast, rows, room, size = self._fast, [], draft.room, 0
+        for record in islice(backlog, room):
+            data = record.data
+            if len(data) > LARGE or size > ENOUGH_BYTES:
+                break
+            row = fast(data, str(record.sequence), 0, record.partition_key, from_epoch(record.arrived_at))
+            if row is None:
+                break
+            rows.append(row)
+            size += len(data)
+        if rows:
+            draft.add_usual([backlog.popleft() for _ in rows], rows)
+        return len(rows)
+
+    def outcomes(self, record: Record | UserRecord) -> Iterator[EncodedRow | DeadLetter | Skipped]:
+        """Yield the outcomes of one record one by one."""
+        if isinstance(record, UserRecord):
+            found: Outcomes = self._events.outcomes([record], record.data)
+        else:
+            found = self._opened(record, 0)[2]
+        for _, outcome in found:
+            yield outcome if isinstance(outcome, DeadLetter | Skipped) else encoded_row(outcome)
+
+    def user_records(self, user_records: Sequence[UserRecord]) -> Iterator[Decoded]:
+        """Decode the user records of one Kinesis record, whose aggregate is split already."""
+        last, draft = user_records[-1], BlockDraft(self._keep_data)
+        draft.begin(last.sequence, Position.of(last.sequence, last.sub_sequence), last.arrived_at, len(user_records))
+        return _pieces(draft, self._events.outcomes(user_records, b""))
+
+    def _alone(self, record: Record, after: Position) -> Iterable[Decoded]:
+        """Decode one record, piece by piece, without its user records up to and including `after`."""
+        first = after.sub_sequence + 1 if record.sequence == after.sequence else 0
+        count, outside, outcomes = self._opened(record, first)
+        if first >= count:
+            return ()
+        draft = BlockDraft(self._keep_data)
+        draft.begin(record.sequence, Position.of(record.sequence, count - 1), record.arrived_at, count, outside)
+        return _pieces(draft, outcomes)
+
+    def _opened(self, record: Record, first: int) -> tuple[int, int, Outcomes]:
+        """Return the numbers of all user records and of those out of range, and the outcomes from the `first` on."""
         try:
-            user_records, count, outside = deaggregate(record, self._shard.hash_range)
+            found, count, outside = deaggregate(record, self._hash_range)
         except Exception as error:
             whole = UserRecord(record.sequence, 0, record.partition_key, record.arrived_at, record.data)
-            return Processed([self._dead_letter(error, whole, 0)], 1, 0, Position.of(record.sequence))
-        last = Position.of(record.sequence, count - 1)
-        if after.kind is PositionKind.SEQUENCE and record.sequence <= after.sequence:
-            user_records = [] if last <= after else islice(user_records, after.sub_sequence + 1, None)
-        if count == 1 and user_records:
-            [only] = user_records
-            outcomes = self.decode(only)
-        else:
-            outcomes = self._decode_all(user_records, record.data)
-        return Processed(outcomes, count, outside, last)
+            return 1, 0, iter([(whole, self._events.dead_letter(error, whole, 0))])
+        return count, outside, self._events.outcomes(islice(found, first, None), record.data)
 
-    def decode(self, user_record: UserRecord) -> Iterable[Outcome]:
-        """Return the outcomes of one user record: a single event, or the events of a JSON array."""
-        outcome = self._decode_fast(user_record)
-        return [outcome] if outcome is not None else self._decode_all([user_record], user_record.data)
-
-    def _decode_all(self, user_records: Iterable[UserRecord], whole: bytes) -> Iterator[Outcome]:
-        limit = DeadLetterLimit(whole)
-        for user_record in user_records:
-            outcome = self._decode_fast(user_record)
-            if outcome is not None:
-                yield outcome
-            elif limit.full and len(user_record.data) < SHORTEST_EVENT and b"[" not in user_record.data:
-                limit.more += 1
-            else:
-                yield from self._decode_document(user_record, limit)
-        yield from limit.rest()
-
-    def _decode_fast(self, user_record: UserRecord) -> Outcome | None:
-        """Decode an event of the usual shape. Return None for any other, which needs `_decode_document`."""
-        if self._raw or not SHORTEST_EVENT < len(user_record.data) < MOST_VALUES:
-            return None
+    def _add(self, record: Record, draft: BlockDraft) -> None:
+        """Decode a small record. From the first event that is not for the fast path on, take the careful way."""
+        sequence = record.sequence
         try:
-            event = decode_fast(user_record.data)
-            if event is None:
-                return None
-            return self._row(event, Warnings(), user_record, 0) if event.type in EVENT_TYPES else _skipped(event.type)
-        except Exception as error:
-            return self._dead_letter(error, user_record, 0)
-
-    def _decode_document(self, user_record: UserRecord, limit: DeadLetterLimit) -> Iterator[Outcome]:
-        repairs = Warnings()
-        try:
-            found = events(user_record.data, repairs)
-        except Exception as error:
-            yield from limit.take(self._dead_letter(error, user_record, 0))
+            found, count, outside = deaggregate(record, self._hash_range)
+        except Exception:
+            draft.begin(sequence, Position.of(sequence), record.arrived_at)
+            draft.add_all(self._opened(record, 0)[2])
             return
-        for index, event in enumerate(found):
-            if limit.full and not (isinstance(event, TooLarge) or (isinstance(event, dict) and "type" in event)):
-                limit.more += 1  # it can only become a dead letter, so do not validate it
-                continue
-            outcome = self._outcome(event, Warnings(repairs), user_record, index)
-            if isinstance(outcome, DeadLetter):
-                yield from limit.take(outcome)
-            else:
-                yield outcome
-
-    def _outcome(self, event: Any, warnings: Warnings, user_record: UserRecord, index: int) -> Outcome:
-        try:
-            if isinstance(event, TooLarge):
-                other = event.event_type and event.event_type not in EVENT_TYPES
-                return _skipped(event.event_type) if other else self._dead_letter(event, user_record, index)
-            if not isinstance(event, dict):
-                raise RecordRejected(Reason.NOT_CLOUDEVENT, "it is not a JSON object")
-            event_type = event.get("type")
-            if isinstance(event_type, str) and event_type and event_type not in EVENT_TYPES:
-                return _skipped(event_type)
-            row = self._row(from_document(validate(event, warnings)), warnings, user_record, index)
-            return _with_event(row, event) if self._raw else row
-        except Exception as error:
-            return self._dead_letter(error, user_record, index)
-
-    def _row(self, event: Event, warnings: Warnings, user_record: UserRecord, index: int) -> Row:
-        location = self._location(user_record, index)
-        line = encode_row(flatten(event, EVENT_TYPES[event.type], location, warnings))
-        if len(line) > LONGEST_ROW:
-            raise _too_long()
-        return Row(line, location, user_record.data)
-
-    def _location(self, user_record: UserRecord, index: int) -> EventLocation:
-        return EventLocation(
-            self._stream_name,
-            self._shard.shard_id,
-            user_record.sequence,
-            user_record.sub_sequence,
-            index,
-            user_record.partition_key,
-            user_record.arrived_at,
-        )
-
-    def _dead_letter(self, error: Exception, user_record: UserRecord, index: int) -> DeadLetter:
-        """Return the dead letter for an error. Name an unforeseen error only by class: its text may hold a value."""
-        location = self._location(user_record, index)
-        if isinstance(error, RecordRejected):
-            return DeadLetter(error.reason, str(error), location, user_record.data)
-        return DeadLetter(Reason.INTERNAL_ERROR, type(error).__name__, location, user_record.data)
+        draft.begin(sequence, Position.of(sequence, count - 1), record.arrived_at, count, outside)
+        fast, number, arrived_at, rows = self._fast, str(sequence), from_epoch(record.arrived_at), []
+        user_records = list(found)
+        for part in user_records:
+            row = fast(part.data, number, part.sub_sequence, part.partition_key, arrived_at)
+            if row is None:
+                break
+            rows.append(row)
+        draft.add_rows(rows, user_records)
+        if len(rows) < count:
+            draft.add_all(self._events.outcomes(user_records[len(rows) :], record.data))
 
 
-def _skipped(event_type: str) -> Skipped:
-    return Skipped(event_type if _NAME.fullmatch(event_type) else INVALID_TYPE)
-
-
-def _with_event(row: Row, event: dict[str, Any]) -> Row:
-    """Return the row with the original event added as the member `event`."""
-    encoded = _encode(event)
-    if len(row.line) + len(encoded) > LONGEST_ROW:
-        raise _too_long()
-    return replace(row, line=b"".join((memoryview(row.line)[:-1], b',"event":', encoded, b"}")))
-
-
-def _too_long() -> RecordRejected:
-    return RecordRejected(Reason.INVALID_EVENT, f"its row takes more than {LONGEST_ROW // 2**20} MiB")
+def _pieces(draft: BlockDraft, outcomes: Outcomes) -> Iterator[Decoded]:
+    for user_record, outcome in outcomes:
+        if draft.would_mix(outcome):
+            yield draft.decoded()
+            draft = draft.next()
+        draft.add(outcome, user_record.data)
+        if draft.full:
+            yield draft.decoded()
+            draft = draft.next()
+    if not draft.empty:
+        yield draft.decoded()

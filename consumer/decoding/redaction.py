@@ -52,7 +52,9 @@ def without_secrets(parameters: Any) -> msgspec.Raw:
     """
     # Search the encoded JSON instead of each value: it is faster, and the row needs the JSON in any case.
     encoded = _encode(parameters)
-    if b"@" not in encoded and b"%" not in encoded and not _count(encoded, _SECRET_BYTES):
+    short = len(encoded) <= LONG
+    named = _SECRET_BYTES in encoded.lower() if short else _count(encoded, _SECRET_BYTES)
+    if not named and b"@" not in encoded and b"%" not in encoded:
         return msgspec.Raw(encoded)
     del encoded  # it may be large
     return msgspec.Raw(_encode(_cleaned(parameters)))
@@ -71,14 +73,10 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-def encode_row(row: msgspec.Struct) -> bytes:
-    """Return the row as JSON, with every URL password in its strings as `***`."""
-    line = _encode(row)
-    if b"@" not in line and b"%" not in line:
-        return line
-    del line  # it may be large
-    members = {name: getattr(row, name) for name in row.__struct_fields__}
-    return _encode({name: without_passwords(value) if type(value) is str else value for name, value in members.items()})
+def redacted(row: msgspec.Struct) -> msgspec.Struct:
+    """Return the row with every URL password in its strings as `***`."""
+    values = msgspec.structs.astuple(row)
+    return type(row)(*(without_passwords(value) if type(value) is str else value for value in values))
 
 
 def without_password(url: str) -> str:

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 LONGEST = 64  # characters; no valid time is longer, and the caches stay small
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-_USUAL_RFC_3339 = re.compile(rf"\d{{4}}-\d\d-\d\dT{_CLOCK}\.\d{{3}}Z", re.ASCII)
+_USUAL_SECOND = re.compile(rf"\d{{4}}-\d\d-\d\dT{_CLOCK}", re.ASCII)
+_USUAL_ENDS = frozenset(f".{number:03d}Z" for number in range(1000))
 _USUAL_RFC_2822 = re.compile(rf"[A-Z][a-z]{{2}}, (\d\d [A-Z][a-z]{{2}} \d{{4}}) ({_CLOCK}) \+0000", re.ASCII)
 _RFC_3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
@@ -27,7 +28,20 @@ def instant(text: str | None) -> str | None:
     """Return the time of either format in the row's format. Return None for other text or a time without a zone."""
     if text is None or len(text) > LONGEST:
         return None
-    return from_rfc3339(text) if text[4:5] == "-" else _from_rfc2822(text)
+    return from_rfc3339(text) if text[4:5] == "-" else from_rfc2822(text)
+
+
+def is_usual(text: str) -> bool:
+    """Return whether a time is in the row's format already, as Twilio's RFC 3339 times are."""
+    return text[19:] in _USUAL_ENDS and _is_usual_second(text[:19])
+
+
+@lru_cache(maxsize=256)  # the two times of an event are usually in the same second
+def _is_usual_second(text: str) -> bool:
+    try:
+        return bool(_USUAL_SECOND.fullmatch(text) and date.fromisoformat(text[:10]))
+    except ValueError:
+        return False
 
 
 def from_rfc3339(text: str) -> str | None:
@@ -35,8 +49,8 @@ def from_rfc3339(text: str) -> str | None:
 
     Digits beyond milliseconds are cut off.
     """
-    if _USUAL_RFC_3339.fullmatch(text) and _is_day(text[:10]):
-        return text  # already in the row's format
+    if is_usual(text):
+        return text
     found = _RFC_3339.fullmatch(text)
     if found is None:
         return None
@@ -45,7 +59,7 @@ def from_rfc3339(text: str) -> str | None:
 
 
 @lru_cache(maxsize=256)  # the two times of an event, and those of the next event, are usually equal
-def _from_rfc2822(text: str) -> str | None:
+def from_rfc2822(text: str) -> str | None:
     """Return an RFC 2822 time in the row's format, or None. Ignore the weekday; take `-0000` as UTC."""
     if (usual := _USUAL_RFC_2822.fullmatch(text)) and (day := _day(usual[1])):
         return f"{day}T{usual[2]}.000Z"
@@ -62,14 +76,6 @@ def _any_rfc2822(text: str) -> str | None:
     offset = timedelta(hours=_ZONES[zone.lower()]) if zone else _offset(sign, hours, minutes)
     month = _MONTHS.index(name.lower()) + 1
     return _in_utc((year, month, day, hour, minute, second or 0), "000", offset)
-
-
-@lru_cache(maxsize=64)
-def _is_day(text: str) -> bool:
-    try:
-        return bool(date.fromisoformat(text))
-    except ValueError:
-        return False
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from consumer.errors import BatchRejected, OutputClosed, RowsRejected
-from consumer.sinks import Batch, Sink
+from consumer.sinks import Rows, Sink
 
 
 class MeasuredSink:
@@ -15,14 +15,14 @@ class MeasuredSink:
 
     def __init__(self, sink: Sink, report: Callable[[float, bool], None]) -> None:
         self._sink, self._report = sink, report
-        self.limits, self.repeats = sink.limits, sink.repeats
+        self.limits, self.repeats, self.rejects_rows = sink.limits, sink.repeats, sink.rejects_rows
         self.check, self.holds, self.close = sink.check, sink.holds, sink.close
 
-    def write(self, batch: Batch) -> int:
+    def write(self, rows: Rows) -> int:
         began = time.monotonic()
         failed = True
         try:
-            repeated = self._sink.write(batch)
+            repeated = self._sink.write(rows)
             failed = False
         except (RowsRejected, BatchRejected, OutputClosed):
             failed = False

@@ -6,17 +6,18 @@ A failed write is retried before the status is sent, so no later record and no c
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
-from consumer.decoding.decoder import Decoder, Processed
+from consumer.decoding.decoder import Decoder
 from consumer.errors import ConfigurationError, LeaseLost, OutputClosed, Retryable
 from consumer.multilang.checkpointer import DaemonCheckpointer
 from consumer.multilang.wire import DaemonRecord, Message, ProtocolError, Wire
+from consumer.pipeline.intake import fill
 from consumer.pipeline.pipeline import Pipeline
 from consumer.process import Exit
-from consumer.records import Position, Record, Shard, UserRecord
+from consumer.records import Decoded, Position, Shard, UserRecord
 from consumer.runtime.backoff import Backoff, RetryPolicy
 from consumer.runtime.clock import Clock
 from consumer.telemetry.outages import Outages
@@ -42,7 +43,7 @@ class RecordProcessor:
         self._log, self._shutdown_timeout = log, shutdown_timeout
         self._outages = Outages(log, clock)
         self._checkpointer = DaemonCheckpointer(wire)
-        self._intake, self._delivery = pipeline.intake(), pipeline.delivery(self._checkpointer)
+        self._delivery = pipeline.delivery(self._checkpointer)
         self._start_shard(Shard(""))
         self._actions = {
             "initialize": self._initialize,
@@ -90,7 +91,7 @@ class RecordProcessor:
             return  # the daemon will send leaseLost
         waiting = deque(list(group) for _, group in groupby(message.records or (), lambda it: it.sequence_number))
         while waiting:
-            self._retry(lambda: self._intake.take(self._buffer, self._decoded(waiting), self._clock()), FOREVER)
+            self._retry(lambda: fill(self._buffer, self._decoded, waiting, self._clock()), FOREVER)
             if self._buffer.full():
                 self._deliver(FOREVER)
         if self._buffer.ripe_in(self._clock()) <= 0:
@@ -118,21 +119,16 @@ class RecordProcessor:
 
     def _start_shard(self, shard: Shard) -> None:
         self._shard_id = shard.shard_id
-        self._decode = self._decoder(shard).decode
+        self._decode = self._decoder(shard).user_records
         self._buffer = self._pipeline.buffer(shard.shard_id)
 
     def _renew_buffer(self) -> None:
         self._buffer.close()
         self._buffer = self._pipeline.buffer(self._shard_id)
 
-    def _decoded(self, waiting: deque[list[DaemonRecord]]) -> Iterator[tuple[Record, Processed]]:
-        """Decode Kinesis records until the buffer is full. Keep all user records of a Kinesis record in one batch."""
-        while waiting and not self._buffer.full():
-            user_records = [_user_record(one) for one in waiting.popleft()]
-            outcomes = (outcome for one in user_records for outcome in self._decode(one))  # one at a time in memory
-            last = user_records[-1]
-            record = Record(last.sequence, last.partition_key, last.arrived_at, b"")
-            yield record, Processed(outcomes, len(user_records), 0, Position.of(last.sequence, last.sub_sequence))
+    def _decoded(self, waiting: deque[list[DaemonRecord]], _after: Position, _rows: int) -> Iterable[Decoded]:
+        """Decode one Kinesis record, of which all user records stay in one batch."""
+        return self._decode([_user_record(one) for one in waiting.popleft()])
 
     def _deliver(self, give_up_at: float) -> bool:
         """Deliver and checkpoint the buffer. Return False if that failed until `give_up_at`."""

@@ -4,14 +4,13 @@ from importlib.metadata import version
 
 import msgspec
 
-from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import DeadLetter, rfc3339
 
 WORKER_VERSION = version("call-request-consumer")
 
 
-def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLetter:
-    """Return a dead letter as a JSON line (schemas.dead_letter). `rejected_at` is in epoch seconds."""
+def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> bytes:
+    """Return a dead letter as a JSON line (schemas.dead_letter) with a newline. `rejected_at` is in epoch seconds."""
     location = letter.location
     document = {
         "reason": letter.reason.value,
@@ -27,4 +26,4 @@ def encode_dead_letter(letter: DeadLetter, rejected_at: float) -> EncodedDeadLet
         "rejected_at": rfc3339(rejected_at),
         "worker_version": WORKER_VERSION,
     }
-    return EncodedDeadLetter(msgspec.json.encode(document), location)
+    return msgspec.json.encode(document) + b"\n"

@@ -1,19 +1,19 @@
 """Deliver a batch: prepare, write dead letters, write rows, then checkpoint.
 
 The checkpoint comes last, so it never passes an undelivered record. Before each write the lease is checked. To retry,
-deliver the same batch again: written chunks were removed from its work.
+deliver the same batch again: written parts were removed from its work.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from consumer.decoding.dead_letter_limit import DeadLetterLimit
+from consumer.decoding.locations import locations_of
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk, Rejected, Tally
-from consumer.pipeline.intake import EncodeDeadLetter
+from consumer.pipeline.batching import Batch, EncodeDeadLetter, Part, Rejected, Tally
 from consumer.pipeline.spool import Spool
-from consumer.records import DeadLetter, Position, Reason, Row
+from consumer.records import Block, DeadLetter, EventLocation, Position, Reason
 from consumer.runtime.clock import Clock, boottime
 from consumer.sinks import Deduplication, Sink
 
@@ -96,7 +96,7 @@ class Delivery:
         if pending is not None and pending.version == self._version:
             batch.rename(pending.name)
         elif pending is not None and self._rows.repeats is Deduplication.BY_BATCH and self._rows.holds(pending.name):
-            rows = sum(len(chunk) for chunk in batch.work if not chunk.dead)
+            rows = sum(len(part) for part in batch.work if not part.dead)
             self._counts.written(rows, repeated=rows)
             batch.work.clear()
         elif pending is not None:
@@ -105,7 +105,7 @@ class Delivery:
         return batch
 
     def deliver(self, batch: Batch) -> None:
-        """Write the remaining chunks of the batch, then move the checkpoint.
+        """Write the remaining parts of the batch, then move the checkpoint.
 
         Raises:
             Retryable: call again with the same batch.
@@ -134,35 +134,35 @@ class Delivery:
             self._counts.dead_lettered(reason, letters)
 
     def _write(self, batch: Batch) -> None:
-        chunk = batch.work[0]
-        sink = self._dead_letters if chunk.dead else self._rows
+        part = batch.work[0]
+        sink = self._dead_letters if part.dead else self._rows
         if sink.repeats is Deduplication.BY_BATCH and self._checkpointer.pending is None:
             self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
         self._checkpointer.ensure_held()
-        if chunk.dead:
-            sink.write(chunk)
+        if part.dead:
+            sink.write(part)
             batch.work.popleft()
         else:
-            self._write_rows(batch, chunk)
+            self._write_rows(batch, part)
 
-    def _write_rows(self, batch: Batch, chunk: Chunk) -> None:
+    def _write_rows(self, batch: Batch, part: Part) -> None:
         try:
-            repeated = self._rows.write(chunk)
+            repeated = self._rows.write(part)
         except RowsRejected as error:
-            self._reject(batch, chunk, dict(error.rejected))
-            self._counts.written(len(chunk) - len(error.rejected), error.repeated)
+            self._reject(batch, part, dict(error.rejected))
+            self._counts.written(len(part) - len(error.rejected), error.repeated)
         except BatchRejected as error:
-            if len(chunk) == 1:
-                self._reject(batch, chunk, {0: str(error)})
+            if len(part) == 1:
+                self._reject(batch, part, {0: str(error)})
             else:
                 batch.work.popleft()
-                batch.work.extendleft(reversed(chunk.halves()))
+                batch.work.extendleft(reversed(part.halves()))
         else:
             batch.work.popleft()
-            self._counts.written(len(chunk), repeated)
+            self._counts.written(len(part), repeated)
 
-    def _reject(self, batch: Batch, chunk: Chunk, rejected: dict[int, str]) -> None:
-        """Replace a chunk by the dead letters of its rejected rows.
+    def _reject(self, batch: Batch, part: Part, rejected: dict[int, str]) -> None:
+        """Replace a part by the dead letters of its rejected rows.
 
         Each row of an array keeps the whole array, so the dead letters of one user record are limited.
 
@@ -170,18 +170,17 @@ class Delivery:
             SpoolUnavailable: the batch is unchanged.
         """
         letters, current = Spool(REJECTED_MEMORY), batch.rejected and batch.rejected.copy()
-        for index, row in enumerate(chunk):
-            if index not in rejected or not isinstance(row, Row):
-                continue
-            user_record = row.location.sequence, row.location.sub_sequence
+        for index, location in _locations(part, rejected):
+            data = part.data(index)
+            user_record = location.sequence, location.sub_sequence
             if current is None or current.user_record != user_record:
                 self._append(letters, current.limit.rest() if current else ())
-                current = Rejected(user_record, DeadLetterLimit(row.data))
-            dead_letter = DeadLetter(Reason.SINK_REJECTED, rejected[index], row.location, row.data)
+                current = Rejected(user_record, DeadLetterLimit(data))
+            dead_letter = DeadLetter(Reason.SINK_REJECTED, rejected[index], location, data)
             self._append(letters, current.limit.take(dead_letter))
         batch.work.popleft()
         batch.rejected = current
-        self._put_first(batch, f"{chunk.name}-rejected", letters)
+        self._put_first(batch, f"{part.name}-rejected", letters)
 
     def _reject_rest(self, batch: Batch) -> None:
         """Add the dead letter that stands for all rejected rows beyond the limit, if there are any."""
@@ -192,10 +191,21 @@ class Delivery:
 
     def _append(self, letters: Spool, dead_letters: Iterable[DeadLetter]) -> None:
         for dead_letter in dead_letters:
-            encoded = self._encode_dead_letter(dead_letter)
-            letters.append(encoded, len(encoded.line))
+            line = self._encode_dead_letter(dead_letter)
+            letters.append(Block(line, 1), len(line))
 
     def _put_first(self, batch: Batch, name: str, letters: Spool) -> None:
         batch.tally.dead_letters[Reason.SINK_REJECTED] += len(letters)
         if len(letters):
-            batch.work.appendleft(Chunk(name, letters, 0, len(letters), dead=True))
+            batch.work.appendleft(Part(name, letters, 0, len(letters), dead=True))
+
+
+def _locations(part: Part, indices: Collection[int]) -> Iterator[tuple[int, EventLocation]]:
+    """Yield the index and the location of each row of a part that is in `indices`."""
+    start = 0
+    for block in part:
+        wanted = [index for index in range(start, start + len(block)) if index in indices]
+        if wanted:
+            locations = locations_of(block)
+            yield from ((index, locations[index - start]) for index in wanted)
+        start += len(block)

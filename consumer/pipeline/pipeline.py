@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumer.pipeline.batching import Buffer
+from consumer.pipeline.batching import Buffer, EncodeDeadLetter
 from consumer.pipeline.delivery import Checkpointer, Delivery
-from consumer.pipeline.intake import EncodeDeadLetter, Intake
 from consumer.records import BatchLimits
 from consumer.runtime.clock import Clock, boottime
 from consumer.sinks import Sink
@@ -35,11 +34,7 @@ class Pipeline:
 
     def buffer(self, shard_id: str, memory: int | None = None) -> Buffer:
         """Return an empty buffer. `memory` limits its bytes in memory."""
-        return Buffer(shard_id, self.limits, memory)
-
-    def intake(self) -> Intake:
-        """Return an object that fills buffers."""
-        return Intake(self.encode_dead_letter)
+        return Buffer(shard_id, self.limits, self.encode_dead_letter, memory)
 
     def delivery(self, checkpointer: Checkpointer, clock: Clock = boottime) -> Delivery:
         """Return an object that delivers batches while `checkpointer` allows it."""

@@ -6,9 +6,9 @@ sink that recognises batches by name would take it for written.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from consumer.sinks import Batch, Sink
+from consumer.records import Block
+from consumer.sinks import Rows, Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,12 @@ class Named:
     """The same rows under another name."""
 
     name: str
-    rows: Batch
+    rows: Rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Block]:
         return iter(self.rows)
 
 
@@ -30,11 +30,11 @@ class NamedSink:
 
     def __init__(self, sink: Sink, suffix: str) -> None:
         self._sink, self._suffix = sink, suffix
-        self.limits, self.repeats = sink.limits, sink.repeats
+        self.limits, self.repeats, self.rejects_rows = sink.limits, sink.repeats, sink.rejects_rows
         self.check, self.close = sink.check, sink.close
 
-    def write(self, batch: Batch) -> int:
-        return self._sink.write(Named(f"{batch.name}{self._suffix}", batch))
+    def write(self, rows: Rows) -> int:
+        return self._sink.write(Named(f"{rows.name}{self._suffix}", rows))
 
     def holds(self, name: str) -> bool:
         return self._sink.holds(f"{name}{self._suffix}")

@@ -1,13 +1,14 @@
 """Assemble the batches of one shard from its fetched records, and decide when a batch ends."""
 
-from collections.abc import Iterator
+from collections import deque
 from contextlib import suppress
+from itertools import takewhile
 
 from consumer.errors import SpoolUnavailable
 from consumer.leases import Pending
 from consumer.pipeline.batching import Batch
-from consumer.pipeline.intake import Processed
-from consumer.records import Record, Shard
+from consumer.pipeline.intake import fill
+from consumer.records import Position, Record, Shard
 from consumer.runtime.memory_budget import SHARE
 from consumer.shard.context import ShardContext
 from consumer.shard.held_lease import HeldLease
@@ -29,8 +30,7 @@ class BatchAssembly:
     def __init__(self, held_lease: HeldLease, reader: ShardReader, context: ShardContext) -> None:
         self._held_lease, self._reader, self._context = held_lease, reader, context
         self._shard_id, self._budget = held_lease.shard_id, context.budget
-        self._process = context.processor(_shard(held_lease))
-        self._intake = context.pipeline.intake()
+        self._decode = context.decoder(_shard(held_lease))
         self._create_buffer()
 
     def _create_buffer(self) -> None:
@@ -91,19 +91,29 @@ class BatchAssembly:
         """Decode fetched records until the batch is complete; return False if there was no memory for the first."""
         backlog = self._reader.backlog
         before = len(backlog)
-        self._intake.take(self._buffer, self._decoded(), now, self._reader.start)
+        if self._pending is None:
+            self._fill(backlog, now)
+        else:
+            self._replay(self._pending.end, backlog, now)
         return len(backlog) < before
 
-    def _decoded(self) -> Iterator[tuple[Record, Processed]]:
-        start, backlog = self._reader.start, self._reader.backlog
-        # Nothing is prepared while records are decoded, so choose the condition once instead of for each record.
-        complete = self._buffer.full if self._pending is None else self.complete
-        while backlog and not complete():
-            if len(backlog[0].data) > LARGE_RECORD and not self._may_decode(len(backlog[0].data)):
-                return
-            record = backlog.popleft()
-            if record.sequence >= start.sequence:  # 0 for a position without a sequence number
-                yield record, self._process(record, start)
+    def _fill(self, records: deque[Record], now: float) -> None:
+        def must_stop() -> bool:
+            size = len(records[0].data)
+            return self.complete() or (size > LARGE_RECORD and not self._may_decode(size))
+
+        fill(self._buffer, self._decode, records, now, self._reader.start, must_stop)
+
+    def _replay(self, end: Position, backlog: deque[Record], now: float) -> None:
+        """Decode up to the end of a prepared batch, which no block may pass."""
+        prepared = deque(takewhile(lambda record: Position.of(record.sequence) <= end, backlog))
+        prepared = prepared or deque([backlog[0]])  # the stream no longer has the last record of the batch
+        before = len(prepared)
+        try:
+            self._fill(prepared, now)
+        finally:
+            for _ in range(before - len(prepared)):
+                backlog.popleft()
 
     def _may_decode(self, size: int) -> bool:
         """Reserve memory for a large record. A prepared batch may always continue, because it spills to disk."""

@@ -6,9 +6,9 @@ from dataclasses import InitVar, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from consumer.pipeline.intake import Process
+from consumer.pipeline.intake import Decode
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import Shard
+from consumer.records import Record, Shard
 from consumer.runtime.clock import Clock
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.streams import Stream
@@ -32,7 +32,7 @@ class PollingPolicy:
 class ShardContext:
     """The dependencies of every shard consumer.
 
-    `processor` returns the decoder for a shard. `retention`: seconds for which the stream keeps records.
+    `decoder` returns the decoder of a shard. `retention`: seconds for which the stream keeps records.
     """
 
     stream: Stream
@@ -41,7 +41,7 @@ class ShardContext:
     polling: PollingPolicy
     clock: Clock
     server_time: Callable[[], datetime]
-    processor: Callable[[Shard], Process]
+    decoder: Callable[[Shard], Decode[Record]]
     rng: random.Random
     log: Any
     retention: Callable[[], float] = lambda: 86_400.0

@@ -4,12 +4,17 @@ All shards share a sink, so it must be thread-safe. Written data must be durable
 schemes is in `consumer.adapters`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
-from consumer.records import BatchLimits
+import msgspec
+
+from consumer.records import BatchLimits, Block
+
+_NULL = msgspec.Raw(b"null")
 
 
 class Deduplication(Enum):
@@ -22,26 +27,39 @@ class Deduplication(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SinkSchema:
-    """The content of a sink: a name, the fields in order, the key fields, and whether it is private to its owner."""
+    """The content of a sink: a name, the fields in order, the key fields, and whether it is private to its owner.
+
+    `json`: the fields that may hold any JSON value. `lists`: the fields that hold a list of strings, or None.
+    """
 
     name: str
     fields: tuple[str, ...]
     key: tuple[str, ...]
     private: bool = False
+    json: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    def rows(self, block: Block) -> Sequence[Any]:
+        """Return the rows of a block as structs with `fields` as attributes, in this order. An absent field is None.
+
+        The fields in `json` are `msgspec.Raw`: encoded JSON.
+        """
+        rows: Sequence[Any] = _decoder(self).decode_lines(block.lines)
+        return rows
 
 
-class Item(Protocol):
-    """A row or a dead letter to write. `line` is one JSON object in UTF-8 without a newline."""
+@cache
+def _decoder(schema: SinkSchema) -> "msgspec.json.Decoder[Any]":
+    types = [(name, msgspec.Raw, _NULL) if name in schema.json else (name, Any, None) for name in schema.fields]
+    return msgspec.json.Decoder(msgspec.defstruct(schema.name, types, gc=False))
 
-    @property
-    def line(self) -> bytes: ...
 
+class Rows(Protocol):
+    """Rows or dead letters of one shard, in order, that are written together: a batch, or a part of one.
 
-class Batch(Protocol):
-    """Rows of one shard, in order, that are written together. They may be on disk: iterate once per write.
-
-    `name` is a relative path without suffix, `dt=2026-11-24/hour=05/SHARD-FIRST-LAST`, from the last record's arrival
-    in UTC. It is the same whenever the same records are delivered again.
+    Iterate over their blocks once per write, because they may be on disk. `name` is a relative path without suffix,
+    `dt=2026-11-24/hour=05/SHARD-FIRST-LAST`, from the last record's arrival in UTC. It is the same whenever the same
+    records are delivered again.
     """
 
     @property
@@ -49,14 +67,19 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Item]: ...
+    def __iter__(self) -> Iterator[Block]: ...
 
 
 class Sink(Protocol):
-    """The interface that every sink implements."""
+    """The interface that every sink implements.
+
+    `rejects_rows`: whether `write` may raise RowsRejected or BatchRejected. Only for such a sink, blocks keep the
+    original bytes of each row, which its dead letter needs.
+    """
 
     limits: BatchLimits
     repeats: Deduplication
+    rejects_rows: bool
 
     def check(self) -> None:
         """Check that writing works, without leaving anything that a reader would see.
@@ -67,11 +90,11 @@ class Sink(Protocol):
         """
         ...
 
-    def write(self, batch: Batch) -> int:
-        """Write a batch durably. Return the number of its rows that the sink already had.
+    def write(self, rows: Rows) -> int:
+        """Write rows durably. Return the number of those that the sink already had.
 
         Raises:
-            SinkUnavailable: nothing or an unknown part is written; the caller writes the whole batch again.
+            SinkUnavailable: nothing or an unknown part is written; the caller writes all of them again.
             RowsRejected: the sink can never write the named rows; it wrote the rest.
             BatchRejected: the sink can never write some unknown row; it wrote nothing.
             OutputClosed: the reader of the output has ended.

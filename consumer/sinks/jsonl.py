@@ -10,7 +10,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -18,13 +17,12 @@ from pydantic import BaseModel
 from consumer.errors import ConfigurationError, SinkUnavailable
 from consumer.files.disk import Identity, at_start, identity_of, leads_to, reason_of, sync_folder, try_block
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication, SinkSchema
+from consumer.sinks import Deduplication, Rows, SinkSchema
 from consumer.sinks.unfinished import SUFFIX, Leftovers, created
 from consumer.urls import Url
 
 ROWS, DEAD_LETTERS = ".jsonl", ".dead-letters"
 OLD_DEAD_LETTERS = ".dead-letters.jsonl"  # the suffix in earlier releases
-LINES_PER_WRITE = 200  # Python's file buffer of 8 KiB would need a system call every five lines
 
 
 class Options(BaseModel, extra="forbid"):
@@ -43,6 +41,7 @@ class JsonlSink:
 
     limits = BatchLimits(rows=10_000, bytes=8 * 1024 * 1024, age=10.0)
     repeats = Deduplication.BY_BATCH
+    rejects_rows = False
 
     def __init__(self, directory: Path, label: str = "--sink", private: bool = False) -> None:
         self._directory, self._named = directory, f"{label} {directory}"
@@ -64,16 +63,16 @@ class JsonlSink:
             message = f"{self._named}: cannot write files and link them: {self._reason(error)}; name another directory"
             raise at_start(error, message, SinkUnavailable) from None
 
-    def write(self, batch: Batch) -> int:
-        final = self._directory / f"{batch.name}{self._suffixes[0]}"
+    def write(self, rows: Rows) -> int:
+        final = self._directory / f"{rows.name}{self._suffixes[0]}"
         with self._translating():
             self._stay()
             self._leftovers.remove()
             self._settle(final.parent)
-            if self._is_there(batch.name):
+            if self._is_there(rows.name):
                 sync_folder(final.parent)  # its writer may have been killed before syncing the folder
-                return len(batch)
-            repeated = self._make(final, batch)
+                return len(rows)
+            repeated = self._make(final, rows)
             self._stay()
         self._last = final
         return repeated
@@ -147,17 +146,17 @@ class JsonlSink:
 
     # Files -----------------------------------------------------------------------------------------------------------
 
-    def _make(self, final: Path, batch: Batch) -> int:
+    def _make(self, final: Path, rows: Rows) -> int:
         """Write the file and link it. Return 0, or the batch's length if another writer was faster."""
         unfinished, repeated = final.with_name(f".{final.name}.{secrets.token_hex(8)}{SUFFIX}"), 0
         try:
             with created(unfinished, self._mode) as descriptor:
-                size = _fill(descriptor, batch)
+                size = _fill(descriptor, rows)
                 self._require(descriptor, unfinished, size)
                 os.link(unfinished, final)
                 self._require_published(descriptor, final, size)
         except FileExistsError:
-            repeated = len(batch)
+            repeated = len(rows)
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
@@ -205,12 +204,10 @@ class JsonlSink:
         return "it is a file" if isinstance(error, FileExistsError) else reason_of(error)
 
 
-def _fill(descriptor: int, batch: Batch) -> int:
+def _fill(descriptor: int, rows: Rows) -> int:
     """Write the lines durably. Return their size in bytes."""
     with open(descriptor, "wb", closefd=False) as file:
-        items, size = iter(batch), 0
-        while lines := [item.line for item in islice(items, LINES_PER_WRITE)]:
-            size += file.write(b"\n".join([*lines, b""]))
+        size = sum(file.write(block.lines) for block in rows)
         file.flush()
         os.fsync(descriptor)
     return size

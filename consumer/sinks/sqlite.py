@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from consumer.errors import ConfigurationError, RowsRejected, SinkUnavailable
 from consumer.files.sqlite import SqliteFile
 from consumer.files.sqlite_checks import require_sqlite
-from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication, SinkSchema
-from consumer.sinks.sqlite_values import LONG, Values, parts, values_of, values_of_long
+from consumer.records import BatchLimits, Block
+from consumer.sinks import Deduplication, Rows, SinkSchema
+from consumer.sinks.sqlite_values import LONG, Values, ValuesOf, values_of_long
 from consumer.urls import Url
 
 BUSY = 2.0  # seconds to wait for another writer of the file; after that, delivery backs off and retries
@@ -39,24 +39,27 @@ class SqliteSink:
 
     limits = BatchLimits(rows=1_000, bytes=4 * 1024 * 1024, age=1.0)
     repeats = Deduplication.BY_ROW
+    rejects_rows = True
 
     def __init__(self, file: Path, contents: SinkSchema, label: str = "--sink") -> None:
         self._named, self._contents = f"{label} {file}", contents
         self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private, LOST)
         self._utf8 = True
+        self._values = ValuesOf(contents)
+        self._insert = self._statement([None] * len(contents.fields))
 
     def check(self) -> None:
         self._file.check()
 
-    def write(self, batch: Batch) -> int:
-        """Insert the batch in one transaction. Only a part of it is in memory at once."""
+    def write(self, rows: Rows) -> int:
+        """Insert the rows in one transaction. Only a block of them is in memory at once."""
         rejected: dict[int, str] = {}
         start = 0
         with self._file.transaction() as connection:
             before = connection.total_changes
-            for part in parts(batch):
-                rejected |= {start + index: why for index, why in self._insert_all(connection, part)}
-                start += len(part)
+            for block in rows:
+                rejected |= {start + index: why for index, why in self._insert_all(connection, block)}
+                start += len(block)
             written = connection.total_changes - before
         repeated = start - len(rejected) - written
         if rejected:
@@ -80,24 +83,24 @@ class SqliteSink:
         self._utf8 = connection.execute("PRAGMA encoding").fetchone() == ("UTF-8",)  # text is copied in this encoding
         connection.execute(f"DELETE FROM {name} WHERE FALSE")  # fails if the file is read-only
 
-    def _insert_all(self, connection: sqlite3.Connection, lines: list[bytes]) -> Iterator[tuple[int, str]]:
+    def _insert_all(self, connection: sqlite3.Connection, block: Block) -> Iterator[tuple[int, str]]:
         """Insert all rows at once, or one by one if SQLite cannot store one. Yield index and reason of such rows."""
-        fields = self._contents.fields
-        if len(lines) > 1:
+        if len(block) == 1 and len(block.lines) > LONG and self._utf8:
+            values = [values_of_long(block.lines, self._contents.fields)]
+        else:
+            values = [self._values(row) for row in self._contents.rows(block)]
             try:
-                connection.executemany(self._statement(), [values_of(line, fields) for line in lines])
+                connection.executemany(self._insert, values)
                 return
             except NOT_STORABLE:
                 pass
-        for index, line in enumerate(lines):
+        for index, row in enumerate(values):
             try:
-                values = (values_of_long if len(line) > LONG and self._utf8 else values_of)(line, fields)
-                connection.execute(self._statement(values), values)
+                connection.execute(self._statement(row), row)
             except NOT_STORABLE as error:
                 yield index, f"SQLite cannot store it: {type(error).__name__}"
 
-    def _statement(self, values: Values | None = None) -> str:
+    def _statement(self, values: Values) -> str:
         """Return the statement that inserts a row. Text in a buffer needs a cast, or it would become a blob."""
-        buffers = [isinstance(value, bytes | memoryview) for value in values or [None] * len(self._contents.fields)]
-        marks = ", ".join("CAST(? AS TEXT)" if buffer else "?" for buffer in buffers)
+        marks = ", ".join("CAST(? AS TEXT)" if isinstance(value, bytes | memoryview) else "?" for value in values)
         return f"INSERT INTO {self._contents.name} VALUES ({marks}) ON CONFLICT DO NOTHING"

@@ -1,18 +1,17 @@
-"""Turn lines of JSON into the values that SQLite stores. Long text stays UTF-8, to bound memory.
+"""Turn rows into the values that SQLite stores. Long text stays UTF-8, to bound memory.
 
 As `str`, text takes up to four bytes a character, and SQLite would copy it into UTF-8 again.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
-from consumer.sinks import Batch
+from consumer.sinks import SinkSchema
 
-AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
-BYTES_AT_ONCE = 2 * 1024 * 1024  # of their lines
 LONG = 256 * 1024  # bytes of a line that is inserted alone, and of a text that stays UTF-8
 Values = list[Any]
 # Whole characters of a JSON string, escaped or not.
@@ -25,25 +24,19 @@ _NULL = msgspec.Raw(b"null")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def parts(batch: Batch) -> Iterator[list[bytes]]:
-    """Yield the lines of a batch in parts of `AT_ONCE` rows or about `BYTES_AT_ONCE` bytes, each long line alone."""
-    part: list[bytes] = []
-    size = 0
-    for item in batch:
-        line = item.line
-        if size > BYTES_AT_ONCE or len(part) == AT_ONCE or (len(line) > LONG and part):
-            yield part
-            part, size = [], 0
-        part.append(line)
-        size += len(line) if len(line) <= LONG else BYTES_AT_ONCE + 1  # nothing else is added to a long line
-    if part:
-        yield part
+class ValuesOf:
+    """Return the values of a typed row in the order of the schema's fields."""
 
+    def __init__(self, schema: SinkSchema) -> None:
+        self._nested = [index for index, field in enumerate(schema.fields) if field in (*schema.json, *schema.lists)]
 
-def values_of(line: bytes, fields: Sequence[str]) -> Values:
-    """Return the values of a line in the order of `fields`, null for an absent one."""
-    row = msgspec.json.decode(line)
-    return [_stored(row.get(field)) for field in fields]
+    def __call__(self, row: msgspec.Struct) -> Values:
+        values = list(astuple(row))
+        for index in self._nested:
+            value = values[index]
+            if value is not None:
+                values[index] = _text_of(value) if isinstance(value, list) else _stored(bytes(value))
+        return values
 
 
 def values_of_long(line: bytes, fields: Sequence[str]) -> Values:
@@ -52,17 +45,19 @@ def values_of_long(line: bytes, fields: Sequence[str]) -> Values:
     return [_stored_raw(row.get(field, _NULL)) for field in fields]
 
 
-def _stored(value: Any) -> Any:
-    """Return a value that SQLite can store; lists and objects become JSON text."""
-    if isinstance(value, list | dict):
-        return msgspec.json.encode(value).decode()
-    return value
+def _text_of(values: Sequence[Any]) -> str:
+    return msgspec.json.encode(values).decode() if values else "[]"
+
+
+def _stored(raw: bytes) -> Any:
+    """Return a value that SQLite can store; lists and objects stay JSON."""
+    return raw.decode() if raw[:1] in (b"[", b"{") else msgspec.json.decode(raw)
 
 
 def _stored_raw(raw: msgspec.Raw) -> Any:
     view = memoryview(raw)
     if len(view) <= LONG or view[0] not in _LONG_KINDS:
-        return _stored(msgspec.json.decode(raw))
+        return _stored(bytes(raw))
     if view[0] != ord('"'):
         return view
     text = view[1:-1]

@@ -7,7 +7,6 @@ import fcntl
 import os
 import stat
 import sys
-from itertools import islice
 
 from pydantic import BaseModel
 
@@ -15,11 +14,10 @@ from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
 from consumer.files.disk import reason_of
 from consumer.files.outputs import output_of
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication, SinkSchema
+from consumer.sinks import Deduplication, Rows, SinkSchema
 from consumer.urls import Url
 
 STDOUT = 1
-AT_ONCE = 1_000  # rows in memory at once; a batch may be larger and on disk
 
 
 class Options(BaseModel, extra="forbid"):
@@ -43,6 +41,7 @@ class StdoutSink:
 
     limits = BatchLimits(rows=1_000, bytes=1024 * 1024, age=1.0)
     repeats = Deduplication.APPENDS
+    rejects_rows = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -58,13 +57,12 @@ class StdoutSink:
         if flags & os.O_ACCMODE == os.O_RDONLY:
             raise ConfigurationError("standard output can only be read: redirect it, or name another place")
 
-    def write(self, batch: Batch) -> int:
-        lines = iter(batch)
+    def write(self, rows: Rows) -> int:
         with self._output.lock:
             try:
                 self._follow()
-                while part := b"".join(item.line + b"\n" for item in islice(lines, AT_ONCE)):
-                    self._output.write(self._descriptor, part)
+                for block in rows:
+                    self._output.write(self._descriptor, block.lines)
                 if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                     os.fsync(self._descriptor)
                 self._follow()

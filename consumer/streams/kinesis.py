@@ -13,6 +13,7 @@ from consumer.aws.calls import Calls, Meaning
 from consumer.aws.codes import ADVICE, THROTTLED
 from consumer.aws.network import host_of
 from consumer.aws.reasons import Reason
+from consumer.aws.repeated_call import RepeatedCall
 from consumer.errors import (
     ConfigurationError,
     ConsumerError,
@@ -81,6 +82,7 @@ class KinesisStream:
     def __init__(self, stream: str, client: Any, patient_client: Callable[[], Any] | None = None) -> None:
         self._client, self._patient_client = client, patient_client
         self._patient: Any = None
+        self._get_records = RepeatedCall(client, "GetRecords", response_parser.parser_of(client))
         self._making_patient = threading.Lock()
         self._has_read = False
         self.name = stream.rpartition("/")[2]
@@ -137,20 +139,19 @@ class KinesisStream:
 
     def fetch(self, iterator: str, limit: int, patient: bool = False) -> Fetched:
         arn = {name: value for name, value in self._target.items() if name == "StreamARN"}
-        client = self._waiting_longer() if patient else self._client
+        call = self._waiting_longer() if patient else self._get_records
         with self._calls.running("GetRecords"):
-            response: response_parser.Records = client.get_records(ShardIterator=iterator, Limit=limit, **arn)[
-                "Response"
-            ]
+            response: response_parser.Records = call(ShardIterator=iterator, Limit=limit, **arn)["Response"]
             fetched = response_parser.fetched_of(response)
         self._has_read = True
         return fetched
 
     def _waiting_longer(self) -> Any:
+        """Return GetRecords of the patient client."""
         with self._making_patient:
             if self._patient is None and self._patient_client is not None:
                 self._patient = self._patient_client()
-            return self._patient or self._client
+            return (self._patient or self._client).get_records
 
     def close(self) -> None:
         self._client.close()

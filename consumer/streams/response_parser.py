@@ -3,7 +3,7 @@
 botocore's parser does not, fails on malformed times, and takes 16 to 30 µs per record; this one takes about 1 µs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -57,6 +57,15 @@ class ListedShard(msgspec.Struct):
 class Records(msgspec.Struct):
     """A response of GetRecords. A response without a member that has no default here is rejected."""
 
+    Records: list[Record]
+    NextShardIterator: str | None = None
+    MillisBehindLatest: float | None = None
+    ChildShards: list[ChildShard] | None = None
+
+
+class _OddRecords(msgspec.Struct):
+    """A response in which a record has a time or a partition key of another form."""
+
     Records: list[_Record]
     NextShardIterator: str | None = None
     MillisBehindLatest: float | None = None
@@ -88,9 +97,27 @@ class Summary(msgspec.Struct):
     StreamDescriptionSummary: _Summary
 
 
+_decode_records = msgspec.json.Decoder(Records, strict=False).decode
+_decode_odd_records = msgspec.json.Decoder(_OddRecords, strict=False).decode
+
+
+def _records(body: bytes) -> Records:
+    try:
+        return _decode_records(body)
+    except msgspec.ValidationError:
+        response = _decode_odd_records(body)
+    records = [_usual(record) for record in response.Records]
+    return Records(records, response.NextShardIterator, response.MillisBehindLatest, response.ChildShards)
+
+
+def _usual(record: _Record) -> Record:
+    arrived_at = epoch_seconds(record.ApproximateArrivalTimestamp)
+    return Record(int(record.SequenceNumber), record.PartitionKey or "", arrived_at, record.Data)
+
+
 # The action and its decoder, by the name of botocore's output shape.
-_DECODERS = {
-    "GetRecordsOutput": ("GetRecords", msgspec.json.Decoder(Records, strict=False).decode),
+_DECODERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+    "GetRecordsOutput": ("GetRecords", _records),
     "ListShardsOutput": ("ListShards", msgspec.json.Decoder(Listing, strict=False).decode),
     "GetShardIteratorOutput": ("GetShardIterator", msgspec.json.Decoder(Iterator, strict=False).decode),
     "DescribeStreamSummaryOutput": ("DescribeStreamSummary", msgspec.json.Decoder(Summary, strict=False).decode),
@@ -102,6 +129,11 @@ class TypedResponses(ResponseParserFactory):  # type: ignore[misc,unused-ignore]
 
     def create_parser(self, protocol_name: str) -> Any:
         return _Parser(super().create_parser(protocol_name))
+
+
+def parser_of(client: Any) -> Any:
+    """Return the parser that the client uses for its responses."""
+    return TypedResponses().create_parser(client.meta.service_model.resolved_protocol)
 
 
 class _Parser:
@@ -155,10 +187,7 @@ def _hash_range(keys: HashKeys | None) -> tuple[int, int]:
 
 def fetched_of(response: Records) -> Fetched:
     """Convert a response of GetRecords. An impossible `MillisBehindLatest` becomes None."""
-    records = [
-        Record(int(r.SequenceNumber), r.PartitionKey or "", epoch_seconds(r.ApproximateArrivalTimestamp), r.Data)
-        for r in response.Records
-    ]
+    records = response.Records
     children = [
         Shard(child.ShardId, tuple(child.ParentShards or ()), _hash_range(child.HashKeyRange))
         for child in response.ChildShards or ()

@@ -3,23 +3,22 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# Kinesis started in December 2013. A number outside of this range is not a time in seconds.
-EARLIEST = datetime(2013, 1, 1, tzinfo=UTC).timestamp()
-LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+from consumer.records import EARLIEST, LATEST_TIME
+
 UNKNOWN = 0.0
 
 
 def epoch_seconds(value: object) -> float:
     """Return a time in seconds, milliseconds or ISO 8601 as epoch seconds; `UNKNOWN` for any other value."""
-    if type(value) is float and EARLIEST <= value < LATEST:  # fast: Kinesis sends this for each record
+    if type(value) is float and EARLIEST <= value < LATEST_TIME:
         return value
     try:
         number = _number(value)
     except (ValueError, OverflowError):
         return UNKNOWN
-    if EARLIEST <= number / 1000 < LATEST:  # LocalStack has sent milliseconds
+    if EARLIEST <= number / 1000 < LATEST_TIME:  # LocalStack has sent milliseconds
         number /= 1000
-    return number if EARLIEST <= number < LATEST else UNKNOWN
+    return number if EARLIEST <= number < LATEST_TIME else UNKNOWN
 
 
 def _number(value: object) -> float:
@@ -38,6 +37,6 @@ def server_time(header: str | None) -> datetime:
         moment = parsedate_to_datetime(header or "")
     except (ValueError, TypeError, IndexError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None or not EARLIEST <= moment.timestamp() < LATEST:
+    if moment is None or moment.tzinfo is None or not EARLIEST <= moment.timestamp() < LATEST_TIME:
         return datetime.now(UTC).replace(microsecond=0)
     return moment.astimezone(UTC)

@@ -5,17 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumer.records import EventLocation, Row
-from consumer.sinks import Batch, SinkSchema
+from consumer.records import Block
+from consumer.sinks import Rows, SinkSchema
 
-ROWS = SinkSchema("things", ("id", "value"), ("id",))
-DEAD_LETTERS = SinkSchema("dead_things", ("id", "value"), ("id",), private=True)
+ROWS = SinkSchema("things", ("id", "value"), ("id",), json=("value",))
+DEAD_LETTERS = SinkSchema("dead_things", ("id", "value"), ("id",), private=True, json=("value",))
+BLOCK = 3  # rows of each block
 NAME = "dt=2026-01-01/hour=00/shard-1-2"
 
 
 @dataclass(frozen=True, slots=True)
-class IteratedBatch:
-    """A batch that can only be iterated, as one that is on disk. `values` maps an id to a value other than "v"."""
+class IteratedRows:
+    """Rows that can only be iterated in blocks, as those on disk. `values` maps an id to a value other than "v"."""
 
     name: str
     ids: Sequence[int]
@@ -24,12 +25,16 @@ class IteratedBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __iter__(self) -> Iterator[Row]:
-        for number in self.ids:
-            line = json.dumps({"id": number, "value": self.values.get(number, "v")}).encode()
-            yield Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line)
+    def __iter__(self) -> Iterator[Block]:
+        for start in range(0, len(self.ids), BLOCK):
+            lines = [self._line(number) for number in self.ids[start : start + BLOCK]]
+            yield Block(b"".join(lines), len(lines), lines)
+
+    def _line(self, number: int) -> bytes:
+        row = {"id": number, "value": self.values.get(number, "v")}
+        return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
-def make_batch(ids: Sequence[int], name: str = NAME, values: Mapping[int, Any] | None = None) -> Batch:
-    """Return a batch of rows with these ids. `values` maps an id to a value other than "v"."""
-    return IteratedBatch(name, ids, values or {})
+def make_batch(ids: Sequence[int], name: str = NAME, values: Mapping[int, Any] | None = None) -> Rows:
+    """Return rows with these ids. `values` maps an id to a value other than "v"."""
+    return IteratedRows(name, ids, values or {})

@@ -53,12 +53,15 @@ class SinkContract:
 
             yield opened
 
-    def test_it_declares_its_limits_and_how_it_handles_duplicates(self, open_sink: OpenSink) -> None:
-        """The worker sizes batches by the one and chooses the checkpoints by the other."""
+    def test_it_declares_its_limits_how_it_handles_duplicates_and_whether_it_rejects_rows(
+        self, open_sink: OpenSink
+    ) -> None:
+        """They decide the size of batches, the kind of checkpoints, and whether original bytes are kept."""
         sink = open_sink()
         assert isinstance(sink.limits, BatchLimits)
         assert min(sink.limits.rows, sink.limits.bytes, sink.limits.age) > 0
         assert isinstance(sink.repeats, Deduplication)
+        assert isinstance(sink.rejects_rows, bool)
 
     def test_rows_are_durable_when_write_returns(self, place: SinkPlace, open_sink: OpenSink) -> None:
         """Nothing waits for `close`: another reader finds the rows, also after a crash."""
@@ -136,6 +139,7 @@ class SinkContract:
         if place.unstorable is None:
             pytest.skip("it stores every value")
         sink = open_sink()
+        assert sink.rejects_rows
         sink.write(make_batch([7]))
         with pytest.raises(RowsRejected) as raised:
             sink.write(make_batch(range(2500), values={2001: place.unstorable}))

@@ -142,7 +142,7 @@ def connect(url, options, schema):
     return HangingSink(Path(url.path))
 
 class HangingSink:
-    limits, repeats = BatchLimits(rows=100, age=0.3), Deduplication.APPENDS
+    limits, repeats, rejects_rows = BatchLimits(rows=100, age=0.3), Deduplication.APPENDS, False
     def __init__(self, path):
         self.path, self.stuck = path, os.environ["STUCK_SHARDS"].split(",")
     def check(self):
@@ -151,11 +151,11 @@ class HangingSink:
         return False
     def close(self):
         pass
-    def write(self, batch):
-        while any(shard_id in batch.name for shard_id in self.stuck):
+    def write(self, rows):
+        while any(shard_id in rows.name for shard_id in self.stuck):
             time.sleep(1.0)
         with self.path.open("ab") as file:
-            file.writelines(item.line + b"\\n" for item in batch)
+            file.writelines(block.lines for block in rows)
         return 0
 """
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from consumer.pipeline.batching import Chunk
+from consumer.pipeline.batching import Part
 from consumer.pipeline.spool import Spool
-from consumer.records import EventLocation, Row
-from consumer.sinks import Deduplication, Sink, SinkSchema, jsonl, sqlite, stdout
+from consumer.records import Block
+from consumer.sinks import Deduplication, Rows, Sink, SinkSchema, jsonl, sqlite, stdout
 from consumer.testing import ROWS, SinkPlace
 from consumer.urls import options_of, parse
 from tests.simulation.sinks import SimSink, Store
@@ -23,32 +23,33 @@ from tests.simulation.stream import Faults
 from tests.simulation.world import Process, World
 
 OPEN: list[Any] = []  # what a test opened; its fixture closes it
+WHERE = {"shard_id": "shard", "sequence_number": "1"}
 
 
-def chunk(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2", **values: Any) -> Chunk:
-    """Return a batch of lines with these ids. It is on disk, like a large one. `row_7=…` is the value of id 7."""
+def part(ids: Sequence[int], name: str = "dt=2026-01-01/hour=00/shard-1-2") -> Part:
+    """Return rows with these ids, each in a separate block. They are on disk, like many."""
     spool = Spool(memory=0)
     OPEN.append(spool)
     for number in ids:
-        line = json.dumps({"id": number, "value": values.get(f"row_{number}", "v")}).encode()
-        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
-    return Chunk(name, spool, 0, len(ids))
+        line = b'{"id":%d,"value":"v"}\n' % number
+        spool.append(Block(line, 1, [line]), len(line))
+    return Part(name, spool, 0, len(ids))
 
 
-def interrupted(batch: Chunk, call: Callable[[], object]) -> Any:
-    """Return the batch in a form that calls a function after its first item."""
+def interrupted(rows: Rows, call: Callable[[], object]) -> Any:
+    """Return the rows in a form that calls a function after the first block."""
 
     class Interrupted:
-        name = batch.name
+        name = rows.name
 
         def __len__(self) -> int:
-            return len(batch)
+            return len(rows)
 
-        def __iter__(self) -> Iterator[object]:
-            items = iter(batch)
-            yield next(items)
+        def __iter__(self) -> Iterator[Block]:
+            blocks = iter(rows)
+            yield next(blocks)
             call()
-            yield from items
+            yield from blocks
 
     return Interrupted()
 
@@ -143,6 +144,32 @@ def sqlite_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
     return SinkPlace(lambda: connect(sqlite, f"sqlite:{file}"), seen, trouble, unstorable=2**70)
 
 
+@dataclass(frozen=True)
+class Translated:
+    """The rows of a test in the form that the simulation's sink reads."""
+
+    rows: Rows
+
+    @property
+    def name(self) -> str:
+        return self.rows.name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self.rows:
+            lines = [json.dumps({"event_id": str(number), **WHERE}).encode() for number in ids(block.lines.decode())]
+            yield Block(b"\n".join(lines), len(lines))
+
+
+class TranslatingSink(SimSink):
+    """The simulation's sink for the rows of a test."""
+
+    def write(self, rows: Rows) -> int:
+        return super().write(Translated(rows))
+
+
 @dataclass
 class Simulated:
     """The sink of the simulation, which must pass the same contract."""
@@ -163,9 +190,9 @@ class Simulated:
             faults.quiet = True
 
         def seen() -> list[int]:
-            return [json.loads(row.event_id)["id"] for row in store.rows]
+            return [int(row.event_id) for row in store.rows]
 
-        return SinkPlace(lambda: SimSink(self.world, store, Process("p"), faults), seen, trouble)
+        return SinkPlace(lambda: TranslatingSink(self.world, store, Process("p"), faults), seen, trouble)
 
 
 PLACES: dict[str, Callable[[Path, pytest.MonkeyPatch], SinkPlace]] = {

@@ -17,7 +17,7 @@ from consumer.leases import Lease, Scope
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.sinks import Sink, jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS
-from tests.contracts.places import chunk, connect, interrupted
+from tests.contracts.places import connect, interrupted, part
 
 MANY = range(2000)  # enough rows for several pages
 TABLE = "CREATE TABLE things (id, value, PRIMARY KEY (id))"
@@ -28,9 +28,9 @@ def sink(file: Path) -> Sink:
     """Provide a sink whose rows are partly in the database and partly only in its -wal file."""
     sink = connect(sqlite, f"sqlite:{file}")
     sink.check()
-    sink.write(chunk(MANY))
+    sink.write(part(MANY))
     checkpoint(file)
-    sink.write(chunk([5000]))
+    sink.write(part([5000]))
     return sink
 
 
@@ -88,8 +88,8 @@ def test_new_content_is_reported_once_and_then_used(sink: Sink, file: Path, chan
     """The error says which rows may be missing and how to write them again. The new content stays whole."""
     change(file)
     with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: .* may be missing; .* --application NEW"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     sink.close()
     assert rows(file) == [6000]
     if change in (restored, restored_without_its_log, replaced_by_another):
@@ -128,14 +128,14 @@ def test_damaged_content_is_never_written(
         original.execute("VACUUM INTO ?", [str(tmp_path / "backup.db")])
     change(file)
     with pytest.raises(SinkUnavailable, match="another program"):
-        sink.write(chunk([6000]))
+        sink.write(part([6000]))
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=says):
-            sink.write(chunk([6000]))
+            sink.write(part([6000]))
     for suffix in ("", "-wal", "-shm"):
         Path(f"{file}{suffix}").unlink(missing_ok=True)
     shutil.copyfile(tmp_path / "backup.db", file)
-    sink.write(chunk([6000]))
+    sink.write(part([6000]))
     assert rows(file) == [*MANY, 5000, 6000]
 
 
@@ -154,8 +154,8 @@ def test_a_truncated_log_loses_only_its_own_rows_with_an_error(
     """The rows of the database stay, although SQLite would have copied half a log into it."""
     change(file)
     with pytest.raises(SinkUnavailable, match=r"rows\.db: its -wal file was truncated"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     sink.close()
     assert rows(file) == [*MANY, 6000]
 
@@ -164,8 +164,8 @@ def test_a_truncated_index_is_rebuilt_without_a_loss(sink: Sink, file: Path) -> 
     """Without this, SQLite would be killed by a signal."""
     os.truncate(f"{file}-shm", 0)
     with pytest.raises(SinkUnavailable, match=r"rows\.db: its -shm file was truncated"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     assert rows(file) == [*MANY, 5000, 6000]
 
 
@@ -173,8 +173,8 @@ def test_a_file_that_was_only_touched_loses_nothing(sink: Sink, file: Path) -> N
     """Some file systems change the modification time."""
     file.touch()
     with pytest.raises(SinkUnavailable, match=r"rows\.db: another program wrote to it while in use: checking it$"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     assert rows(file) == [*MANY, 5000, 6000]
 
 
@@ -184,15 +184,15 @@ def test_a_link_to_the_moved_file_counts_as_another_file(sink: Sink, file: Path,
     file.rename(tmp_path / "disk" / "rows.db")
     file.symlink_to(tmp_path / "disk" / "rows.db")
     with pytest.raises(SinkUnavailable, match=r"rows\.db: replaced"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     assert rows(file) == [*MANY, 5000, 6000]
 
 
 def test_a_change_during_a_write_is_noticed_before_its_commit(sink: Sink, file: Path) -> None:
     """The commit would write into the new content."""
     with pytest.raises(SinkUnavailable, match="restored by another program"):
-        sink.write(interrupted(chunk([6000, 6001]), lambda: restored(file)))
+        sink.write(interrupted(part([6000, 6001]), lambda: restored(file)))
     assert rows(file) == []
 
 
@@ -201,8 +201,8 @@ def test_checkpoints_of_other_connections_are_not_changes(sink: Sink, file: Path
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
     letters.check()
     for number in range(6000, 6020):
-        letters.write(chunk(range(number * 1000, number * 1000 + 500)))
-        sink.write(chunk(range(number * 1000, number * 1000 + 500)))
+        letters.write(part(range(number * 1000, number * 1000 + 500)))
+        sink.write(part(range(number * 1000, number * 1000 + 500)))
         if number % 4 == 0:
             checkpoint(file)
     assert len(rows(file)) == len(MANY) + 1 + 20 * 500
@@ -211,12 +211,12 @@ def test_checkpoints_of_other_connections_are_not_changes(sink: Sink, file: Path
 def test_dead_letters_in_the_same_file_do_not_keep_the_old_content_open(sink: Sink, file: Path) -> None:
     """SQLite shares an index between all connections of a process, also idle ones."""
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
-    letters.write(chunk([1]))
+    letters.write(part([1]))
     emptied(file)
     with pytest.raises(SinkUnavailable, match="may be missing"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
-    letters.write(chunk([2]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
+    letters.write(part([2]))
     with closing(sqlite3.connect(f"file:{file}?immutable=1", uri=True)):
         assert rows(file) == [6000]
 
@@ -229,15 +229,15 @@ def test_a_checkpoint_of_another_process_does_not_hide_a_change(
     checkpoint(file)
     change(file)
     with pytest.raises(SinkUnavailable, match="may be missing"):
-        sink.write(chunk([6000]))
-    sink.write(chunk([6000]))
+        sink.write(part([6000]))
+    sink.write(part([6000]))
     assert rows(file) == [6000]
 
 
 def test_a_deleted_log_is_saved_while_dead_letters_and_another_process_use_the_file(sink: Sink, file: Path) -> None:
     """Neither close is the last one, which alone would make SQLite save the log."""
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
-    letters.write(chunk([1]))
+    letters.write(part([1]))
     script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM things').fetchall()"
     script += "; print('open', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(file)]
@@ -246,10 +246,10 @@ def test_a_deleted_log_is_saved_while_dead_letters_and_another_process_use_the_f
         other.stdout.readline()
         Path(f"{file}-wal").unlink()
         with pytest.raises(SinkUnavailable, match="-wal: deleted"):
-            sink.write(chunk([6000]))
+            sink.write(part([6000]))
         other.communicate()
-    sink.write(chunk([6000]))
-    letters.write(chunk([2]))
+    sink.write(part([6000]))
+    letters.write(part([2]))
     assert rows(file) == [*MANY, 5000, 6000]
 
 
@@ -301,28 +301,28 @@ def test_a_file_that_changes_while_it_is_written_is_not_published(
         else:
             patch.setattr(os, "link", lambda *names: (change(Path(names[0])), link(*names)))
         with pytest.raises(SinkUnavailable):
-            sink.write(chunk([1]))
+            sink.write(part([1]))
     assert not list(tmp_path.rglob("*.jsonl"))
-    assert sink.write(chunk([1])) == 0
+    assert sink.write(part([1])) == 0
     [file] = tmp_path.rglob("*.jsonl")
-    assert file.read_text() == '{"id": 1, "value": "v"}\n'
+    assert file.read_text() == '{"id":1,"value":"v"}\n'
 
 
 def test_standard_output_to_a_deleted_file_is_not_written(tmp_path: Path) -> None:
     """No reader would find the rows."""
     with (tmp_path / "out").open("wb") as output:
         sink = stdout.StdoutSink(output.fileno())
-        sink.write(chunk([1]))
+        sink.write(part([1]))
         (tmp_path / "out").unlink()
         with pytest.raises(SinkUnavailable, match="its file was deleted while in use"):
-            sink.write(chunk([2]))
+            sink.write(part([2]))
 
 
 def test_standard_output_to_a_truncated_file_continues_at_its_start(tmp_path: Path) -> None:
     """Log rotation copies and truncates. Without O_APPEND, zeros would make the next row unreadable."""
     with (tmp_path / "out").open("wb") as output:
         sink = stdout.StdoutSink(output.fileno())
-        sink.write(chunk([1]))
+        sink.write(part([1]))
         os.truncate(tmp_path / "out", 0)
-        sink.write(chunk([2]))
-        assert (tmp_path / "out").read_text() == '{"id": 2, "value": "v"}\n'
+        sink.write(part([2]))
+        assert (tmp_path / "out").read_text() == '{"id":2,"value":"v"}\n'

@@ -26,34 +26,31 @@ from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
 from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
+from consumer.records import Block
 from consumer.sinks import SinkSchema
 from consumer.sinks.jsonl import JsonlSink
 from consumer.sinks.sqlite import SqliteSink
 from consumer.sinks.stdout import StdoutSink
 
-class Item:
-    line = b'{"id": 1, "value": "v"}'
-
-class Batch:
-    def __init__(self, name): self.name = name
+class Rows:
+    def __init__(self, name, id=1): self.name, self.id = name, id
     def __len__(self): return 1
-    def __iter__(self): return iter([Item])
+    def __iter__(self): yield Block(b'{"id":%d,"value":"v"}\\n' % self.id, 1)
 
 def did(step): os.write(2, f"DID {step}\\n".encode())
 """
 JSONL = """
 sink = JsonlSink(Path("rows"), private=%r)
 sink.check(); did("check")
-sink.write(Batch("dt=1/hour=2/a")); did("first")
-sink.write(Batch("dt=1/hour=2/b")); did("second")
-sink.write(Batch("dt=1/hour=2/b")); did("again")
+sink.write(Rows("dt=1/hour=2/a")); did("first")
+sink.write(Rows("dt=1/hour=2/b")); did("second")
+sink.write(Rows("dt=1/hour=2/b")); did("again")
 """
 SQLITE = """
 sink = SqliteSink(Path("rows.db"), SinkSchema("things", ("id", "value"), ("id",), private=%r))
 sink.check(); did("check")
-sink.write(Batch("a")); did("first")
-Item.line = b'{"id": 2, "value": "v"}'
-sink.write(Batch("b")); did("second")
+sink.write(Rows("a")); did("first")
+sink.write(Rows("b", 2)); did("second")
 """
 LEASES = """
 table = SqliteLeaseTable(Path("leases.db"), Scope("calls", "stream", 1.0))
@@ -65,7 +62,7 @@ table.write([Change(row, steps.taken(row, WorkerIdentity("me", "a")))]); did("ta
 table.write([Change(taken, steps.renewed(taken, WorkerIdentity("me", "a"), None))]); did("renew")
 """
 STDOUT = """
-StdoutSink(os.open("out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)).write(Batch("a")); did("write")
+StdoutSink(os.open("out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)).write(Rows("a")); did("write")
 """
 
 

@@ -19,9 +19,9 @@ from consumer.leases import Change, Lease, Scope
 from consumer.leases import lease as steps
 from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
-from consumer.pipeline.batching import Chunk
+from consumer.pipeline.batching import Part
 from consumer.pipeline.spool import Spool
-from consumer.records import SHARD_END, EventLocation, Row
+from consumer.records import SHARD_END, Block
 from consumer.sinks import Sink, SinkSchema, jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS, ROWS
 from tests.contracts.places import OPEN, connect
@@ -159,12 +159,12 @@ def new_sink(kind: str, directory: Path, contents: SinkSchema) -> Sink:
     return connect(module, place.format(directory), contents)
 
 
-def batch(number: int) -> Chunk:
+def batch(number: int) -> Part:
     """Return a batch in memory, whose iteration makes no system call."""
     spool = Spool()
-    line = b'{"id": %d, "value": "v"}' % number
-    spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
-    return Chunk(f"dt=2026-01-01/hour=00/shard-{number}", spool, 0, 1)
+    line = b'{"id":%d,"value":"v"}\n' % number
+    spool.append(Block(line, 1, [line]), len(line))
+    return Part(f"dt=2026-01-01/hour=00/shard-{number}", spool, 0, 1)
 
 
 def assert_ours(left: Exception, foreseen: tuple[type[Exception], ...]) -> None:

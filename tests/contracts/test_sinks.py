@@ -8,7 +8,7 @@ import pytest
 from consumer.errors import ConfigurationError
 from consumer.sinks import jsonl, sqlite, stdout
 from consumer.testing import DEAD_LETTERS, ROWS, SinkContract, SinkPlace
-from tests.contracts.places import PLACES, chunk, connect
+from tests.contracts.places import PLACES, connect, part
 
 
 class TestSinks(SinkContract):
@@ -26,7 +26,7 @@ def test_dead_letters_are_readable_only_by_their_owner(module: object, tmp_path:
     rows, letters = (connect(module, f"{scheme}:{tmp_path}/x", c) for c in (ROWS, DEAD_LETTERS))
     for sink in (rows, letters):
         sink.check()
-        sink.write(chunk([1]))
+        sink.write(part([1]))
         sink.close()
     files = [file for file in tmp_path.rglob("*") if file.is_file() and (scheme == "sqlite" or "dead" in file.name)]
     assert files
@@ -36,8 +36,8 @@ def test_dead_letters_are_readable_only_by_their_owner(module: object, tmp_path:
 def test_rows_and_dead_letters_of_one_batch_share_a_directory(tmp_path: Path) -> None:
     """Both use the same batch name, and neither is taken for the other."""
     rows, letters = (connect(jsonl, f"jsonl:{tmp_path}", c) for c in (ROWS, DEAD_LETTERS))
-    assert letters.write(chunk([1])) == 0
-    assert rows.write(chunk([2])) == 0
+    assert letters.write(part([1])) == 0
+    assert rows.write(part([2])) == 0
     assert len(list(tmp_path.rglob("*.jsonl"))) == 1, "dead letters are not for a reader of rows"
     assert len(list(tmp_path.rglob("*.dead-letters"))) == 1
 
@@ -57,9 +57,9 @@ def test_a_kill_in_the_middle_leaves_no_visible_file(tmp_path: Path, monkeypatch
             patch.setattr(jsonl.os, name, killed)  # type: ignore[attr-defined]
             patch.setattr(Path, "unlink", killed)
             with pytest.raises(Killed):
-                place.open().write(chunk([1, 2]))
+                place.open().write(part([1, 2]))
         assert place.seen() == []
-    assert place.open().write(chunk([1, 2])) == 0
+    assert place.open().write(part([1, 2])) == 0
     assert place.seen() == [1, 2]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,14 @@ from consumer.leases import sqlite as leases
 from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.leases.sqlite_row import FIELDS, stored
-from consumer.pipeline.batching import Chunk
+from consumer.pipeline.batching import Part
 from consumer.pipeline.spool import Spool
-from consumer.records import EventLocation, Row
-from consumer.sinks import sqlite, sqlite_values
-from consumer.testing import DEAD_LETTERS, ROWS
+from consumer.records import Block
+from consumer.sinks import SinkSchema, sqlite, sqlite_values
+from consumer.sinks.sqlite import SqliteSink
+from consumer.testing import DEAD_LETTERS, ROWS, make_batch
 from consumer.urls import parse
-from tests.contracts.places import OPEN, chunk, connect
+from tests.contracts.places import OPEN, connect, part
 
 ME = WorkerIdentity("me", "a1")
 SCOPE = Scope("calls", "twilio-events", 1.0)
@@ -155,7 +156,7 @@ def test_a_full_disk_is_reported_instead_of_a_failed_rollback(tmp_path: Path, sm
     """SQLite has already ended the transaction. A retry writes the whole batch."""
     sink = connect(sqlite, f"sqlite:{tmp_path}/rows.db")
     sink.check()
-    batch = chunk(range(3000))
+    batch = part(range(3000))
     small[0] = 4
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: the disk is full"):
@@ -239,7 +240,7 @@ def test_every_file_of_a_private_database_is_private_from_the_start(
     letters = connect(sqlite, f"sqlite:{file}", DEAD_LETTERS)
     letters.check()
     assert modes(tmp_path) == dict.fromkeys(["x.db", "x.db-wal", "x.db-shm"], "0o600")
-    letters.write(chunk([1]))
+    letters.write(part([1]))
     assert modes(tmp_path) == dict.fromkeys(["x.db", "x.db-wal", "x.db-shm"], "0o600")
 
 
@@ -280,13 +281,13 @@ def test_making_a_database_private_keeps_its_locks(tmp_path: Path) -> None:
         assert f":{inode} " in locks
 
 
-def compact(values: Sequence[object]) -> Chunk:
-    """Return a batch whose lines are formatted like rows."""
+def rows(*values: object) -> Part:
+    """Return a row for each value, each in a separate block."""
     spool = Spool()
     for number, value in enumerate(values):
-        line = msgspec.json.encode({"id": number, "value": value})
-        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
-    return Chunk("batch", spool, 0, len(values))
+        line = msgspec.json.encode({"id": number, "value": value}) + b"\n"
+        spool.append(Block(line, 1, [line]), len(line))
+    return Part("batch", spool, 0, len(values))
 
 
 VALUES = [None, 7, 0.5, True, "", "plain", 'é "\\\n\x0b\0 \U0001f600', [], {"a": [1, 'é"\\']}, ["b"]]
@@ -303,17 +304,43 @@ def test_a_long_row_is_stored_like_a_short_one(tmp_path: Path, monkeypatch: pyte
             other.execute(f"PRAGMA encoding = '{encoding}'")
             other.execute("CREATE TABLE things (id, value, PRIMARY KEY (id))")
         sink = connect(sqlite, f"sqlite:{tmp_path}/rows-{long}.db")
-        sink.write(compact(VALUES))
+        sink.write(rows(*VALUES))
         with closing(sqlite3.connect(tmp_path / f"rows-{long}.db")) as other:
             stored.append(other.execute("SELECT id, typeof(value), value FROM things ORDER BY id").fetchall())
     assert stored[0] == stored[1]
     assert [kind for _, kind, _ in stored[0]] == ["null", "integer", "real", "integer", *["text"] * 6]
 
 
-def test_a_batch_is_inserted_in_parts_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long line is a separate part."""
-    monkeypatch.setattr(sqlite_values, "LONG", 100)
-    monkeypatch.setattr(sqlite_values, "AT_ONCE", 3)
-    monkeypatch.setattr(sqlite_values, "BYTES_AT_ONCE", 150)
-    batch = chunk(range(9), row_4="x" * 100, row_5="x" * 70, row_6="x" * 60)
-    assert [len(part) for part in sqlite_values.parts(batch)] == [3, 1, 1, 2, 2]
+def test_each_block_is_inserted_before_the_next_is_read(tmp_path: Path) -> None:
+    """Only one is in memory, although a batch may be larger."""
+    sink = SqliteSink(tmp_path / "rows.db", ROWS)
+    OPEN.append(sink)
+    counts: list[int] = []
+
+    class Watched:
+        name = "batch"
+
+        def __len__(self) -> int:
+            return 9
+
+        def __iter__(self) -> Iterator[Block]:
+            connection = sink._file._writer.connection
+            assert connection is not None
+            before = connection.total_changes
+            for block in make_batch(range(9)):
+                yield block
+                counts.append(connection.total_changes - before)
+
+    assert sink.write(Watched()) == 0
+    assert counts == [3, 6, 9]
+
+
+@pytest.mark.parametrize("schema", [ROWS, DEAD_LETTERS])
+def test_an_absent_field_is_null(tmp_path: Path, schema: SinkSchema) -> None:
+    """A row of an earlier release may lack it."""
+    sink, spool = connect(sqlite, f"sqlite:{tmp_path}/rows.db", schema), Spool()
+    spool.append(Block(b'{"id":1}\n{"value":"v"}\n{"id":2,"other":3}\n', 3), 1)
+    assert sink.write(Part("batch", spool, 0, 3)) == 0
+    with closing(sqlite3.connect(tmp_path / "rows.db")) as other:
+        found = other.execute(f"SELECT id, value FROM {schema.name} ORDER BY rowid").fetchall()
+    assert found == [(1, None), (None, "v"), (2, None)]

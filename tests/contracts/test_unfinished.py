@@ -14,7 +14,7 @@ from consumer.errors import SinkUnavailable
 from consumer.sinks import jsonl, unfinished
 from consumer.sinks.unfinished import AGE, Leftovers, created
 from consumer.testing import DEAD_LETTERS
-from tests.contracts.places import chunk, connect, interrupted
+from tests.contracts.places import connect, interrupted, part
 
 FOLDER = "dt=2026-01-01/hour=00"
 # Write a batch endlessly, like a slow writer.
@@ -68,7 +68,7 @@ def test_the_file_of_a_live_writer_stays_at_any_age(writer: "subprocess.Popen[by
     writer.send_signal(signal.SIGSTOP)
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
-    sink.write(chunk([1], f"{FOLDER}/shard-3-4"))
+    sink.write(part([1], f"{FOLDER}/shard-3-4"))
     assert len(left(tmp_path)) == 1
     writer.send_signal(signal.SIGCONT)
 
@@ -87,10 +87,10 @@ def test_a_young_unlocked_file_stays_and_is_removed_later(tmp_path: Path) -> Non
     path = planted(tmp_path)
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
-    sink.write(chunk([1], f"{FOLDER}/shard-3-4"))
+    sink.write(part([1], f"{FOLDER}/shard-3-4"))
     assert path.exists()
     age(path)
-    sink.write(chunk([2], f"{FOLDER}/shard-5-6"))
+    sink.write(part([2], f"{FOLDER}/shard-5-6"))
     assert left(tmp_path) == []
 
 
@@ -117,7 +117,7 @@ def test_a_writer_whose_file_was_removed_writes_it_again(tmp_path: Path) -> None
     """The file cannot be linked, so the batch does not count as written."""
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
-    batch = chunk([1, 2])
+    batch = part([1, 2])
 
     def remove() -> None:
         [unfinished_file] = left(tmp_path)
@@ -157,7 +157,7 @@ def test_a_file_system_without_locks_works(tmp_path: Path, monkeypatch: pytest.M
     path = planted(tmp_path, seconds=AGE + 1)
     sink = connect(jsonl, f"jsonl:{tmp_path}")
     sink.check()
-    assert sink.write(chunk([1, 2])) == 0
+    assert sink.write(part([1, 2])) == 0
     assert path.exists()
 
 
@@ -168,7 +168,7 @@ def test_dead_letters_with_their_old_name_count_as_written(tmp_path: Path) -> No
     old.write_bytes(b"{}\n")
     sink = connect(jsonl, f"jsonl:{tmp_path}", DEAD_LETTERS)
     sink.check()
-    assert sink.write(chunk([1, 2], f"{FOLDER}/shard-1-2")) == 2
+    assert sink.write(part([1, 2], f"{FOLDER}/shard-1-2")) == 2
     assert [path.name for path in old.parent.iterdir()] == [old.name]
 
 

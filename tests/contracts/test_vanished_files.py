@@ -17,7 +17,7 @@ from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END
 from consumer.sinks import Sink, jsonl, sqlite
-from tests.contracts.places import chunk, connect, interrupted
+from tests.contracts.places import connect, interrupted, part
 
 ME = WorkerIdentity("me", "a1")
 ROW = Lease("shardId-000000000000", owner="me")
@@ -36,7 +36,7 @@ def sink(file: Path) -> Sink:
     """Provide a sink that has written the rows 1 and 2."""
     sink = connect(sqlite, f"sqlite:{file}")
     sink.check()
-    sink.write(chunk([1, 2]))
+    sink.write(part([1, 2]))
     return sink
 
 
@@ -68,7 +68,7 @@ def test_rows_are_never_written_into_a_deleted_file(sink: Sink, file: Path) -> N
         path.unlink()
     for _ in range(3):
         with pytest.raises(SinkUnavailable, match=r"--sink .*rows\.db: deleted or moved .* put it back, or restart"):
-            sink.write(chunk([3]))
+            sink.write(part([3]))
     assert not file.exists(), "a new file would hide that the rows before are gone"
 
 
@@ -76,10 +76,10 @@ def test_a_file_that_is_put_back_is_used_again(sink: Sink, file: Path, tmp_path:
     """No restart is needed, and its rows are still there."""
     move(file, tmp_path / "away.db")
     with pytest.raises(SinkUnavailable, match="deleted or moved"):
-        sink.write(chunk([3]))
+        sink.write(part([3]))
     with closing(sqlite3.connect(tmp_path / "away.db")) as backup:
         backup.execute("VACUUM INTO ?", [str(file)])
-    sink.write(chunk([3]))
+    sink.write(part([3]))
     assert rows(file) == [1, 2, 3]
 
 
@@ -88,8 +88,8 @@ def test_a_replaced_file_is_reported_once_and_then_used(sink: Sink, file: Path, 
     move(file, tmp_path / "old.db")
     file.touch()
     with pytest.raises(SinkUnavailable, match=r"rows\.db: replaced by another file"):
-        sink.write(chunk([3]))
-    sink.write(chunk([3]))
+        sink.write(part([3]))
+    sink.write(part([3]))
     assert rows(file) == [3]
     assert rows(tmp_path / "old.db") == [1, 2]
 
@@ -108,14 +108,14 @@ def test_a_file_of_another_program_in_place_of_ours_is_not_written(
         with closing(sqlite3.connect(file)) as other:
             other.execute("CREATE TABLE things (a, b, c)")
     with pytest.raises(SinkUnavailable, match="replaced"):
-        sink.write(chunk([3]))
+        sink.write(part([3]))
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=says):
-            sink.write(chunk([3]))
+            sink.write(part([3]))
     file.unlink()
     with closing(sqlite3.connect(tmp_path / "old.db")) as old:
         old.execute("VACUUM INTO ?", [str(file)])
-    sink.write(chunk([3]))
+    sink.write(part([3]))
     assert rows(file) == [1, 2, 3]
 
 
@@ -123,15 +123,15 @@ def test_rows_of_a_deleted_write_ahead_log_are_saved(sink: Sink, file: Path) -> 
     """SQLite still has the file open, and closing copies its rows into the database."""
     Path(f"{file}-wal").unlink()
     with pytest.raises(SinkUnavailable, match=r"rows\.db-wal: deleted"):
-        sink.write(chunk([3]))
-    sink.write(chunk([3]))
+        sink.write(part([3]))
+    sink.write(part([3]))
     assert rows(file) == [1, 2, 3]
 
 
 def test_a_file_deleted_during_a_write_has_not_been_written(sink: Sink, file: Path, tmp_path: Path) -> None:
     """The comparison is repeated after the write."""
     with pytest.raises(SinkUnavailable, match="deleted or moved"):
-        sink.write(interrupted(chunk([3]), lambda: move(file, tmp_path / "away.db")))
+        sink.write(interrupted(part([3]), lambda: move(file, tmp_path / "away.db")))
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -194,18 +194,18 @@ def test_a_deleted_directory_is_not_created_again(tmp_path: Path) -> None:
     """After an unmount, rows would go to a hidden place. If an operator creates it, it is used again."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
-    sink.write(chunk([1]))
+    sink.write(part([1]))
     opened = os.open(tmp_path / "rows", os.O_RDONLY)  # keeps the inode, which a new directory could otherwise get
     shutil.rmtree(tmp_path / "rows")
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match=r"--sink .*/rows: deleted or moved .* put it back"):
-            sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+            sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert not (tmp_path / "rows").exists()
     (tmp_path / "rows").mkdir()
     os.close(opened)
     with pytest.raises(SinkUnavailable, match="replaced by another directory"):
-        sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
-    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+        sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert files(tmp_path / "rows") == ["shard-2-2.jsonl"]
 
 
@@ -213,19 +213,19 @@ def test_another_disk_in_place_of_a_directory_is_not_written(tmp_path: Path, mon
     """An unmounted disk leaves an empty directory. If the last file is in it, the disk was mounted again."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
-    sink.write(chunk([1]))
+    sink.write(part([1]))
     monkeypatch.setattr(jsonl, "identity_of", lambda path: (path.stat().st_dev + 1, path.stat().st_ino))
     (tmp_path / "rows").rename(tmp_path / "disk")
     (tmp_path / "rows").mkdir()
     for _ in range(2):
         with pytest.raises(SinkUnavailable, match="on another disk than before"):
-            sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+            sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert files(tmp_path / "rows") == []
     (tmp_path / "rows").rmdir()
     (tmp_path / "disk").rename(tmp_path / "rows")
     with pytest.raises(SinkUnavailable, match="replaced by another directory"):
-        sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
-    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+        sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert files(tmp_path / "rows") == ["shard-1-2.jsonl", "shard-2-2.jsonl"]
 
 
@@ -233,7 +233,7 @@ def test_a_deleted_hour_folder_is_created_again(tmp_path: Path) -> None:
     """Readers delete old hours."""
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
-    sink.write(chunk([1]))
+    sink.write(part([1]))
     shutil.rmtree(tmp_path / "rows" / "dt=2026-01-01")
-    sink.write(chunk([2], "dt=2026-01-01/hour=00/shard-2-2"))
+    sink.write(part([2], "dt=2026-01-01/hour=00/shard-2-2"))
     assert files(tmp_path / "rows") == ["shard-2-2.jsonl"]

@@ -1,8 +1,12 @@
 """The workers of a simulated fleet: the real coordinator and shard consumers on ports that fail."""
 
-from collections.abc import Callable, Sequence
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from consumer.errors import ConfigurationError, where
 from consumer.fleet.coordinator import Coordinator
@@ -11,12 +15,11 @@ from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import Lease, WorkerIdentity
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.spool import EncodedDeadLetter
-from consumer.records import DeadLetter, EventLocation, Outcome, Position, Reason, Record, Row, Shard, Skipped
+from consumer.records import Block, DeadLetter, Decoded, EventLocation, Position, Reason, Record, rfc3339
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.telemetry.metrics import Metrics
-from tests.simulation.sinks import SimDeadLetters, SimSink, Store
+from tests.simulation.sinks import SimSink, Store
 from tests.simulation.stream import Faults, SimClient, SimStream
 from tests.simulation.table import SimTable
 from tests.simulation.world import Process, Silent, VirtualScheduler, World
@@ -27,35 +30,51 @@ if TYPE_CHECKING:
 LEASE = 10.0
 
 
-class Done(NamedTuple):
-    outcomes: Sequence[Outcome]
-    user_records: int
-    out_of_range: int
-    last: Position
-
-
-def processor(shard: Shard) -> Callable[[Record, Position], Done]:
-    """Return a decoder for records whose data are comma-separated ids, as in a KPL aggregate.
+@dataclass(frozen=True)
+class SimDecoder:
+    """Decode records whose data are comma-separated ids, as in a KPL aggregate, into blocks of any size.
 
     x… becomes a dead letter, s… is skipped, and the sink rejects r….
     """
 
-    def process(record: Record, after: Position) -> Done:
-        ids = record.data.decode().split(",")
-        outcomes: list[Outcome] = []
-        for sub, event_id in enumerate(ids):
-            if Position.of(record.sequence, sub) <= after:
-                continue
-            place = EventLocation("sim", shard.shard_id, record.sequence, sub, 0, "key", record.arrived_at)
-            if event_id.startswith("x"):
-                outcomes.append(DeadLetter(Reason.NOT_JSON, "no", place, event_id.encode()))
-            elif event_id.startswith("s"):
-                outcomes.append(Skipped(event_id))
-            else:
-                outcomes.append(Row(event_id.encode(), place, event_id.encode()))
-        return Done(outcomes, len(outcomes), 0, Position.of(record.sequence, len(ids) - 1))
+    shard_id: str
+    rng: random.Random
 
-    return process
+    def __call__(self, backlog: deque[Record], after: Position, rows: int) -> Iterator[Decoded]:
+        most = self.rng.randint(1, rows)
+        while backlog and most > 0:
+            record = backlog.popleft()
+            ids = record.data.decode().split(",")
+            last = Position.of(record.sequence, len(ids) - 1)
+            if after < last:
+                fresh = [(sub, one) for sub, one in enumerate(ids) if after < Position.of(record.sequence, sub)]
+                yield self._decoded(record, last, fresh)
+                most -= len(fresh)
+
+    def _decoded(self, record: Record, last: Position, found: Sequence[tuple[int, str]]) -> Decoded:
+        rows = [(sub, one) for sub, one in found if one[0] not in "xs"]
+        lines = b"".join(self._line(record, sub, one) for sub, one in rows)
+        block = Block(lines, len(rows), [one.encode() for _, one in rows])
+        letters = [self._letter(record, sub, one) for sub, one in found if one[0] == "x"]
+        skipped = [one for _, one in found if one[0] == "s"]
+        return Decoded(block, letters, skipped, 1, len(found), 0, record.sequence, last, record.arrived_at)
+
+    def _line(self, record: Record, sub: int, event_id: str) -> bytes:
+        where = {"stream_name": "sim", "shard_id": self.shard_id, "sequence_number": str(record.sequence)}
+        more = {"sub_sequence_number": sub, "event_index": 0, "partition_key": "key"}
+        row = {"event_id": event_id, **where, **more, "arrived_at": rfc3339(record.arrived_at)}
+        return msgspec.json.encode(row) + b"\n"
+
+    def _letter(self, record: Record, sub: int, event_id: str) -> DeadLetter:
+        place = EventLocation("sim", self.shard_id, record.sequence, sub, 0, "key", record.arrived_at)
+        return DeadLetter(Reason.NOT_JSON, "no", place, event_id.encode())
+
+
+def encode_dead_letter(letter: DeadLetter) -> bytes:
+    """Return a dead letter as a line: its event id, marked, and where it is from."""
+    location = letter.location
+    row = {"event_id": f"dead:{letter.data.decode()}", "shard_id": location.shard_id}
+    return msgspec.json.encode({**row, "sequence_number": str(location.sequence)}) + b"\n"
 
 
 @dataclass
@@ -101,16 +120,16 @@ def start_worker(world: World, name: str, fleet: "SimFleet") -> SimWorker:
         stream=client,
         pipeline=Pipeline(
             rows,
-            SimDeadLetters(world, fleet.dead, process, fleet.faults, fleet.holder_for(name)),
+            SimSink(world, fleet.dead, process, fleet.faults, fleet.holder_for(name)),
             rows.limits,
-            lambda letter: EncodedDeadLetter(letter.data, letter.location),
+            encode_dead_letter,
             Metrics(),
         ),
         budget=MemoryBudget(600),
         polling=PollingPolicy(),
         clock=lambda: world.now,
         server_time=world.wall,
-        processor=processor,
+        decoder=lambda shard: SimDecoder(shard.shard_id, world.rng),
         rng=world.rng,
         log=fleet.log,
     )

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from consumer.errors import ConsumerError
 from consumer.fleet.lineage import missing
 from consumer.leases import Lease
-from consumer.records import SHARD_END, TRIM_HORIZON, DeadLetter, Position, PositionKind, Row
+from consumer.records import SHARD_END, TRIM_HORIZON, Position
 from consumer.runtime.scheduler import Lane
-from tests.simulation.fleet import LEASE, SimFleet, processor
+from tests.simulation.fleet import LEASE, SimFleet
 from tests.simulation.sinks import Delivered
 from tests.simulation.stream import SimClient
 from tests.simulation.world import Process, VirtualScheduler
@@ -196,28 +196,27 @@ class KclWorker:
         after = self.held[shard_id].start
         iterator = self.iterators.get(shard_id) or self.client.open(shard_id, after)
         fetched = self.client.fetch(iterator, 10_000)
-        shard = self.fleet.stream.shards[shard_id].shard
-        process = processor(shard)
         last = after
         for record in fetched.records:
-            if after.kind is PositionKind.SEQUENCE and record.sequence < after.sequence:
-                continue
-            done = process(record, after)
-            for outcome in done.outcomes:
-                if isinstance(outcome, Row | DeadLetter):
-                    dead = isinstance(outcome, DeadLetter) or outcome.data.startswith(b"r")
-                    line = ("dead:" if dead else "") + outcome.data.decode()
-                    at = self.fleet.world.now
-                    (self.fleet.dead if dead else self.fleet.rows).add(
-                        line, [Delivered(line, shard_id, record.sequence, at)]
-                    )
-            last = max(last, done.last)
+            for sub, event_id in enumerate(record.data.decode().split(",")):
+                position = Position.of(record.sequence, sub)
+                if position > after:
+                    self._deliver(event_id, shard_id, record.sequence)
+                last = max(last, position)
         if last != after and not self._checkpoint(shard_id, last):
             return
         if fetched.next_iterator is None:
             self._end(shard_id)
         else:
             self.iterators[shard_id] = fetched.next_iterator
+
+    def _deliver(self, event_id: str, shard_id: str, sequence: int) -> None:
+        if event_id.startswith("s"):
+            return
+        dead = event_id[0] in "xr"
+        line = f"dead:{event_id}" if dead else event_id
+        store = self.fleet.dead if dead else self.fleet.rows
+        store.add(line, [Delivered(line, shard_id, sequence, self.fleet.world.now)])
 
     def _checkpoint(self, shard_id: str, position: Position, children: tuple[str, ...] = ()) -> bool:
         row = self.held.get(shard_id)

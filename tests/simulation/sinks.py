@@ -4,12 +4,24 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from consumer.errors import BatchRejected, RowsRejected, SinkUnavailable
-from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication
+from consumer.sinks import Deduplication, Rows
 from tests.simulation.stream import Faults
 from tests.simulation.world import Killed, Process, World
+
+
+class Line(msgspec.Struct):
+    """What a simulated row or dead letter says. The event id of a dead letter is marked."""
+
+    event_id: str
+    shard_id: str
+    sequence_number: str
+
+
+_decode = msgspec.json.Decoder(Line).decode_lines
 
 
 class Delivered(NamedTuple):
@@ -59,7 +71,7 @@ class SimSink:
         self._world, self._store, self._process, self._faults = world, store, process, faults
         self._holder = holder or (lambda _: process.name)
         self.limits = BatchLimits(world.rng.choice([3, 8, 20]), 10_000, world.rng.choice([0.5, 3.0]))
-        self.repeats = store.repeats
+        self.repeats, self.rejects_rows = store.repeats, True
 
     def check(self) -> None:
         pass
@@ -70,26 +82,26 @@ class SimSink:
     def close(self) -> None:
         pass
 
-    def write(self, batch: Batch) -> int:
-        items = [(item.line.decode(), item.location) for item in batch]  # type: ignore[attr-defined]
-        self._check_holder({place.shard_id for _, place in items})
+    def write(self, rows: Rows) -> int:
+        items = [row for block in rows for row in _decode(block.lines)]
+        self._check_holder({row.shard_id for row in items})
         slow = self._faults.happens("slow sink")
         self._world.spend(
             self._process, self._world.rng.uniform(2, 25) if slow else self._world.rng.uniform(0.001, 0.05)
         )
         if self._faults.happens("sink before"):
             raise SinkUnavailable
-        bad = {i: "no" for i, (line, _) in enumerate(items) if line.startswith("r")}
+        bad = {i: "no" for i, row in enumerate(items) if row.event_id.startswith("r")}
         if bad and self._store.repeats is Deduplication.BY_ROW and self._world.seed % 2:
             raise BatchRejected
         good = [
-            Delivered(line, place.shard_id, place.sequence, self._world.now)
-            for i, (line, place) in enumerate(items)
+            Delivered(row.event_id, row.shard_id, int(row.sequence_number), self._world.now)
+            for i, row in enumerate(items)
             if i not in bad
         ]
-        repeated = self._store.add(batch.name, good)
+        repeated = self._store.add(rows.name, good)
         if not bad:
-            self._store.whole.add(batch.name)
+            self._store.whole.add(rows.name)
         if self._faults.happens("death"):
             self._process.alive = False
             raise Killed
@@ -103,24 +115,3 @@ class SimSink:
         for shard_id in shards:
             if (holder := self._holder(shard_id)) != self._process.name:
                 self._world.violated(f"{self._process.name} delivers {shard_id}, which is {holder}'s")
-
-
-class SimDeadLetters(SimSink):
-    """The sink for dead letters, which marks their lines."""
-
-    def write(self, batch: Batch) -> int:
-        return super().write(_Marked(batch))
-
-
-class _Marked:
-    """A batch of dead letters whose lines do not look like rejected rows, because dead letters are never rejected."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.name = batch.name
-        self._items = [EncodedDeadLetter(b"dead:" + item.line, item.location) for item in batch]  # type: ignore[attr-defined]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self._items)

@@ -6,14 +6,14 @@ from typing import Any
 from consumer.pipeline.dead_letters import encode_dead_letter
 from consumer.pipeline.pipeline import Pipeline
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication
+from consumer.sinks import Deduplication, Rows
 from consumer.telemetry.metrics import Metrics
 
 
 class ListSink:
     """A sink that keeps its rows, after raising the given errors, one per write."""
 
-    repeats = Deduplication.BY_ROW
+    repeats, rejects_rows = Deduplication.BY_ROW, True
 
     def __init__(self, *raises: Exception, limits: BatchLimits | None = None) -> None:
         self.limits = limits or BatchLimits()
@@ -23,10 +23,10 @@ class ListSink:
     def check(self) -> None:
         """Do nothing: the sink is always available."""
 
-    def write(self, batch: Batch) -> int:
+    def write(self, rows: Rows) -> int:
         if self.raises:
             raise self.raises.pop(0)
-        self.writes.append([json.loads(item.line) for item in batch])
+        self.writes.append([json.loads(line) for block in rows for line in block.lines.splitlines()])
         return 0
 
     def holds(self, name: str) -> bool:

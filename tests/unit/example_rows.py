@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from consumer.records import Row, Skipped
+from consumer.records import Skipped
 from schemas import examples
 from tests.events import decode
 
@@ -14,9 +14,8 @@ FOLDER = Path(examples.__file__).parent / "rows"
 def row_of(name: str) -> dict[str, Any]:
     """Return the row of a sample. For a skipped sample, return its type as `skipped`."""
     [outcome] = decode(examples.load(name))
-    if isinstance(outcome, Row):
-        row: dict[str, Any] = json.loads(outcome.line)
-        return row
+    if isinstance(outcome, dict):
+        return outcome
     assert isinstance(outcome, Skipped), f"{name} becomes a dead letter"
     return {"skipped": outcome.event_type}
 

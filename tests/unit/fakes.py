@@ -1,5 +1,6 @@
 """Provide ports that write to one journal, so that a test sees the order of their calls."""
 
+import json
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,22 +13,21 @@ from consumer.leases import Change, Lease, WorkerIdentity, Written
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.pipeline import Pipeline
-from consumer.pipeline.spool import EncodedDeadLetter
 from consumer.records import (
     BatchLimits,
+    Block,
     DeadLetter,
-    EventLocation,
+    Decoded,
     Fetched,
     Position,
     Reason,
-    Row,
     Shard,
     StreamSummary,
 )
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.shard.held_lease import HeldLease
-from consumer.sinks import Batch, Deduplication
+from consumer.sinks import Deduplication, Rows
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
 
@@ -35,14 +35,34 @@ ME = WorkerIdentity("me", "start")
 SHARD = "shard"
 
 
-def row(number: int) -> Row:
-    """Return a row whose line is its number."""
-    return Row(str(number).encode(), EventLocation("stream", SHARD, number, 0, 0, "key", 0.0), b"bytes")
+def block(numbers: Iterable[int], data: bytes = b"bytes") -> Block:
+    """Return a block with a row per sequence number. All rows come from the user record `data`."""
+    lines = [line(number) for number in numbers]
+    return Block(b"".join(lines), len(lines), [data] * len(lines))
 
 
-def encode_dead_letter(letter: DeadLetter) -> EncodedDeadLetter:
+def line(number: int) -> bytes:
+    """Return an encoded row that only has a location."""
+    location = {"stream_name": "stream", "shard_id": SHARD, "sequence_number": str(number), "sub_sequence_number": 0}
+    more = {"event_index": 0, "partition_key": "key", "arrived_at": "1970-01-01T00:00:00.000Z"}
+    return json.dumps({**location, **more}, separators=(",", ":")).encode() + b"\n"
+
+
+def decoded(numbers: Sequence[int], arrived_at: float = 0.0, size: int = 1) -> Decoded:
+    """Return what plain records with these sequence numbers became: a row each, from user records of `size` bytes."""
+    last, count = Position.of(numbers[-1]), len(numbers)
+    return Decoded(block(numbers, bytes(size)), (), (), count, count, 0, numbers[0], last, arrived_at)
+
+
+def shown(rows: Iterable[Block]) -> list[str]:
+    """Return the sequence numbers of rows, or the lines of dead letters."""
+    lines = [line.decode() for block in rows for line in block.lines.splitlines()]
+    return [json.loads(line)["sequence_number"] if line.startswith("{") else line for line in lines]
+
+
+def encode_dead_letter(letter: DeadLetter) -> bytes:
     """Return a dead letter in the format of these tests."""
-    return EncodedDeadLetter(f"{letter.reason.value}:{letter.location.sequence}".encode(), letter.location)
+    return f"{letter.reason.value}:{letter.location.sequence}\n".encode()
 
 
 class JournalTable(MemoryLeaseTable):
@@ -74,6 +94,7 @@ class JournalSink:
     before: Callable[[], None] = lambda: None
     rejects: Collection[bytes] = ()
     limits: BatchLimits = field(default_factory=BatchLimits)
+    rejects_rows: bool = True
 
     def check(self) -> None:
         pass
@@ -84,10 +105,9 @@ class JournalSink:
     def close(self) -> None:
         pass
 
-    def write(self, batch: Batch) -> int:
+    def write(self, rows: Rows) -> int:
         self.before()
-        lines = [item.line.decode() for item in batch]
-        self.journal.append(f"{self.name} {','.join(lines)}")
+        self.journal.append(f"{self.name} {','.join(shown(rows))}")
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
@@ -146,7 +166,7 @@ def shard_context(clock: FakeClock, **changes: Any) -> ShardContext:
         "polling": PollingPolicy(),
         "clock": clock,
         "server_time": lambda: datetime.fromtimestamp(clock.now, UTC),
-        "processor": lambda _: None,
+        "decoder": lambda _: None,
         "rng": random.Random(1),
         "log": structlog.get_logger(),
     }

@@ -16,6 +16,7 @@ from consumer.decoding.deaggregation import aggregate
 from consumer.errors import SinkUnavailable
 from consumer.records import BatchLimits
 from consumer.settings import load
+from consumer.sinks import Rows
 from tests.events import event_id, event_ids, numbered_event
 from tests.unit.drivers import ListSink, pipeline_to
 
@@ -110,18 +111,18 @@ def test_an_event_is_delivered_to_the_sinks_of_the_environment(monkeypatch: pyte
 
 def test_the_response_names_the_first_record_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """All records before it are delivered, and none after it."""
-    rows = ListSink(limits=BatchLimits(rows=2))
-    write = rows.write
+    sink = ListSink(limits=BatchLimits(rows=2))
+    write = sink.write
 
-    def second_fails(batch: Any) -> int:
-        if len(rows.writes) == 1:
+    def second_fails(rows: Rows) -> int:
+        if len(sink.writes) == 1:
             raise SinkUnavailable
-        return write(batch)
+        return write(rows)
 
-    rows.write = second_fails  # type: ignore[method-assign]
-    into(monkeypatch, rows)
+    sink.write = second_fails  # type: ignore[method-assign]
+    into(monkeypatch, sink)
     assert aws_lambda.handler(lambda_event(*map(numbered_event, range(6))), Context()) == failed(2)
-    assert rows.ids == event_ids([0, 1])
+    assert sink.ids == event_ids([0, 1])
 
 
 def test_a_failure_of_the_first_record_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,9 @@ from benchmarks.events import STREAM
 from benchmarks.stub import HISTORY, Stub, bake
 from consumer.decoding.decoder import Decoder
 from consumer.errors import IteratorExpired, ShardGone
-from consumer.records import LATEST, TRIM_HORIZON, Position, Record, Row, Shard
+from consumer.records import LATEST, TRIM_HORIZON, Position, Record, Shard
 from consumer.streams.kinesis import KinesisStream, kinesis_client
+from tests.events import lines
 
 BEGAN = 1.7e9
 SHARD = "shardId-000000000001"
@@ -81,13 +83,15 @@ def test_a_response_has_a_limit_and_a_lag(stream: KinesisStream) -> None:
 @pytest.mark.parametrize("stream", [1, 20], indirect=True)
 def test_every_event_becomes_a_separate_row_without_warnings(stream: KinesisStream) -> None:
     """Events are plain and aggregated, of about 1,180 bytes each."""
-    decoder = Decoder(STREAM, Shard(SHARD))
-    rows = [outcome for record in read(stream, TRIM_HORIZON) for outcome in decoder(record, TRIM_HORIZON).outcomes]
-    decoded = [json.loads(row.line) for row in rows if isinstance(row, Row)]
-    assert len(rows) == len({row["event_id"] for row in decoded}) == 40
-    assert {row["response_body_kind"] for row in decoded} == {"json", "twiml"}
-    assert all(row["warnings"] == [] for row in decoded)
-    assert 1150 < sum(len(row.data) for row in rows if isinstance(row, Row)) / 40 < 1210
+    decoder, backlog = Decoder(STREAM, Shard(SHARD)), deque(read(stream, TRIM_HORIZON))
+    pieces = [piece for _ in range(len(backlog)) for piece in decoder(backlog, TRIM_HORIZON, 100)]
+    rows = [json.loads(line) for line in lines(pieces).splitlines()]
+    data = [one for piece in pieces for one in piece.block.data]
+    assert len(rows) == len({row["event_id"] for row in rows}) == len(data) == 40
+    assert sum(len(piece.dead_letters) + len(piece.skipped) for piece in pieces) == 0
+    assert {row["response_body_kind"] for row in rows} == {"json", "twiml"}
+    assert all(row["warnings"] == [] for row in rows)
+    assert 1150 < sum(map(len, data)) / 40 < 1210
 
 
 def test_invalid_requests_are_rejected(stream: KinesisStream) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from consumer.decoding.decoder import Decoder
-from consumer.pipeline.intake import Process
+from consumer.pipeline.intake import Decode
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import BatchLimits, Shard
+from consumer.records import BatchLimits, Record, Shard
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.runtime.scheduler import Lane, Task
 from consumer.shard.context import PollingPolicy, ShardContext
@@ -45,7 +45,7 @@ class Unscheduled:
         """Do nothing."""
 
 
-def decoder(shard: Shard) -> Process:
+def decoder(shard: Shard) -> Decode[Record]:
     """Return the decoder of a shard."""
     return Decoder("calls", shard)
 
@@ -59,7 +59,7 @@ def shard_context(stream: Stream, clock: FakeClock, eager: bool = False, log: Lo
         polling=PollingPolicy(eager=eager),
         clock=clock,
         server_time=lambda: NOON + timedelta(seconds=clock()),
-        processor=decoder,
+        decoder=decoder,
         rng=random.Random(1),
         log=structlog.wrap_logger(None, processors=[log or Log()]),
     )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from consumer.errors import ConfigurationError, SinkUnavailable
 from consumer.records import BatchLimits
-from consumer.sinks import Batch, Deduplication, Item, SinkSchema
+from consumer.sinks import Deduplication, Rows, SinkSchema
 from consumer.urls import Url
 
 
@@ -32,6 +32,7 @@ class CsvSink:
 
     limits = BatchLimits(rows=10_000, bytes=8 * 1024 * 1024, age=10.0)
     repeats = Deduplication.BY_BATCH
+    rejects_rows = False
 
     def __init__(self, directory: Path, fields: tuple[str, ...], delimiter: str) -> None:
         self._directory, self._fields, self._delimiter = directory, fields, delimiter
@@ -43,9 +44,9 @@ class CsvSink:
         except OSError as error:
             raise ConfigurationError(f"csv {self._directory}: {error.strerror}") from None
 
-    def write(self, batch: Batch) -> int:
+    def write(self, rows: Rows) -> int:
         try:
-            return self._write(self._file(batch.name), batch)
+            return self._write(self._file(rows.name), rows)
         except OSError as error:
             raise SinkUnavailable(f"csv {self._directory}: {error.strerror}") from None
 
@@ -58,25 +59,26 @@ class CsvSink:
     def _file(self, name: str) -> Path:
         return self._directory / f"{name}.csv"
 
-    def _write(self, file: Path, batch: Batch) -> int:
+    def _write(self, file: Path, rows: Rows) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=file.parent, newline="", encoding="utf-8", errors="backslashreplace") as part:
-            rows = csv.DictWriter(part, self._fields, delimiter=self._delimiter)
-            rows.writeheader()
-            rows.writerows(map(_cells, batch))
+            table = csv.DictWriter(part, self._fields, delimiter=self._delimiter)
+            table.writeheader()
+            for block in rows:
+                table.writerows(map(_cells, block.lines.splitlines()))
             part.flush()
             os.fsync(part.fileno())
             try:
                 os.link(part.name, file)
             except FileExistsError:
-                return len(batch)
+                return len(rows)
         _sync(file.parent)
         return 0
 
 
-def _cells(item: Item) -> dict[str, object]:
+def _cells(line: bytes) -> dict[str, object]:
     """Return a row as CSV can hold it: lists and objects are JSON text."""
-    row = json.loads(item.line)
+    row = json.loads(line)
     return {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in row.items()}
 
 

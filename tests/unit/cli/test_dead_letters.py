@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from consumer.adapters import connect_leases
 from consumer.cli import app, redriving
 from consumer.cli.redriving import PATIENCE, Patience
-from consumer.decoding import decoder
+from consumer.decoding import event_decoder as decoder
 from consumer.errors import ConfigurationError, SinkUnavailable
 from consumer.leases import Lease
 from consumer.records import Position

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from consumer.adapters import connect_dead_letters, connect_sink
+from consumer.adapters import connect_dead_letters, connect_sink, row_schema
 from consumer.dead_letters import DeadLetterStore, StoredDeadLetter
 from consumer.dead_letters.stored import to_line
-from consumer.sinks import SinkSchema
-from schemas.call_request import CallRequest
 from tests.events import numbered_event
 
 STREAM, SHARD = "twilio-events", "shardId-000000000000"
@@ -78,4 +76,4 @@ def rows_of(url: str) -> list[str]:
 
 def sink(url: str) -> Any:
     """Return the sink for rows of a URL."""
-    return connect_sink("--sink", url, SinkSchema("call_requests", (*CallRequest.__annotations__,), ROW_KEY))
+    return connect_sink("--sink", url, row_schema())

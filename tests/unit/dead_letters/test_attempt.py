@@ -9,7 +9,7 @@ from consumer.dead_letters.attempt import Result, attempt
 from consumer.decoding import dead_letter_limit
 from consumer.decoding.deaggregation import aggregate
 from consumer.decoding.decoder import Decoder
-from consumer.records import TRIM_HORIZON, DeadLetter, Record, Shard
+from consumer.records import DeadLetter, Record, Shard
 from tests.events import event_id, numbered_event
 from tests.unit.dead_letters.letters import SHARD, STREAM, letter
 
@@ -41,7 +41,7 @@ def test_only_the_event_that_failed_becomes_a_row(stored: StoredDeadLetter, numb
 def test_the_row_is_the_one_that_the_worker_would_have_written() -> None:
     """With the location of the original record, so that nothing tells it from other rows."""
     record = Record(7, "key", 1.7e9, ARRAY)
-    expected = list(Decoder(STREAM, Shard(SHARD))(record, TRIM_HORIZON).outcomes)[2]
+    expected = list(Decoder(STREAM, Shard(SHARD)).outcomes(record))[2]
     stored = letter(7, ARRAY, event_index=2, partition_key="key", arrived_at="2023-11-14T22:13:20.000Z")
     assert list(attempt(stored).rows) == [expected]
 
@@ -72,7 +72,7 @@ def test_a_dead_letter_that_stands_for_more_is_not_exact(monkeypatch: pytest.Mon
     """The last one of a long array holds the whole record and counts the rest. It does not say which ones they were."""
     monkeypatch.setattr(dead_letter_limit, "MOST_BYTES", 3 * 4096)
     data = b"[" + b",".join([*[b"{}"] * 3, EVENTS[1], b" " * 4096 + b"{}"]) + b"]"
-    outcomes = Decoder(STREAM, Shard(SHARD))(Record(7, "key", 1.7e9, data), TRIM_HORIZON).outcomes
+    outcomes = Decoder(STREAM, Shard(SHARD)).outcomes(Record(7, "key", 1.7e9, data))
     last = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)][-1]
     assert "so are" in last.message
     mended = data.replace(b"{}", EVENTS[2])

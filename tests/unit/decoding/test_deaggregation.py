@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from typing import Any
 
 import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.decoding.aggregates import AggregatedRecord
+from consumer.decoding.aggregates import messages
 from consumer.decoding.deaggregation import aggregate, deaggregate
 from consumer.decoding.rejection import RecordRejected
-from consumer.records import FULL_HASH_RANGE, Position, Reason, Record, UserRecord
+from consumer.records import FULL_HASH_RANGE, DeadLetter, Position, Reason, Record, UserRecord
 from tests.events import decode, event, letter
+from tests.unit.decoding.outcomes import outcomes, pieces
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 HALF = (0, 2**127 - 1)
@@ -99,10 +99,15 @@ def test_an_aggregate_inside_an_aggregate_is_not_an_event() -> None:
 
 def test_an_empty_user_record_is_a_dead_letter_beside_rows() -> None:
     """One bad user record does not affect the others."""
-    outcomes: list[Any] = decode(aggregate([("k", b""), ("k", json.dumps(event()).encode()), ("k", b"")]))
-    assert [type(outcome).__name__ for outcome in outcomes] == ["DeadLetter", "Row", "DeadLetter"]
-    assert [outcome.data == b"" for outcome in outcomes] == [True, False, True]
-    assert [outcome.location.sub_sequence for outcome in outcomes] == [0, 1, 2]
+    usual = json.dumps(event()).encode()
+    data = aggregate([("k", b""), ("k", usual), ("k", b"")])
+    first, row, last = outcomes(data)
+    assert isinstance(first, DeadLetter)
+    assert isinstance(row, bytes)
+    assert isinstance(last, DeadLetter)
+    assert (first.data, pieces(data)[0].block.data, last.data) == (b"", [usual], b"")
+    numbers = first.location.sub_sequence, json.loads(row)["sub_sequence_number"], last.location.sub_sequence
+    assert numbers == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +179,7 @@ def hashed(key: str) -> str:
 def test_splitting_agrees_with_protobuf(message: bytes) -> None:
     """Both reject the same messages, and ours also rejects an index that does not exist."""
     try:
-        parsed = AggregatedRecord.FromString(message)
+        parsed = messages().AggregatedRecord.FromString(message)
         sound = parsed.IsInitialized() and len(parsed.records) > 0
     except Exception:
         sound = False

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from consumer.decoding import dead_letter_limit as letters
-from consumer.decoding import decoder as decoding
+from consumer.decoding import decoder, event_decoder
 from consumer.decoding.deaggregation import aggregate
-from consumer.decoding.decoder import Decoder
-from consumer.records import TRIM_HORIZON, DeadLetter, Reason, Record, Row, Shard, Skipped
+from consumer.records import DeadLetter, Reason, Skipped
 from schemas import examples
 from schemas.call_request import CallRequest
 from tests.events import (
@@ -32,6 +31,7 @@ from tests.events import (
     with_request,
     with_response,
 )
+from tests.unit.decoding.outcomes import outcomes, pieces
 from tests.unit.example_rows import FOLDER, row_of
 
 ROW = TypeAdapter(CallRequest)
@@ -52,9 +52,9 @@ def test_every_example_becomes_its_expected_row(name: str) -> None:
     assert list(made) == list(expected)
 
 
-@pytest.mark.parametrize(("brackets", "kind"), [(199, Row), (200, DeadLetter)])
+@pytest.mark.parametrize(("brackets", "kind"), [(199, dict), (200, DeadLetter)])
 @pytest.mark.parametrize("inner", ["", "0", "{}"])
-def test_an_event_has_at_most_200_levels(brackets: int, kind: type[Row | DeadLetter], inner: str) -> None:
+def test_an_event_has_at_most_200_levels(brackets: int, kind: type[Any], inner: str) -> None:
     """The event itself is the first level, and an empty object is the last one."""
     levels = brackets - (inner == "{}")
     [outcome] = decode(spelled(event(), x="[" * levels + inner + "]" * levels))
@@ -160,7 +160,7 @@ def test_json_may_have_white_space_and_a_byte_order_mark(data: bytes) -> None:
         (event(type=SKIPPED), SKIPPED),
         (event(type=f"{FAMILY}call.deleted"), f"{FAMILY}call.deleted"),
         (event(type=FAMILY), FAMILY),
-        (event(type=f"{FAMILY}call.created "), decoding.INVALID_TYPE),
+        (event(type=f"{FAMILY}call.created "), event_decoder.INVALID_TYPE),
         (event(type=f"{FAMILY}Call.Created"), f"{FAMILY}Call.Created"),
         (
             event(type="com.twilio.voice.webhook.api-request.call.created"),
@@ -175,8 +175,8 @@ def test_json_may_have_white_space_and_a_byte_order_mark(data: bytes) -> None:
         ({"type": SKIPPED, "id": 7, "source": None, "data": [1]}, SKIPPED),
         ({"type": TEST_EVENT, "data": '{"test_id":"a"}'}, TEST_EVENT),
         ({"type": TEST_EVENT, "data": {"test_id": "a"}}, TEST_EVENT),
-        ({"type": "+15558675310"}, decoding.INVALID_TYPE),
-        ({"type": "a" * 1000}, decoding.INVALID_TYPE),
+        ({"type": "+15558675310"}, event_decoder.INVALID_TYPE),
+        ({"type": "a" * 1000}, event_decoder.INVALID_TYPE),
     ],
 )
 def test_the_type_is_checked_first(document: dict[str, Any], skipped: str) -> None:
@@ -200,25 +200,25 @@ def test_raw_adds_the_original_event() -> None:
 def test_each_element_of_an_array_has_one_outcome() -> None:
     """A bad element is a dead letter with the whole user record; the others are rows."""
     data = json.dumps([event(), {}, event(type=SKIPPED), 7, [event()], event(id="b")]).encode()
-    outcomes: list[Any] = decode(data)
-    assert [type(outcome).__name__ for outcome in outcomes] == [
-        "Row",
+    found: list[Any] = outcomes(data)
+    assert [type(outcome).__name__ for outcome in found] == [
+        "bytes",
         "DeadLetter",
         "Skipped",
         "DeadLetter",
         "DeadLetter",
-        "Row",
+        "bytes",
     ]
-    assert [outcome.location.event_index for outcome in outcomes if not isinstance(outcome, Skipped)] == [0, 1, 3, 4, 5]
-    assert all(outcome.data == data for outcome in outcomes if not isinstance(outcome, Skipped))
+    assert [json.loads(found[index])["event_index"] for index in (0, 5)] == [0, 5]
+    assert [found[index].location.event_index for index in (1, 3, 4)] == [1, 3, 4]
+    assert [found[index].data for index in (1, 3, 4)] == [data] * 3
+    assert [one for piece in pieces(data) for one in piece.block.data] == [data] * 2
 
 
 def test_an_element_does_not_share_the_warnings_of_the_others() -> None:
     """Only warnings about the whole record appear with every element."""
-    outcomes: list[Any] = decode(
-        b"[" + json.dumps(event(time=...)).encode() + b"," + spelled(event(), x="1e999") + b"]"
-    )
-    assert [json.loads(outcome.line)["warnings"] for outcome in outcomes] == [
+    rows: list[Any] = decode(b"[" + json.dumps(event(time=...)).encode() + b"," + spelled(event(), x="1e999") + b"]")
+    assert [made["warnings"] for made in rows] == [
         ["outsize-number", "odd-time"],
         ["outsize-number"],
     ]
@@ -227,10 +227,10 @@ def test_an_element_does_not_share_the_warnings_of_the_others() -> None:
 def test_the_dead_letters_of_a_long_array_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each contains the whole array, so the last one stands for the rest."""
     monkeypatch.setattr(letters, "MOST_BYTES", 10_000)
-    outcomes: list[Any] = decode(b"[" + b"{}," * 1000 + b"7]")
-    assert [outcome.location.event_index for outcome in outcomes] == [0, 1, 2]
-    assert outcomes[-1].message.endswith("; so are 998 more of this array")
-    assert not outcomes[0].message.endswith("of this array")
+    found: list[Any] = outcomes(b"[" + b"{}," * 1000 + b"7]")
+    assert [outcome.location.event_index for outcome in found] == [0, 1, 2]
+    assert found[-1].message.endswith("; so are 998 more of this array")
+    assert not found[0].message.endswith("of this array")
 
 
 def test_an_unforeseen_error_is_a_dead_letter_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,9 +240,14 @@ def test_an_unforeseen_error_is_a_dead_letter_without_its_text(monkeypatch: pyte
         raise ZeroDivisionError("a value of the event")
 
     unusual = json.dumps(event(unknown=7)).encode()
-    for name in ("flatten", "validate", "events", "deaggregate"):
+    for module, name in (
+        (event_decoder, "flatten"),
+        (event_decoder, "validate"),
+        (event_decoder, "events"),
+        (decoder, "deaggregate"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(decoding, name, fail)
+            patch.setattr(module, name, fail)
             refused = letter(unusual)
             assert (refused.reason, refused.message, refused.data) == (
                 Reason.INTERNAL_ERROR,
@@ -284,13 +289,12 @@ def test_a_long_record_takes_linear_time(data: bytes) -> None:
 )
 def test_the_counts_add_up_for_any_bytes(parts: list[bytes]) -> None:
     """Each user record becomes rows, skipped events or dead letters, and never an exception."""
-    decoder = Decoder("stream", Shard("shard"))
     for data in (*parts, aggregate([("k", part) for part in parts])):
-        done = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON)
-        outcomes = list(done.outcomes)
-        assert {outcome.location.sub_sequence for outcome in outcomes if not isinstance(outcome, Skipped)} <= set(
-            range(done.user_records)
-        )
-        assert len(outcomes) >= done.user_records
-        assert all(isinstance(outcome, Row | DeadLetter | Skipped) for outcome in outcomes)
-        assert not any(getattr(outcome, "reason", None) is Reason.INTERNAL_ERROR for outcome in outcomes)
+        count = sum(piece.user_records for piece in pieces(data))
+        found: list[Any] = outcomes(data)
+        numbers = {json.loads(one)["sub_sequence_number"] for one in found if isinstance(one, bytes)}
+        numbers |= {one.location.sub_sequence for one in found if isinstance(one, DeadLetter)}
+        assert numbers <= set(range(count))
+        assert len(found) >= count
+        assert all(isinstance(outcome, bytes | DeadLetter | Skipped) for outcome in found)
+        assert not any(getattr(outcome, "reason", None) is Reason.INTERNAL_ERROR for outcome in found)

@@ -18,14 +18,15 @@ from benchmarks.shapes import AGGREGATES, ARRAYS, BODIES, EVENTS, SHAPES, sealed
 from consumer.decoding import aggregates, arrays, body
 from consumer.decoding import dead_letter_limit as letters
 from consumer.decoding import decoder as decoding
+from consumer.decoding import event_decoder as event_decoding
 from consumer.decoding import json_document as parsing
 from consumer.decoding.deaggregation import aggregate
-from consumer.decoding.decoder import Decoder
 from consumer.decoding.warnings import Warnings
-from consumer.records import TRIM_HORIZON, DeadLetter, Outcome, Reason, Record, Row, Shard, Skipped
+from consumer.records import DeadLetter, Reason, Skipped
 from schemas.call_request import WarningCode
 from tests.events import event, json_values
 from tests.needs import need
+from tests.unit.decoding.outcomes import Line, outcomes
 
 MOST_MIB = 100
 EVENT = json.dumps(event())
@@ -55,16 +56,16 @@ ELEMENTS = TEXTS | json_values.map(json.dumps)
 @contextmanager
 def small(piece: int) -> Iterator[None]:
     """Set pieces and slices to a few bytes, so that small records are treated as large ones."""
-    with patch.object(arrays, "PIECE", piece), patch.object(aggregates, "SLICE", piece):
+    with (
+        patch.object(arrays, "PIECE", piece),
+        patch.object(aggregates, "SLICE", piece),
+        patch.object(decoding, "LARGE", piece),
+        patch.object(event_decoding, "LARGE", piece),
+    ):
         yield
 
 
-def outcomes(data: bytes) -> list[Outcome]:
-    """Return the outcomes of a record."""
-    return list(Decoder("stream", Shard("shard"))(Record(7, "key", 1.7e9, data), TRIM_HORIZON).outcomes)
-
-
-def told(found: list[Outcome]) -> list[Any]:
+def told(found: list[Line | DeadLetter | Skipped]) -> list[Any]:
     """Return outcomes without the message of a rejected record, which depends on where decoding stopped."""
     return [(one.reason, one.location, one.data) if isinstance(one, DeadLetter) else one for one in found]
 
@@ -125,7 +126,7 @@ def test_an_event_with_too_many_values_is_one_dead_letter_beside_rows(data: byte
     many = parsing._MANY_VALUES.pattern.replace(b"100000", b"400")
     with small(200), patch.multiple(parsing, MOST_VALUES=400, _MANY_VALUES=re.compile(many, re.DOTALL)):
         found = outcomes(data)
-    assert [type(one) for one in found] == [DeadLetter, Row]
+    assert [type(one) for one in found] == [DeadLetter, bytes]
     assert getattr(found[0], "reason", None) is reason
 
 
@@ -152,11 +153,10 @@ def test_an_event_of_another_type_with_too_much_text_is_skipped() -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_an_event_whose_row_is_too_long_is_a_dead_letter(raw: bool) -> None:
-    """With --raw the row includes the event."""
-    data = json.dumps(event()).encode()
-    decoder = Decoder("stream", Shard("shard"), raw)
-    with patch.object(decoding, "LONGEST_ROW", len(data) + 200 if raw else 200):
-        [found] = decoder(Record(7, "key", 1.7e9, data), TRIM_HORIZON).outcomes
+    """With --raw the row includes the event. The fast path takes no event that could have such a row."""
+    data = json.dumps(event(unknown=7)).encode()
+    with patch.object(event_decoding, "LONGEST_ROW", len(data) + 200 if raw else 200):
+        [found] = outcomes(data, raw)
     assert isinstance(found, DeadLetter)
     assert found.reason is Reason.INVALID_EVENT
     assert found.data == data
@@ -186,7 +186,7 @@ def test_the_dead_letters_of_an_aggregate_are_limited_and_keep_all_bytes() -> No
     data = aggregate([("k", b"no")] * 50 + [("k", EVENT.encode())])
     with patch.object(letters, "MOST_BYTES", 4 * letters.LEAST_BYTES):
         *rest, row, last = outcomes(data)
-    assert [type(one) for one in (*rest, row)] == [DeadLetter] * 3 + [Row]
+    assert [type(one) for one in (*rest, row)] == [DeadLetter] * 3 + [bytes]
     assert isinstance(last, DeadLetter)
     assert last.data == data
     assert "so are 46 more" in last.message

@@ -11,7 +11,8 @@ import pytest
 from benchmarks.shapes import SMALLEST
 from consumer.decoding import aggregates, arrays, json_document
 from consumer.decoding.deaggregation import aggregate
-from tests.unit.decoding.test_large_records import outcomes, small
+from tests.unit.decoding.outcomes import pieces
+from tests.unit.decoding.test_large_records import small
 
 PIECE = 500
 LENGTH = 400  # user records, or elements
@@ -74,7 +75,7 @@ def counted() -> Iterator[Work]:
 def work_of(data: bytes) -> Work:
     """Return the work of decoding a record."""
     with counted() as work:
-        outcomes(data)
+        pieces(data)
     return work
 
 
@@ -91,5 +92,5 @@ def test_a_key_that_all_user_records_share_is_decoded_a_few_times() -> None:
     """Not for each of them: that was 100 s for a key of 5 MiB."""
     data = aggregate([("k" * 200, b"x")] * LENGTH)
     with small(PIECE), patch.object(aggregates._Strings, "__getitem__", autospec=True, return_value="k") as decoded:
-        outcomes(data)
+        pieces(data)
     assert 0 < decoded.call_count <= 2

@@ -15,20 +15,20 @@ import pytest
 
 from consumer.errors import ConfigurationError, OutputClosed, SinkUnavailable
 from consumer.files.outputs import output_of
-from consumer.pipeline.batching import Chunk
+from consumer.pipeline.batching import Part
 from consumer.pipeline.spool import Spool
-from consumer.records import EventLocation, Row
+from consumer.records import Block
 from consumer.sinks.stdout import StdoutSink
 from consumer.telemetry.stderr import LineWriter
 
 
-def batch(*numbers: int, size: int = 10) -> Chunk:
-    """Return rows with these numbers, in lines of about `size` bytes."""
+def batch(*numbers: int, size: int = 10) -> Part:
+    """Return rows with these numbers, each in a block with a line of about `size` bytes."""
     spool = Spool()
     for number in numbers:
-        line = json.dumps({"n": number, "x": "x" * size}).encode()
-        spool.append(Row(line, EventLocation("stream", "shard", number, 0, 0, "key", 0.0), line), len(line))
-    return Chunk("batch", spool, 0, len(numbers))
+        line = json.dumps({"n": number, "x": "x" * size}).encode() + b"\n"
+        spool.append(Block(line, 1), len(line))
+    return Part("batch", spool, 0, len(numbers))
 
 
 def numbers(written: bytes) -> list[int | None]:

@@ -10,6 +10,7 @@ from consumer.errors import SinkUnavailable
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.fleet.slow_deliveries import LOOK_INTERVAL, SLOW_AFTER, SlowDeliveries
+from consumer.sinks import Rows
 from tests.unit.fakes import ME
 from tests.unit.shard.test_consumer import Bench, records
 from tests.unit.worlds import Unscheduled
@@ -39,9 +40,9 @@ def deliver(bench: Bench, during: Any) -> None:
     bench.stream.answers = [records(1, 2)]
     write = bench.rows.write
 
-    def hang(batch: Any) -> int:
+    def hang(rows: Rows) -> int:
         during()
-        return write(batch)
+        return write(rows)
 
     bench.rows.write = hang  # type: ignore[method-assign]
     bench.run()

@@ -9,14 +9,14 @@ from consumer.decoding import dead_letter_limit
 from consumer.errors import BatchRejected, LeaseLost, LeaseStale, RowsRejected, SinkUnavailable
 from consumer.leases import Change, WorkerIdentity
 from consumer.leases.lease import taken
-from consumer.pipeline.batching import Batch, Chunk, Tally
+from consumer.pipeline.batching import Batch, Part, Tally
 from consumer.pipeline.delivery import Delivery
-from consumer.pipeline.spool import EncodedDeadLetter, Spool
-from consumer.records import EventLocation, Position, Reason, Row
+from consumer.pipeline.spool import Spool
+from consumer.records import Block, DeadLetter, EventLocation, Position, Reason
 from consumer.shard.held_lease import HeldLease
 from consumer.sinks import Deduplication
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import SHARD, Counted, JournalSink, JournalTable, encode_dead_letter, held, row
+from tests.unit.fakes import SHARD, Counted, JournalSink, JournalTable, block, encode_dead_letter, held
 
 
 class Bench:
@@ -33,6 +33,17 @@ class Bench:
         self.letters = JournalSink("letters", self.journal, Deduplication.BY_ROW)
         self.delivery = Delivery(self.held_lease, self.rows, self.letters, encode_dead_letter, self.counts)
 
+    def encoded(self) -> list[DeadLetter]:
+        """Return a list that gets each dead letter before it is encoded."""
+        letters: list[DeadLetter] = []
+
+        def encode(letter: DeadLetter) -> bytes:
+            letters.append(letter)
+            return encode_dead_letter(letter)
+
+        self.delivery._encode_dead_letter = encode
+        return letters
+
     def steal(self) -> None:
         """Let another worker take the lease."""
         [lease] = self.table.scan()
@@ -42,14 +53,15 @@ class Bench:
 
 def batch(rows: int, letters: int = 0) -> Batch:
     """Return rows 1 to `rows`, with dead letters if given. The batch ends at 9.0."""
-    work: deque[Chunk] = deque()
-    for count, dead in ((letters, True), (rows, False)):
+    work: deque[Part] = deque()
+    if letters:
         spool = Spool()
-        for number in range(1, count + 1):
-            item = EncodedDeadLetter(f"letter{number}".encode(), row(number).location) if dead else row(number)
-            spool.append(item, 1)
-        if count:
-            work.append(Chunk("name", spool, 0, count, dead))
+        for number in range(1, letters + 1):
+            spool.append(Block(b"letter%d\n" % number, 1), 1)
+        work.append(Part("name", spool, 0, letters, dead=True))
+    spool = Spool()
+    spool.append(block(range(1, rows + 1)), 1)
+    work.append(Part("name", spool, 0, rows))
     return Batch("name", Position.of(9), work)
 
 
@@ -104,6 +116,27 @@ def test_rejected_rows_become_dead_letters_before_the_checkpoint() -> None:
     assert bench.counts.letters == [Reason.SINK_REJECTED]
 
 
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("bisected", [False, True])
+def test_the_dead_letter_of_a_rejected_row_has_its_location_and_its_bytes(memory: int | None, bisected: bool) -> None:
+    """Both are those of its event, also when the batch is on disk."""
+    bench, spool = Bench(), Spool(memory)
+    for first in (1, 4):
+        lines = b"".join(block([number]).lines for number in range(first, first + 3))
+        spool.append(Block(lines, 3, [b"event %d" % number for number in range(first, first + 3)]), 1)
+    bench.rows.answers = [RowsRejected({1: "too odd", 5: "odder"})]
+    if bisected:
+        bench.rows.answers = [BatchRejected("odd")] * 11
+    letters = bench.encoded()
+    bench.delivery.deliver(Batch("name", Position.of(9), deque([Part("name", spool, 0, 6)])))
+    numbers = [1, 2, 3, 4, 5, 6] if bisected else [2, 6]
+    locations = [EventLocation("stream", SHARD, number, 0, 0, "key", 0.0) for number in numbers]
+    assert [letter.location for letter in letters] == locations
+    assert [letter.data for letter in letters] == [b"event %d" % number for number in numbers]
+    assert [letter.message for letter in letters] == (["odd"] * 6 if bisected else ["too odd", "odder"])
+    spool.close()
+
+
 def test_a_rejected_batch_is_bisected_down_to_the_invalid_row() -> None:
     """Halves are written in order, each under a separate name."""
     bench = Bench()
@@ -125,17 +158,16 @@ def test_a_rejected_batch_is_bisected_down_to_the_invalid_row() -> None:
 def test_the_dead_letters_of_one_rejected_array_are_limited(monkeypatch: pytest.MonkeyPatch, bisected: bool) -> None:
     """Each holds the whole array; the last one that fits stands for the rest and says for how many."""
     monkeypatch.setattr(dead_letter_limit, "MOST_BYTES", 3_000)
-    bench, whole, spool, said = Bench(), b"x" * 1_000, Spool(), list[str]()
-    for index in range(8):
-        location = EventLocation("stream", SHARD, 1 + index // 6, 0, index % 6, "key", 0.0)
-        spool.append(Row(b"%d" % index, location, whole if index < 6 else b"another"), 1)
+    bench, whole, spool = Bench(), b"x" * 1_000, Spool()
+    spool.append(block([1] * 6, whole), 1)
+    spool.append(block([2] * 2, b"another"), 1)
     bench.rows.answers = [RowsRejected(dict.fromkeys(range(8), "too odd"))]
     if bisected:
         bench.rows.answers = [BatchRejected("too odd")] * 15
-    encode = bench.delivery._encode_dead_letter
-    bench.delivery._encode_dead_letter = lambda letter: said.append(letter.message) or encode(letter)  # type: ignore[func-returns-value]
-    bench.delivery.deliver(Batch("name", Position.of(9), deque([Chunk("name", spool, 0, 8)])))
-    assert said == ["too odd"] * 2 + ["too odd; so are 3 more of this array"] + ["too odd"] * 2
+    letters = bench.encoded()
+    bench.delivery.deliver(Batch("name", Position.of(9), deque([Part("name", spool, 0, 8)])))
+    messages = ["too odd"] * 2 + ["too odd; so are 3 more of this array"] + ["too odd"] * 2
+    assert [letter.message for letter in letters] == messages
     assert bench.journal[-1] == "checkpoint 9.0"
 
 
@@ -143,9 +175,9 @@ def test_bisecting_gives_the_same_names_each_time() -> None:
     """A sink that recognizes batches then recognizes the parts, too."""
 
     def halves() -> list[str]:
-        [chunk] = batch(4).work
-        left, right = chunk.halves()
-        return [chunk.name, left.name, right.name, *(part.name for part in right.halves())]
+        [whole] = batch(4).work
+        left, right = whole.halves()
+        return [whole.name, left.name, right.name, *(part.name for part in right.halves())]
 
     assert halves() == halves()
     assert len(set(halves())) == 5

@@ -9,14 +9,13 @@ import pytest
 
 from consumer.errors import SinkUnavailable
 from consumer.leases import Pending
-from consumer.pipeline.batching import Batch, Chunk
+from consumer.pipeline.batching import Batch, Part
 from consumer.pipeline.delivery import Delivery
-from consumer.pipeline.spool import EncodedDeadLetter, Spool
-from consumer.records import BatchLimits, Position
-from consumer.sinks import Batch as Written
-from consumer.sinks import Deduplication
+from consumer.pipeline.spool import Spool
+from consumer.records import BatchLimits, Block, Position
+from consumer.sinks import Deduplication, Rows
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import Counted, JournalTable, encode_dead_letter, held, row
+from tests.unit.fakes import Counted, JournalTable, block, encode_dead_letter, held, shown
 
 EVENTS = (1, 2)
 
@@ -29,6 +28,7 @@ class Files:
     limits: BatchLimits = field(default_factory=BatchLimits)
     written: dict[str, list[int]] = field(default_factory=dict)
     fails: bool = False
+    rejects_rows: bool = False
 
     def check(self) -> None: ...
 
@@ -37,12 +37,12 @@ class Files:
     def holds(self, name: str) -> bool:
         return name in self.written
 
-    def write(self, batch: Written) -> int:
+    def write(self, rows: Rows) -> int:
         if self.fails:
             raise SinkUnavailable
-        if batch.name in self.written:
-            return len(batch)
-        self.written[batch.name] = [int(item.line) for item in batch]
+        if rows.name in self.written:
+            return len(rows)
+        self.written[rows.name] = [int(number) for number in shown(rows)]
         return 0
 
     @property
@@ -53,14 +53,14 @@ class Files:
 
 def batch(dead: Sequence[int]) -> Batch:
     """Return a batch of the events, in which those of `dead` are dead letters."""
-    work: deque[Chunk] = deque()
+    work: deque[Part] = deque()
     for is_dead in (True, False):
         numbers = [number for number in EVENTS if (number in dead) is is_dead]
         spool = Spool()
         for number in numbers:
-            spool.append(EncodedDeadLetter(str(number).encode(), row(number).location) if is_dead else row(number), 1)
+            spool.append(Block(b"%d\n" % number, 1) if is_dead else block([number]), 1)
         if numbers:
-            work.append(Chunk("name", spool, 0, len(numbers), is_dead))
+            work.append(Part("name", spool, 0, len(numbers), is_dead))
     return Batch("name", Position.of(9), work)
 
 

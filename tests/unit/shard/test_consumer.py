@@ -1,9 +1,10 @@
 """Consume one leased shard, one step at a time, with a fake clock."""
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -20,9 +21,8 @@ from consumer.errors import (
 )
 from consumer.leases import Change, NextOwner, Pending, WorkerIdentity, Written
 from consumer.leases.lease import taken
-from consumer.pipeline.intake import Processed
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import BatchLimits, Fetched, Outcome, Position, Record, Shard, Skipped, StreamSummary
+from consumer.records import BatchLimits, Decoded, Fetched, Position, Record, Shard, StreamSummary
 from consumer.runtime.memory_budget import PATIENCE, SHARE, MemoryBudget
 from consumer.shard.consumer import ShardConsumer
 from consumer.shard.context import PollingPolicy, ShardContext
@@ -30,24 +30,25 @@ from consumer.shard.reader import LEAST_INTERVAL
 from consumer.sinks import Deduplication
 from consumer.telemetry.metrics import Metrics
 from tests.unit.clocks import FakeClock
-from tests.unit.fakes import SHARD, JournalSink, encode_dead_letter, held, row
+from tests.unit.fakes import SHARD, JournalSink, block, encode_dead_letter, held
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Done(NamedTuple):
-    outcomes: Sequence[Outcome]
-    user_records: int
-    out_of_range: int
-    last: Position
-
-
-def process(record: Record, after: Position) -> Processed:
-    """Return one row per record; `skip` is skipped, `boom` raises an error."""
-    if record.data == b"boom":
+def decode(backlog: deque[Record], after: Position, rows: int) -> Sequence[Decoded]:
+    """Make a row of each record, of a large one alone; `skip` is skipped, `boom` raises an error."""
+    taken = [backlog.popleft()]
+    while backlog and len(taken) < rows and len(backlog[0].data) < 1_000:
+        taken.append(backlog.popleft())
+    if any(record.data == b"boom" for record in taken):
         raise ZeroDivisionError
-    made: Outcome = Skipped("other") if record.data == b"skip" else row(record.sequence)
-    return Done([made], 1, 0, Position.of(record.sequence))
+    new = [record for record in taken if Position.of(record.sequence) > after]
+    if not new:
+        return ()
+    kept = [record.sequence for record in new if record.data != b"skip"]
+    last, skipped = Position.of(new[-1].sequence), ["other"] * (len(new) - len(kept))
+    made = block(kept, new[0].data)
+    return [Decoded(made, (), skipped, len(new), len(new), 0, new[0].sequence, last, 0.0)]
 
 
 class Script:
@@ -107,7 +108,7 @@ class Bench:
             polling=PollingPolicy(1.0),
             clock=self.clock,
             server_time=lambda: NOW + timedelta(seconds=self.clock.now),
-            processor=lambda _: process,
+            decoder=lambda _: decode,
             rng=random.Random(1),
             log=structlog.wrap_logger(None, processors=[self.log]),
         )
@@ -468,6 +469,21 @@ def test_a_prepared_batch_ends_at_the_same_record_whatever_the_limits() -> None:
     bench.stream.answers = [records(1, 2, 3), records(4, 5, 6)]
     bench.run()
     assert bench.done[:2] == ["rows 1,2,3,4", "checkpoint 4.0"]
+
+
+@pytest.mark.parametrize(
+    ("end", "there", "batch", "checkpoint"),
+    [(1, (1, 2, 3), "1", 1), (3, (1, 2, 3, 4), "1,2,3", 3), (2, (1, 3, 4), "1,3", 3)],
+    ids=["before the limit", "after it", "the last record is trimmed"],
+)
+def test_a_prepared_batch_has_no_record_after_its_end(
+    end: int, there: Sequence[int], batch: str, checkpoint: int
+) -> None:
+    """Its file has this content. Only a record that the stream no longer has is replaced by the next one."""
+    bench = Bench(Deduplication.BY_BATCH, pending=Pending(Position.of(end), "name"))
+    bench.stream.answers = [records(*there)]
+    bench.run()
+    assert bench.done[:2] == [f"rows {batch}", f"checkpoint {checkpoint}.0"]
 
 
 def test_a_drain_before_the_prepared_end_drops_the_buffer() -> None:

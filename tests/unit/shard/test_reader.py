@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
-from consumer.decoding.decoder import Processed
 from consumer.errors import Throttled
 from consumer.leases import Change, Lease, WorkerIdentity
 from consumer.leases.lease import taken
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.pipeline.dead_letters import encode_dead_letter
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import BatchLimits, EventLocation, Fetched, Position, Record, Row, Shard, StreamSummary
+from consumer.records import BatchLimits, Fetched, Position, Record, Shard, StreamSummary
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.shard.consumer import ShardConsumer
 from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.shard.held_lease import HeldLease
-from consumer.sinks import Batch, Deduplication
+from consumer.sinks import Deduplication, Rows
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
+from tests.unit.shard.test_consumer import decode
 
 ME = WorkerIdentity("me", "start")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,7 +70,7 @@ class Busy(FiveRecords):
 class Sizes:
     """A sink that records the number of rows of each batch."""
 
-    limits, repeats = BatchLimits(), Deduplication.BY_ROW
+    limits, repeats, rejects_rows = BatchLimits(), Deduplication.BY_ROW, False
 
     def __init__(self) -> None:
         self.written: list[int] = []
@@ -78,8 +78,8 @@ class Sizes:
     def check(self) -> None:
         pass
 
-    def write(self, batch: Batch) -> int:
-        self.written.append(len(batch))
+    def write(self, rows: Rows) -> int:
+        self.written.append(len(rows))
         return 0
 
     def holds(self, name: str) -> bool:
@@ -87,12 +87,6 @@ class Sizes:
 
     def close(self) -> None:
         pass
-
-
-def process(record: Record, after: Position, /) -> Processed:
-    """Return one row per record."""
-    place = EventLocation("stream", "shard", record.sequence, 0, 0, "key", 0.0)
-    return Processed([Row(b"{}", place, record.data)], 1, 0, Position.of(record.sequence))
 
 
 def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple[Numbers, list[int]]:
@@ -109,7 +103,7 @@ def read(steps: int, limits: BatchLimits, stream: Stream | None = None) -> tuple
         polling=PollingPolicy(),
         clock=lambda: 0.0,
         server_time=lambda: NOW,
-        processor=lambda _: process,
+        decoder=lambda _: decode,
         rng=random.Random(1),
         log=structlog.get_logger(),
     )
