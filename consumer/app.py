@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -25,8 +26,9 @@ from consumer.multilang.record_processor import RecordProcessor
 from consumer.multilang.settings import check_settings
 from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
+from consumer.pipeline.intake import Decode
 from consumer.pipeline.pipeline import Pipeline
-from consumer.records import DeadLetter
+from consumer.records import DeadLetter, Record, Shard
 from consumer.replay.replay import Replay
 from consumer.runtime.clock import boottime
 from consumer.runtime.memory_budget import MemoryBudget
@@ -222,12 +224,17 @@ def _shard_context(
         ),
         clock=boottime,
         server_time=clock,
-        decoder=lambda shard: Decoder(clock.summary.name, shard, settings.raw, adapters.rows.rejects_rows),
+        decoder=partial(_decoder, settings, parts),
         rng=random.Random(),
         log=log,
         retention=retention,
         shared_outages=parts.outages,
     )
+
+
+def _decoder(settings: Settings, parts: WorkerParts, shard: Shard) -> Decode[Record]:
+    decoder = Decoder(parts.clock.summary.name, shard, settings.raw, parts.adapters.rows.rejects_rows)
+    return decoder if parts.replay is None else parts.replay.decoder(decoder)
 
 
 def _pipeline(

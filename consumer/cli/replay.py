@@ -20,6 +20,14 @@ To = Annotated[
     typer.Option(help="Leave out records that arrived at this time or later [default: now].", metavar="TIME"),
 ]
 Shards = Annotated[list[str] | None, typer.Option("--shard", help="Only this shard; may be repeated.", metavar="NAME")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only rows whose type, sid or address (from or to) is VALUE; * stands for any text. May be repeated: one"
+        " of the values has to match for each of the fields.",
+        metavar="type|sid|address=VALUE",
+    ),
+]
 Share = Annotated[
     float,
     typer.Option(
@@ -36,6 +44,7 @@ def command(
     stream: Stream = None,
     to: To = None,
     shard: Shards = None,
+    only: Only = None,
     share: Share = 0.5,
     config: Config = None,
     **flags: Any,
@@ -50,14 +59,16 @@ def command(
     from consumer.replay.bounds import bounds_of
     from consumer.replay.progress import DRAWN, LOGGED
     from consumer.replay.replay import Replay
+    from consumer.replay.selection import Selection
 
-    bounds = bounds_of(flags["from_"], to, shard or [], [])
+    selection = Selection(only) if only else None
+    bounds = bounds_of(flags["from_"], to, shard or [], only or [])
     settings = load({"stream": stream, **flags}, config)
     bar = Bar(STDERR.is_terminal and settings.log_format != "json")
     quiet = bar.shown and flags["log_level"] is None  # lines would tear the bar
     logs.configure("warning" if quiet else settings.log_level, settings.log_format)
     share_one_heap()
-    replay = Replay(bounds, share, bar.show if bar.shown else log_progress, DRAWN if bar.shown else LOGGED)
+    replay = Replay(bounds, share, selection, bar.show if bar.shown else log_progress, DRAWN if bar.shown else LOGGED)
     worker = create_worker(replay.settings(settings, keep_http=flags["http"] is not None), replay)
     logs.say(f"replay of {settings.stream}: {bounds.arguments}", fields={"checkpoints": bounds.suffix})
     began = time.monotonic()

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from consumer.leases import Lease
-from consumer.records import StreamSummary
+from consumer.pipeline.intake import Decode
+from consumer.records import Record, StreamSummary
 from consumer.replay.bounded_stream import BoundedStream
 from consumer.replay.bounds import Bounds, digest
 from consumer.replay.named_sink import NamedSink
 from consumer.replay.progress import LOGGED, Progress, Show
+from consumer.replay.selection import SelectingDecode, Selection
 from consumer.settings import Settings
 from consumer.sinks import Sink
 from consumer.streams import Stream
@@ -20,11 +22,13 @@ from consumer.telemetry.metrics import Metrics
 class Replay:
     """A bounded reading. `share`: how much of a shard's limits for reads and bytes it may use, from 0 to 1.
 
+    `selection`: the rows to write; None: all.
     `show` is called every `interval` seconds, see `Progress`.
     """
 
     bounds: Bounds
     share: float
+    selection: Selection | None = None
     show: Show = lambda *_: None
     interval: float = LOGGED
 
@@ -52,6 +56,10 @@ class Replay:
     def stream(self, stream: Stream) -> Stream:
         """Return the stream up to the bound."""
         return BoundedStream(stream, self.bounds.end, self.bounds.shards)
+
+    def decoder(self, decode: Decode[Record]) -> Decode[Record]:
+        """Return the decoder of a shard, with the selection."""
+        return decode if self.selection is None else SelectingDecode(decode, self.selection)
 
     def progress(self, scan: Callable[[], Sequence[Lease]], metrics: Metrics, summary: StreamSummary) -> Progress:
         """Return the task that shows how far the replay is."""
