@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from consumer.aws.access import Access
+from consumer.aws.access import Access, Accesses
 from consumer.aws.credentials import SharedCredentials
 from consumer.dead_letters import DeadLetterStore, Report
 from consumer.decoding.redaction import without_password
@@ -27,14 +27,27 @@ from schemas.call_request import CallRequest
 from schemas.dead_letter import DeadLetter
 
 # The module for each scheme of a URL.
-SINKS = {"stdout": "consumer.sinks.stdout", "jsonl": "consumer.sinks.jsonl", "sqlite": "consumer.sinks.sqlite"}
+SINKS = {
+    "stdout": "consumer.sinks.stdout",
+    "jsonl": "consumer.sinks.jsonl",
+    "sqlite": "consumer.sinks.sqlite",
+    "s3": "consumer.sinks.objects.s3",
+    "gs": "consumer.sinks.objects.gs",
+    "az": "consumer.sinks.objects.az",
+    "file": "consumer.sinks.objects.directory",
+}
+ON_AWS = ("s3",)  # schemes whose `connect` takes the `Accesses` of the process
 LEASES = {
     "memory": "consumer.leases.memory",
     "sqlite": "consumer.leases.sqlite",
     "dynamodb": "consumer.leases.dynamodb.table",
 }
 LOCAL = ("jsonl", "sqlite", "file")  # their paths are files and directories of this host
-DEAD_LETTERS = {"jsonl": "consumer.dead_letters.jsonl", "sqlite": "consumer.dead_letters.sqlite"}
+DEAD_LETTERS = {
+    "jsonl": "consumer.dead_letters.jsonl",
+    "sqlite": "consumer.dead_letters.sqlite",
+    **dict.fromkeys(("s3", "gs", "az", "file"), "consumer.dead_letters.objects"),
+}
 ROW_KEY = ("event_source", "event_id", "event_type")
 LISTS = ("twiml_verbs", "warnings")
 DEAD_LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
@@ -59,14 +72,14 @@ def connect(settings: Settings) -> Adapters:
         ConfigurationError: a setting is wrong, and this is evident without asking a service.
     """
     _require_stream(settings)
-    rows, dead_letters = connect_sinks(settings)
     accesses = _accesses(settings)
+    rows, dead_letters = connect_sinks(settings, accesses)
     return Adapters(
-        _stream(settings, accesses[settings.stream_role_arn]),
-        _leases(settings, accesses[settings.leases_role_arn]),
+        _stream(settings, accesses.of(settings.stream_role_arn)),
+        _leases(settings, accesses.of(settings.leases_role_arn)),
         rows,
         dead_letters,
-        [access.credentials for access in accesses.values()],
+        accesses.credentials,
     )
 
 
@@ -75,13 +88,8 @@ def _require_stream(settings: Settings) -> None:
         raise ConfigurationError("name the stream: its name or ARN is the first argument, or CALL_CONSUMER_STREAM")
 
 
-def _accesses(settings: Settings) -> dict[str, Access]:
-    """Return the access to AWS by the role to assume; "" is the access without one."""
-    found = Access(settings.aws_region)
-    accesses = {"": found}
-    for arn in filter(None, (settings.stream_role_arn, settings.leases_role_arn)):
-        accesses.setdefault(arn, Access(settings.aws_region, arn, found))
-    return accesses
+def _accesses(settings: Settings) -> Accesses:
+    return Accesses(settings.aws_region, settings.endpoint_url)
 
 
 def measured(adapters: Adapters, metrics: Metrics) -> Adapters:
@@ -95,14 +103,15 @@ def measured(adapters: Adapters, metrics: Metrics) -> Adapters:
     )
 
 
-def connect_sinks(settings: Settings) -> tuple[Sink, Sink]:
+def connect_sinks(settings: Settings, accesses: Accesses | None = None) -> tuple[Sink, Sink]:
     """Create the sink for rows and the sink for dead letters.
 
     Raises:
         ConfigurationError: a URL names no sink, or its options are wrong.
     """
-    return connect_sink("--sink", settings.sink, row_schema(settings.raw)), connect_sink(
-        "--dead-letters", settings.dead_letters, DEAD_LETTER_SCHEMA
+    on_aws = accesses or _accesses(settings)
+    return connect_sink("--sink", settings.sink, row_schema(settings.raw), on_aws), connect_sink(
+        "--dead-letters", settings.dead_letters, DEAD_LETTER_SCHEMA, on_aws
     )
 
 
@@ -113,7 +122,7 @@ def row_schema(raw: bool = False) -> SinkSchema:
     return SinkSchema("call_requests", fields, ROW_KEY, json=("request_parameters", *event), lists=LISTS)
 
 
-def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
+def connect_sink(label: str, text: str, schema: SinkSchema, accesses: Accesses | None = None) -> Sink:
     """Create the sink of a URL. `label` names the setting that it came from, for messages.
 
     Raises:
@@ -121,7 +130,8 @@ def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
     """
     url = parse(label, text, SINKS)
     module = module_of(url, SINKS, "call_consumer.sinks")
-    sink: Sink = module.connect(url, options_of(url, module.Options), schema)
+    more = (accesses or Accesses(),) if url.scheme in ON_AWS else ()
+    sink: Sink = module.connect(url, options_of(url, module.Options), schema, *more)
     if missing := [name for name in ("limits", "repeats", "rejects_rows") if not hasattr(sink, name)]:
         raise ConfigurationError(
             f"{label} {url.scheme}: the sink does not declare {', '.join(missing)}. Update its package"
@@ -129,7 +139,7 @@ def connect_sink(label: str, text: str, schema: SinkSchema) -> Sink:
     return sink
 
 
-def connect_dead_letters(text: str, report: Report) -> DeadLetterStore:
+def connect_dead_letters(text: str, report: Report, accesses: Accesses | None = None) -> DeadLetterStore:
     """Create the reader for a place of dead letters. `report` is told about each one that cannot be read.
 
     Raises:
@@ -139,8 +149,18 @@ def connect_dead_letters(text: str, report: Report) -> DeadLetterStore:
     if url.scheme == "stdout":
         raise ConfigurationError("--dead-letters stdout: keeps none; save the output and say jsonl:FILE")
     module = module_of(url, DEAD_LETTERS, "call_consumer.dead_letters", "place of dead letters")
-    store: DeadLetterStore = module.connect(url, options_of(url, module.Options), report)
+    more = (accesses or Accesses(),) if url.scheme in ON_AWS else ()
+    store: DeadLetterStore = module.connect(url, options_of(url, module.Options), report, *more)
     return store
+
+
+def dead_letter_store(settings: Settings, report: Report) -> DeadLetterStore:
+    """Create the reader for the place that the settings name.
+
+    Raises:
+        ConfigurationError: as `connect_dead_letters`.
+    """
+    return connect_dead_letters(settings.dead_letters, report, _accesses(settings))
 
 
 def connect_stream(settings: Settings) -> Stream:
@@ -150,7 +170,7 @@ def connect_stream(settings: Settings) -> Stream:
         ConfigurationError: a setting is wrong.
     """
     _require_stream(settings)
-    return _stream(settings, _accesses(settings)[settings.stream_role_arn])
+    return _stream(settings, _accesses(settings).of(settings.stream_role_arn))
 
 
 def connect_leases(settings: Settings) -> EditableLeaseTable:
@@ -160,7 +180,7 @@ def connect_leases(settings: Settings) -> EditableLeaseTable:
         ConfigurationError: a setting is wrong.
     """
     _require_stream(settings)
-    return _leases(settings, _accesses(settings)[settings.leases_role_arn])
+    return _leases(settings, _accesses(settings).of(settings.leases_role_arn))
 
 
 def destination_name(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from consumer.adapters import connect_dead_letters, connect_leases, connect_sinks, destination_name
+from consumer.adapters import connect_leases, connect_sinks, dead_letter_store, destination_name
 from consumer.dead_letters import Report
 from consumer.dead_letters.attempt import attempt
 from consumer.dead_letters.checkpoints import Checkpoints
@@ -25,7 +25,7 @@ def create_redrive(
     Raises:
         ConfigurationError: a setting is wrong, or there is no checkpoint to compare with.
     """
-    store, sink = connect_dead_letters(settings.dead_letters, report), connect_sinks(settings)[0]
+    store, sink = dead_letter_store(settings, report), connect_sinks(settings)[0]
     checkpoints = _checkpoints(settings) if compare else None
     limits = replace(
         sink.limits, rows=settings.batch_rows or sink.limits.rows, bytes=settings.batch_bytes or sink.limits.bytes

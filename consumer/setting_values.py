@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+# The URLs of sinks, for help texts.
+SINKS = "stdout:, jsonl:DIR, sqlite:FILE, file:DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 # Region names as botocore accepts them in a host name.
@@ -84,6 +86,23 @@ def endpoint(value: str | None) -> str | None:
     return value
 
 
+def account(value: str) -> str:
+    """Accept the twelve digits of an AWS account, or ""."""
+    if value and re.fullmatch(r"[0-9]{12}", value) is None:
+        raise ValueError("say the twelve digits of an AWS account")
+    return value
+
+
+def tags(value: object) -> object:
+    """Accept tags such as `team:calls,stage:live`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [tag.partition(":") for tag in value.split(",")]
+    if not all(name and colon for name, colon, _ in pairs):
+        raise ValueError("say tags=name:value,name:value")
+    return {name: value for name, _, value in pairs}
+
+
 Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(start)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Name = Annotated[str, AfterValidator(name)]
@@ -91,3 +110,5 @@ Address = Annotated[str, AfterValidator(address)]
 RoleArn = Annotated[str, AfterValidator(role)]
 Region = Annotated[str | None, AfterValidator(region)]
 Endpoint = Annotated[str | None, AfterValidator(endpoint)]
+AccountId = Annotated[str, AfterValidator(account)]
+Tags = Annotated[dict[str, str], BeforeValidator(tags)]

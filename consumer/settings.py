@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
-from consumer.setting_values import ADDRESS, Address, Endpoint, Name, Region, RoleArn, Seconds, Start
+from consumer.setting_values import ADDRESS, SINKS, Address, Endpoint, Name, Region, RoleArn, Seconds, Start
 
 LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 PREFIX = "CALL_CONSUMER_"
@@ -30,10 +30,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     stream: str = Field(default="", description="Name or ARN of the stream; an ARN also sets the region.")
-    sink: str = Field(default="stdout:", description="Where rows go: stdout:, jsonl:DIR or sqlite:FILE.")
-    dead_letters: str = Field(
-        default="jsonl:dead-letters", description="Where dead letters go: stdout:, jsonl:DIR or sqlite:FILE."
-    )
+    sink: str = Field(default="stdout:", description=f"Where rows go: {SINKS}.")
+    dead_letters: str = Field(default="jsonl:dead-letters", description=f"Where dead letters go: {SINKS}.")
     leases: str = Field(
         default="sqlite:call-consumer.db",
         description="Lease table: sqlite:FILE for one host, dynamodb:[TABLE] for a fleet [TABLE: the application's"

@@ -27,6 +27,7 @@ class Url:
 
 def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
     """Parse a URL. `sqlite:FILE` takes the path as typed; `sqlite:///x` is relative and `sqlite:////x` absolute.
+    `file:///x` is absolute.
 
     `label` is the name of the setting. If only the colon is missing, the error suggests one of the `known` schemes.
 
@@ -42,7 +43,7 @@ def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
         raise ConfigurationError(f"{label} {scheme}: the path contains a null character")
     path, _, query = rest.partition("?")
     if path.startswith("///"):
-        path = path[3:]
+        path = path[2:] if scheme == "file" else path[3:]  # file:///x is absolute for every other program
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:

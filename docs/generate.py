@@ -13,6 +13,7 @@ from consumer.cli import COMMANDS
 from consumer.records import BatchLimits
 from consumer.settings import PREFIX, Settings, flag, written
 from consumer.sinks.jsonl import JsonlSink
+from consumer.sinks.objects.sink import ObjectsSink
 from consumer.sinks.sqlite import SqliteSink
 from consumer.sinks.stdout import StdoutSink
 from schemas.call_request import CallRequest, WarningCode
@@ -20,15 +21,18 @@ from schemas.dead_letter import DeadLetter
 from schemas.event_types import EVENT_TYPES
 
 FOLDER = Path(__file__).parent
+OBJECTS = ("s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX", "file:DIR")
 SINKS: dict[str, BatchLimits] = {
     "stdout:": StdoutSink.limits,
     "jsonl:DIR": JsonlSink.limits,
     "sqlite:FILE": SqliteSink.limits,
+    **dict.fromkeys(OBJECTS, ObjectsSink.limits),
 }
 REPEATS = {
     "stdout:": "duplicates are kept",
     "jsonl:DIR": "a batch that the directory has is recognised by its name",
     "sqlite:FILE": "a row that the table has is recognised by source, id and type",
+    **dict.fromkeys(OBJECTS, "a batch that the store has is recognised by its name"),
 }
 
 
@@ -48,8 +52,16 @@ def _setting(name: str) -> list[str]:
     shown = "`STREAM`" if name == "stream" else f"`{flag(name)}`"
     default = "" if field.default in (None, "", False) else f"`{written(field.default)}`"
     if name.startswith("batch_"):
-        default = ", ".join(f"{_limit(name, limits)} (`{sink.partition(':')[0]}:`)" for sink, limits in SINKS.items())
+        default = _limits(name)
     return [shown, f"`{PREFIX}{name.rstrip('_').upper()}`", default, str(field.description)]
+
+
+def _limits(name: str) -> str:
+    """Return a limit of every sink, such as "10 (`jsonl:`), 1 (`stdout:`, `sqlite:`)"."""
+    sinks_of: dict[str, list[str]] = {}
+    for sink, limits in SINKS.items():
+        sinks_of.setdefault(_limit(name, limits), []).append(f"`{sink.partition(':')[0]}:`")
+    return ", ".join(f"{limit} ({', '.join(sinks)})" for limit, sinks in sinks_of.items())
 
 
 def _limit(name: str, limits: BatchLimits) -> str:

@@ -99,6 +99,28 @@ class Access:
                 self.credentials.reject()
 
 
+class Accesses:
+    """The sessions of one process: one per role, and one without a role. Adapters of the same role share credentials.
+
+    `region` and `endpoint_url` are the settings for all AWS clients.
+    """
+
+    def __init__(self, region: str | None = None, endpoint_url: str | None = None) -> None:
+        self.region, self.endpoint_url = region, endpoint_url
+        self._by_role: dict[str, Access] = {}
+
+    def of(self, role: str = "") -> Access:
+        """Return the session for a role; "" is the one whose credentials assume the others."""
+        if role not in self._by_role:
+            self._by_role[role] = Access(self.region, role, self.of() if role else None)
+        return self._by_role[role]
+
+    @property
+    def credentials(self) -> list[SharedCredentials]:
+        """Return the credentials of all sessions so far."""
+        return [access.credentials for access in self._by_role.values()]
+
+
 def _endpoint_of(service: str) -> str:
     return f"the endpoint of {service} (--endpoint-url, AWS_ENDPOINT_URL, endpoint_url of the profile) is not a URL"
 

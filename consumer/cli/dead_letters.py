@@ -10,7 +10,7 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from consumer.adapters import connect_dead_letters
+from consumer.adapters import dead_letter_store
 from consumer.cli import redriving
 from consumer.cli.consent import DryRun, Yes, proceed
 from consumer.cli.letter_filters import Ids, Reasons, Shards, Since, Until, selection
@@ -183,7 +183,7 @@ COMMANDS = {"list": list_, "show": show, "redrive": redrive, "purge": purge, "ex
 @contextmanager
 def _opened(flags: dict[str, Any], config: str | None, ledger: Path | None) -> Iterator[tuple[DeadLetterStore, Ledger]]:
     """Open the dead letters, and their ledger for reading."""
-    store = connect_dead_letters(load(flags, config).dead_letters, logs.say)
+    store = dead_letter_store(load(flags, config), logs.say)
     try:
         with read_only(ledger or store.ledger) as known:
             yield store, known

@@ -61,7 +61,7 @@ def check_storage(what: str, check: Callable[[], Iterable[Finding]], folder: Pat
 def folder_of(label: str, text: str) -> Path | None:
     """Return the local folder of a sink or lease table, or None if it has none."""
     url = parse(label, text)
-    folders = {"jsonl": Path(url.path), "sqlite": Path(url.path).parent}
+    folders = {"jsonl": Path(url.path), "file": Path(url.path), "sqlite": Path(url.path).parent}
     return folders.get(url.scheme)
 
 

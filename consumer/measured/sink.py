@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from consumer.errors import BatchRejected, OutputClosed, RowsRejected
-from consumer.sinks import Rows, Sink
+from consumer.sinks import Rows, Sink, payload_of, suffix_of
 
 
 class MeasuredSink:
@@ -16,6 +16,7 @@ class MeasuredSink:
     def __init__(self, sink: Sink, report: Callable[[float, bool], None]) -> None:
         self._sink, self._report = sink, report
         self.limits, self.repeats, self.rejects_rows = sink.limits, sink.repeats, sink.rejects_rows
+        self.suffix, self.payload = suffix_of(sink), payload_of(sink)
         self.check, self.holds, self.close = sink.check, sink.holds, sink.close
 
     def write(self, rows: Rows) -> int:

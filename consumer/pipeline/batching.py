@@ -118,7 +118,7 @@ class Batch:
 class Buffer:
     """The rows and dead letters of one shard since its last checkpoint.
 
-    `memory` limits the bytes in memory. Set it when a prepared checkpoint fixes the end of the batch.
+    `memory` limits the bytes in memory, for a batch whose end is fixed by a prepared checkpoint. `length`: all bytes.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Buffer:
         self._shard_id, self._limits, self._encode_dead_letter = shard_id, limits, encode_dead_letter
         self._memory = float("inf") if memory is None else memory
         self.rows, self.dead_letters = Spool(memory), Spool(memory)
-        self._items = self._bytes = 0
+        self._items = self.length = 0
         self._since: float | None = None
         self._first = 0
         self._arrived_at = 0.0
@@ -183,12 +183,12 @@ class Buffer:
 
     def _add_rows(self, block: Block, before: bytes | None) -> None:
         self._items += len(block)
-        self._bytes += len(block.lines)
+        self.length += len(block.lines)
         self.rows.append(block, len(block.lines) + _size_of(block.data, before) + BLOCK_OVERHEAD)
 
     def _add_dead_letter(self, line: bytes) -> None:
         self._items += 1
-        self._bytes += len(line)
+        self.length += len(line)
         self.dead_letters.append(Block(line, 1), len(line) + BLOCK_OVERHEAD)
 
     @property
@@ -212,7 +212,7 @@ class Buffer:
 
     def full(self) -> bool:
         """Return whether the sink's limit of rows or bytes is reached."""
-        return self._items >= self._limits.rows or self._bytes >= self._limits.bytes
+        return self._items >= self._limits.rows or self.length >= self._limits.bytes
 
     @property
     def room(self) -> int:

@@ -4,7 +4,9 @@ The checkpoint comes last, so it never passes an undelivered record. Before each
 deliver the same batch again: written parts were removed from its work.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from consumer.decoding.dead_letter_limit import DeadLetterLimit
@@ -15,7 +17,7 @@ from consumer.pipeline.batching import Batch, EncodeDeadLetter, Part, Rejected, 
 from consumer.pipeline.spool import Spool
 from consumer.records import Block, DeadLetter, EventLocation, Position, Reason
 from consumer.runtime.clock import Clock, boottime
-from consumer.sinks import Deduplication, Sink
+from consumer.sinks import Deduplication, Sink, suffix_of
 
 # Bytes of dead letters of rejected rows in memory. More go to disk.
 REJECTED_MEMORY = 8 * 1024 * 1024
@@ -77,32 +79,59 @@ class Delivery:
         clock: Clock = boottime,
     ) -> None:
         self._checkpointer, self._rows, self._dead_letters = checkpointer, rows, dead_letters
-        self._encode_dead_letter, self._counts, self._version = encode_dead_letter, counts, version
+        self._encode_dead_letter, self._counts = encode_dead_letter, counts
+        self._decoder, self._suffix = version, suffix_of(rows)
+        self._version = f"{version}{self._suffix}"
         self._clock = clock
         self.since: float | None = None
 
     def resume(self, batch: Batch) -> Batch:
         """Return the batch under the name of its pending checkpoint, if there is one. Call this before `deliver`.
 
-        If another version of the decoder prepared the batch, its rows may differ from ours. If the sink holds that
-        batch, it is complete, because rows are written last. Otherwise write all of it under a new name, because files
-        with the old name may hold what the other version wrote.
+        If another version of the decoder, or another format, prepared the batch, its rows may differ from ours. If the
+        sink holds that batch, it is complete, because rows are written last.
 
         Raises:
             Retryable: call again with the same batch.
             LeaseLost: drop the batch.
         """
         pending = self._checkpointer.pending
-        if pending is not None and pending.version == self._version:
+        if pending is None:
+            return batch
+        if pending.version == self._version:
             batch.rename(pending.name)
-        elif pending is not None and self._rows.repeats is Deduplication.BY_BATCH and self._rows.holds(pending.name):
+        elif self._rows.repeats is not Deduplication.BY_BATCH or self._rows.rejects_rows:
+            self._resume_renamed(batch, pending)
+        elif not self._is_held(batch, pending):
+            self._resume_prepared(batch, pending)
+        return batch
+
+    def _resume_renamed(self, batch: Batch, pending: Pending) -> None:
+        """Write all of the batch under a new name, because parts of the old name may hold the other version's rows."""
+        if self._rows.repeats is Deduplication.BY_BATCH and self._is_held(batch, pending):
+            return
+        batch.rename(f"{batch.name}.{self._version}")
+        self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
+
+    def _is_held(self, batch: Batch, pending: Pending) -> bool:
+        """Return whether the sink has the prepared batch. If so, nothing of it is left to write."""
+        if held := self._rows.holds(pending.name):
             rows = sum(len(part) for part in batch.work if not part.dead)
             self._counts.written(rows, repeated=rows)
             batch.work.clear()
-        elif pending is not None:
-            batch.rename(f"{batch.name}.{self._version}")
-            self._checkpointer.prepare(Pending(batch.end, batch.name, self._version))
-        return batch
+        return held
+
+    def _resume_prepared(self, batch: Batch, pending: Pending) -> None:
+        """Keep the prepared name for rows of a sink that writes each batch whole.
+
+        The other version may still write them, such as a worker that was paused. Under one name only one of both
+        succeeds. Its dead letters may be written already, and differ from ours, so ours get a new name.
+        """
+        decoder, _, form = pending.version.partition(".")
+        dead = pending.name if decoder == self._decoder else f"{batch.name}.{self._decoder}"
+        rows = f"{pending.name}.{form}" if form and self._suffix else pending.name
+        batch.rename(pending.name)
+        batch.work = deque(replace(part, name=dead if part.dead else rows) for part in batch.work)
 
     def deliver(self, batch: Batch) -> None:
         """Write the remaining parts of the batch, then move the checkpoint.

@@ -13,6 +13,7 @@ from consumer.runtime.memory_budget import SHARE
 from consumer.shard.context import ShardContext
 from consumer.shard.held_lease import HeldLease
 from consumer.shard.reader import ShardReader
+from consumer.sinks import payload_of
 
 # Bytes that a prepared batch may hold in memory before it goes to disk. Its end is fixed, so no limit can cut it.
 REPLAY_MEMORY = 8 * 1024 * 1024
@@ -128,9 +129,26 @@ class BatchAssembly:
         """Return the bytes of decoded rows and dead letters in memory."""
         return self._buffer.size
 
+    def may_write(self) -> bool:
+        """Reserve memory for what the sink needs to write a batch that is on disk.
+
+        For a batch in memory it is reserved already, because a shard that has to deliver must not wait for others.
+        """
+        return not self._payload or not self._spilled or self._budget.reserve(self._shard_id, self._payload)
+
+    @property
+    def _payload(self) -> int:
+        """Return the bytes that the sink needs to write what is buffered."""
+        return round(payload_of(self._context.pipeline.rows) * self._buffer.length)
+
+    @property
+    def _spilled(self) -> bool:
+        return self._buffer.size < self._buffer.length
+
     def settle(self) -> None:
-        """Tell the budget how much memory the shard really holds."""
-        self._budget.settle(self._shard_id, self._buffer.size + self._reader.size)
+        """Tell the budget how much memory the shard really holds, with what the sink will need to write it."""
+        payload = 0 if self._spilled else self._payload
+        self._budget.settle(self._shard_id, self._buffer.size + payload + self._reader.size)
 
     def release_memory(self) -> None:
         """Free memory after a failed delivery if other shards need it: drop the backlog, and spill rows to disk."""

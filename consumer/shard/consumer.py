@@ -142,6 +142,8 @@ class ShardConsumer:
             self._give_up()
         self.held_lease.ensure_held()
         if self._batch is not None or self._assembly.is_due(now, self._handoff.asked):
+            if not self._assembly.may_write():
+                return WAIT_FOR_BUDGET
             self._deliver()
         elif self._reader.backlog:
             return self._decode(now)

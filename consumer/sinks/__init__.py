@@ -112,3 +112,17 @@ class Sink(Protocol):
     def close(self) -> None:
         """Close files and connections. All written rows are durable already."""
         ...
+
+
+def suffix_of(sink: Sink) -> str:
+    """Return the optional attribute `suffix` of a sink: the ending of its objects' names, such as `.parquet`, or "".
+
+    It is stored before a batch is written. If it changes before the batch is checkpointed, `rows.name` already ends in
+    the stored one, and so names the object that was prepared.
+    """
+    return str(getattr(sink, "suffix", ""))
+
+
+def payload_of(sink: Sink) -> float:
+    """Return the optional attribute `payload` of a sink: bytes in memory during a write, per byte of its rows."""
+    return float(getattr(sink, "payload", 0.0))

@@ -114,7 +114,7 @@ def jsonl_place(directory: Path, monkeypatch: pytest.MonkeyPatch) -> SinkPlace:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(jsonl.os, "fsync", broken)  # type: ignore[attr-defined]
+            patch.setattr(os, "fsync", broken)
             yield
 
     def seen() -> list[int]:

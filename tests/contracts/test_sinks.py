@@ -1,5 +1,6 @@
 """Hold every sink to its contract, including the simulation's, and test what only some sinks do."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_a_kill_in_the_middle_leaves_no_visible_file(tmp_path: Path, monkeypatch
     place = PLACES["jsonl"](tmp_path, monkeypatch)
     for name in ("fsync", "link"):
         with monkeypatch.context() as patch:
-            patch.setattr(jsonl.os, name, killed)  # type: ignore[attr-defined]
+            patch.setattr(os, name, killed)
             patch.setattr(Path, "unlink", killed)
             with pytest.raises(Killed):
                 place.open().write(part([1, 2]))

@@ -16,7 +16,7 @@ from consumer.leases import lease as steps
 from consumer.leases.lease import WorkerIdentity
 from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import SHARD_END
-from consumer.sinks import Sink, jsonl, sqlite
+from consumer.sinks import Sink, directory, jsonl, sqlite
 from tests.contracts.places import connect, interrupted, part
 
 ME = WorkerIdentity("me", "a1")
@@ -214,7 +214,7 @@ def test_another_disk_in_place_of_a_directory_is_not_written(tmp_path: Path, mon
     sink = connect(jsonl, f"jsonl:{tmp_path}/rows")
     sink.check()
     sink.write(part([1]))
-    monkeypatch.setattr(jsonl, "identity_of", lambda path: (path.stat().st_dev + 1, path.stat().st_ino))
+    monkeypatch.setattr(directory, "identity_of", lambda path: (path.stat().st_dev + 1, path.stat().st_ino))
     (tmp_path / "rows").rename(tmp_path / "disk")
     (tmp_path / "rows").mkdir()
     for _ in range(2):

@@ -39,6 +39,9 @@ class QuietHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.reply()
 
+    def do_HEAD(self) -> None:
+        self.reply()
+
     def do_PUT(self) -> None:
         self.reply()
 
@@ -58,7 +61,8 @@ class QuietHandler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) if announced is None else announced))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""

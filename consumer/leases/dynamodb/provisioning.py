@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel
 
 from consumer.aws.calls import Calls
 from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError
 from consumer.leases.dynamodb.client import ignore_failed_condition
 from consumer.leases.dynamodb.item import KEY
+from consumer.setting_values import Tags
 
 PATIENCE = 120.0  # seconds for a new table to become ACTIVE; AWS takes about ten
 USABLE = ("ACTIVE", "UPDATING")
@@ -26,18 +27,7 @@ class Options(BaseModel, extra="forbid"):
     region: str | None = None
     point_in_time_recovery: bool = False
     deletion_protection: bool = False
-    tags: dict[str, str] = {}
-
-    @field_validator("tags", mode="before")
-    @classmethod
-    def _tags(cls, text: object) -> object:
-        """Parse tags such as `team:calls,stage:live`."""
-        if not isinstance(text, str):
-            return text
-        pairs = [tag.partition(":") for tag in text.split(",")]
-        if not all(name and colon for name, colon, _ in pairs):
-            raise ValueError("say tags=name:value,name:value")
-        return {name: value for name, _, value in pairs}
+    tags: Tags = {}
 
     @property
     def create_arguments(self) -> Mapping[str, Any]:
