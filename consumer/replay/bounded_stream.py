@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from consumer.errors import ConfigurationError
 from consumer.records import Fetched, Position, Record, Shard, StreamSummary
 from consumer.streams import Stream
 
@@ -30,8 +31,17 @@ class BoundedStream:
         return self._stream.summary()
 
     def shards(self) -> Sequence[Shard]:
+        """List all shards, those that were not chosen too, because lease rows have to cover all hash keys.
+
+        Raises:
+            ConfigurationError: at first, the stream does not list a chosen shard.
+        """
         shards = self._stream.shards()
-        self._listed = {shard.shard_id: shard for shard in shards}
+        listed = {shard.shard_id: shard for shard in shards}
+        if shards and not self._listed and (unknown := sorted(self._chosen - listed.keys())):
+            some = ", ".join([*listed][:5]) + (" and others" if len(listed) > 5 else "")
+            raise ConfigurationError(f"--shard {unknown[0]}: the stream does not list it; it lists {some}")
+        self._listed = listed
         return shards
 
     def open(self, shard_id: str, position: Position) -> str:

@@ -1,6 +1,7 @@
 """Show how much of the time that a replay covers is read."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from consumer.replay.bounds import Bounds
 # Called with the share of the time that is read, the rows written so far, and the rows per second.
 Show = Callable[[float, int, float], None]
 DRAWN, LOGGED = 0.5, 10.0  # seconds between two updates of the bar, and between two lines
+SCANNED = 5.0  # seconds between two scans of the lease table at least, because each costs money on DynamoDB
 SMOOTHED = 0.3  # share of the newest interval in the shown rate
 
 
@@ -53,14 +55,15 @@ class Progress:
     show: Show
     interval: float = LOGGED
     share: float = 0.0
+    _scanned_at: float = float("-inf")
     _rate: float | None = None
     _last: tuple[float, int] | None = field(default=None)
 
     def step(self, now: float) -> float:
-        try:
-            self.share = max(self.share, covered(self.scan(), self.bounds, self.oldest))
-        except Retryable:  # reported by the tasks that need the table
-            return self.interval
+        if now - self._scanned_at >= SCANNED:
+            self._scanned_at = now
+            with suppress(Retryable):  # reported by the tasks that need the table
+                self.share = max(self.share, covered(self.scan(), self.bounds, self.oldest))
         rows = self.written()
         self.show(self.share, rows, self._rows_per_second(now, rows))
         return self.interval

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from consumer.errors import ConfigurationError
 from consumer.records import TRIM_HORIZON, Fetched, Position
 from consumer.replay.bounded_stream import SLACK, BoundedStream
 from consumer.streams.memory import MemoryStream
@@ -27,12 +28,12 @@ class Counted(MemoryStream):
 class Bench:
     """A stream of one shard with a record each minute from noon on, and a reader of the bounded stream."""
 
-    def __init__(self, minutes: Sequence[float], chosen: Collection[str] = ()) -> None:
+    def __init__(self, minutes: Sequence[float], chosen: Collection[str] = (), shards: int = 1) -> None:
         self.clock = FakeClock(NOON.timestamp())
-        self.inner = Counted("calls", 1, self.clock)
+        self.inner = Counted("calls", shards, self.clock)
         self.numbers = [self.put(minute) for minute in minutes]
         self.bounded = BoundedStream(self.inner, END, chosen)
-        [shard] = self.bounded.shards()
+        shard, *_ = self.bounded.shards()
         self.shard_id = shard.shard_id
 
     def put(self, minute: float) -> int:
@@ -125,7 +126,7 @@ def test_the_end_of_a_shard_before_the_bound_is_passed_on() -> None:
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_shard_that_was_not_chosen_is_not_read(closed: bool) -> None:
     """It ends or is at its tip at once."""
-    bench = Bench([1, 2], chosen=["another"])
+    bench = Bench([1, 2], chosen=["shardId-000000000001"], shards=2)
     if closed:
         bench.inner.split(bench.shard_id)
         bench.bounded.shards()
@@ -133,3 +134,13 @@ def test_a_shard_that_was_not_chosen_is_not_read(closed: bool) -> None:
     assert numbers == []
     assert (last.next_iterator is None) == closed
     assert bench.inner.reads == 0
+
+
+def test_a_chosen_shard_that_is_not_listed_ends_the_run() -> None:
+    """Otherwise a replay with a wrong name would be complete at once. It may expire later, while the run ends."""
+    with pytest.raises(ConfigurationError, match="--shard another: the stream does not list it; it lists shardId-0"):
+        Bench([1], chosen=["another"])
+    bench = Bench([1], chosen=["shardId-000000000000"])
+    bench.inner.split(bench.shard_id)
+    bench.inner.trim(bench.shard_id, 1)
+    assert len(bench.bounded.shards()) == 2

@@ -51,16 +51,23 @@ def test_shards_that_were_not_chosen_do_not_count() -> None:
 
 
 def test_the_task_tells_share_rows_and_rate() -> None:
-    """A failure of the lease table is left out, and the share never falls."""
-    minutes, rows, told = [0.0], [0], []
+    """The lease table is scanned every few seconds at most. If it fails, the last share counts; it never falls."""
+    minutes, scans, told = [0.0], [0], []
 
     def scan() -> Sequence[Lease]:
+        scans[0] += 1
         if minutes[0] < 0:
             raise LeaseTableUnavailable
         return [row("a", minutes[0])]
 
+    rows = [0]
     task = Progress(scan, lambda: rows[0], HOUR, NOON, lambda *shown: told.append(shown))
-    for now, minute, written in ((0.0, 0.0, 0), (10.0, 30.0, 1000), (20.0, -1.0, 0), (30.0, 15.0, 2000)):
-        minutes[0], rows[0] = minute, written
+    steps = [(0.0, 0.0, 0), (1.0, 30.0, 0), (10.0, 30.0, 900), (20.0, -1.0, 1900), (30.0, 15.0, 2900)]
+    for now, minute, rows[0] in steps:
+        minutes[0] = minute
         assert task.step(now) == task.interval
-    assert told == [(0.0, 0, 0.0), (0.5, 1000, 100.0), (0.5, 2000, pytest.approx(85.0))]
+    assert [share for share, _, _ in told] == [0.0, 0.0, 0.5, 0.5, 0.5]
+    assert [written for _, written, _ in told] == [0, 0, 900, 1900, 2900]
+    assert told[1][2] == 0.0
+    assert told[-1][2] == pytest.approx(65.7)
+    assert scans == [4]
