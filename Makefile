@@ -122,7 +122,7 @@ bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each,
 
 lock: ## renew the locked requirements (needs uv)
 	$(LOCK) --universal --python-version 3.11 --group build -o requirements/build.txt
-	$(LOCK) --universal --python-version 3.11 --extra demo --extra objects --extra parquet --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --universal --python-version 3.11 --extra demo --extra objects --extra parquet --extra postgres --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.11 --extra demo -c requirements/dev.txt pyproject.toml -o requirements/demo.txt
 	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	echo mutmut | $(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/mutate.txt -

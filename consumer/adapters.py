@@ -31,12 +31,13 @@ SINKS = {
     "stdout": "consumer.sinks.stdout",
     "jsonl": "consumer.sinks.jsonl",
     "sqlite": "consumer.sinks.sqlite",
+    "postgresql": "consumer.sinks.postgresql",
     "s3": "consumer.sinks.objects.s3",
     "gs": "consumer.sinks.objects.gs",
     "az": "consumer.sinks.objects.az",
     "file": "consumer.sinks.objects.directory",
 }
-ON_AWS = ("s3",)  # schemes whose `connect` takes the `Accesses` of the process
+ON_AWS = ("s3", "postgresql")  # schemes whose `connect` takes the `Accesses` of the process
 LEASES = {
     "memory": "consumer.leases.memory",
     "sqlite": "consumer.leases.sqlite",
@@ -46,8 +47,10 @@ LOCAL = ("jsonl", "sqlite", "file")  # their paths are files and directories of 
 DEAD_LETTERS = {
     "jsonl": "consumer.dead_letters.jsonl",
     "sqlite": "consumer.dead_letters.sqlite",
+    "postgresql": "consumer.dead_letters.postgresql",
     **dict.fromkeys(("s3", "gs", "az", "file"), "consumer.dead_letters.objects"),
 }
+WRITING = 0.8  # of a lease, in which each call to a sink's server ends
 ROW_KEY = ("event_source", "event_id", "event_type")
 LISTS = ("twiml_verbs", "warnings")
 DEAD_LETTER_KEY = ("stream_name", "shard_id", "sequence_number", "sub_sequence_number", "event_index", "reason")
@@ -110,9 +113,35 @@ def connect_sinks(settings: Settings, accesses: Accesses | None = None) -> tuple
         ConfigurationError: a URL names no sink, or its options are wrong.
     """
     on_aws = accesses or _accesses(settings)
-    return connect_sink("--sink", settings.sink, row_schema(settings.raw), on_aws), connect_sink(
-        "--dead-letters", settings.dead_letters, DEAD_LETTER_SCHEMA, on_aws
+    (rows, of_rows), (dead_letters, of_dead_letters) = _sinks(settings)
+    return connect_sink("--sink", rows, of_rows, on_aws), connect_sink(
+        "--dead-letters", dead_letters, of_dead_letters, on_aws
     )
+
+
+def table_scripts(settings: Settings) -> list[str]:
+    """Return the scripts that create the tables which the sinks need; of both in PostgreSQL if no sink needs one.
+
+    Raises:
+        ConfigurationError: a URL names no sink, or its options are wrong.
+    """
+    sinks = _sinks(settings)
+    needed = [_table_script(text, schema) for text, schema in sinks]
+    return list(filter(None, needed)) or [_table_script("postgresql:", schema) for _, schema in sinks]
+
+
+def _table_script(text: str, schema: SinkSchema) -> str:
+    """Return the script of one sink, or "" if it needs none."""
+    url = parse("--dead-letters" if schema.private else "--sink", text, SINKS)
+    module = module_of(url, SINKS, "call_consumer.sinks")
+    return module.table_script(options_of(url, module.Options), schema) if hasattr(module, "table_script") else ""
+
+
+def _sinks(settings: Settings) -> tuple[tuple[str, SinkSchema], tuple[str, SinkSchema]]:
+    """Return the URL and the content of the sink for rows, and of the sink for dead letters."""
+    timeout = settings.lease_duration * WRITING
+    rows, dead_letters = (replace(schema, timeout=timeout) for schema in (row_schema(settings.raw), DEAD_LETTER_SCHEMA))
+    return (settings.sink, rows), (settings.dead_letters, dead_letters)
 
 
 def row_schema(raw: bool = False) -> SinkSchema:

@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 # The URLs of sinks, for help texts.
-SINKS = "stdout:, jsonl:DIR, sqlite:FILE, file:DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+SINKS = (
+    "stdout:, jsonl:DIR, sqlite:FILE, postgresql://HOST/DATABASE, file:DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or"
+    " az://CONTAINER/PREFIX"
+)
 ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 # Region names as botocore accepts them in a host name.

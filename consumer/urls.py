@@ -45,7 +45,8 @@ def parse(label: str, text: str, known: Collection[str] = ()) -> Url:
     if path.startswith("///"):
         path = path[2:] if scheme == "file" else path[3:]  # file:///x is absolute for every other program
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        # A plus sign is itself, as in libpq's URLs, and not a blank.
+        pairs = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ConfigurationError(f"{label} {scheme}: write options as ?NAME=VALUE&NAME=VALUE") from None
     if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:

@@ -14,6 +14,7 @@ from consumer.records import BatchLimits
 from consumer.settings import PREFIX, Settings, flag, written
 from consumer.sinks.jsonl import JsonlSink
 from consumer.sinks.objects.sink import ObjectsSink
+from consumer.sinks.postgresql import LIMITS as POSTGRESQL
 from consumer.sinks.sqlite import SqliteSink
 from consumer.sinks.stdout import StdoutSink
 from schemas.call_request import CallRequest, WarningCode
@@ -26,12 +27,14 @@ SINKS: dict[str, BatchLimits] = {
     "stdout:": StdoutSink.limits,
     "jsonl:DIR": JsonlSink.limits,
     "sqlite:FILE": SqliteSink.limits,
+    "postgresql://…": POSTGRESQL,
     **dict.fromkeys(OBJECTS, ObjectsSink.limits),
 }
 REPEATS = {
     "stdout:": "duplicates are kept",
     "jsonl:DIR": "a batch that the directory has is recognised by its name",
     "sqlite:FILE": "a row that the table has is recognised by source, id and type",
+    "postgresql://…": "a row that the table has is recognised by source, id and type",
     **dict.fromkeys(OBJECTS, "a batch that the store has is recognised by its name"),
 }
 

@@ -39,7 +39,7 @@ class WarningCode(StrEnum):
     FIELD = "odd-field", "a field of the payload has an unexpected type or value, and is null in the row"
     BODY = "odd-body", "the body does not decode, or not to what its content type says"
     XML = "refused-xml", "the body is malformed XML, or XML with a DTD or entities"
-    UNICODE = "invalid-unicode", "lone surrogates, replaced by U+FFFD"
+    UNICODE = "invalid-unicode", "lone surrogates, or in PostgreSQL NUL characters, replaced by U+FFFD"
     NUMBER = (
         "outsize-number",
         "a real number beyond a double's range, or an integer of more than 4300 digits, kept as text",

@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": "Run the whole job on an embedded Kinesis.",
     "publish": "Put sample events or files on a stream.",
     "doctor": "Check that a configuration works.",
+    "sql": "Print the SQL that creates the tables in PostgreSQL.",
     "decode": "Decode events from a file or standard input.",
     "dead-letters": "List, show, redrive, purge or export dead letters.",
     "replay": "Read a part of a stream again, beside its workers.",

@@ -30,6 +30,7 @@ class SinkSchema:
     """The content of a sink: a name, the fields in order, the key fields, and whether it is private to its owner.
 
     `json`: the fields that may hold any JSON value. `lists`: the fields that hold a list of strings, or None.
+    `timeout`: seconds, less than a lease, in which each call to a server should end.
     """
 
     name: str
@@ -38,6 +39,7 @@ class SinkSchema:
     private: bool = False
     json: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
+    timeout: float = 8.0
 
     def rows(self, block: Block) -> Sequence[Any]:
         """Return the rows of a block as structs with `fields` as attributes, in this order. An absent field is None.

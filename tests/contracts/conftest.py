@@ -20,6 +20,7 @@ from consumer.urls import options_of, parse
 from tests.contracts.places import OPEN
 from tests.servers.dynamodb import dynalite, dynamodb_local
 from tests.servers.moto import moto
+from tests.servers.postgresql import PostgreSql, postgresql
 
 STORES = ("dynamodb-local", "moto", "dynalite")
 KINDS = ("memory", "sqlite", *STORES)
@@ -45,6 +46,12 @@ def moto_server() -> Iterator[str]:
 def dynalite_server() -> Iterator[str]:
     with dynalite() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSql]:
+    with postgresql() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
