@@ -66,7 +66,7 @@ def create_worker(settings: Settings, replay: Replay | None = None) -> Worker:
     metrics, log = Metrics(clock=boottime), structlog.get_logger()
     adapters = measured(connect(settings), metrics)
     if replay is not None:
-        adapters = _replayed(adapters, replay)
+        adapters = replace(adapters, stream=replay.stream(adapters.stream))
     parts = WorkerParts(
         adapters,
         metrics,
@@ -90,16 +90,6 @@ def create_worker(settings: Settings, replay: Replay | None = None) -> Worker:
         shutdown_timeout=settings.shutdown_timeout,
         until_caught_up=settings.until_caught_up,
         fail_on_dead_letters=settings.fail_on_dead_letters,
-    )
-
-
-def _replayed(adapters: Adapters, replay: Replay) -> Adapters:
-    """Return the adapters of a replay's worker."""
-    return replace(
-        adapters,
-        stream=replay.stream(adapters.stream),
-        rows=replay.sink(adapters.rows),
-        dead_letters=replay.sink(adapters.dead_letters),
     )
 
 
@@ -208,16 +198,11 @@ def _shard_context(
     retention = Retention(adapters.stream.summary, clock.summary.retention)
     for task in (retention, parts.dead_letter_log):
         scheduler.add(task, Lane.COORDINATOR)
+    outputs = adapters.rows, adapters.dead_letters
+    pipeline = _pipeline(settings, *outputs, lambda: clock().timestamp(), parts.metrics, parts.dead_letter_log)
     return ShardContext(
         stream=adapters.stream,
-        pipeline=_pipeline(
-            settings,
-            adapters.rows,
-            adapters.dead_letters,
-            lambda: clock().timestamp(),
-            parts.metrics,
-            parts.dead_letter_log,
-        ),
+        pipeline=pipeline if parts.replay is None else replace(pipeline, label=parts.replay.label),
         budget=parts.budget,
         polling=PollingPolicy(
             settings.poll_interval, settings.until_caught_up, parts.replay.share if parts.replay else 1.0

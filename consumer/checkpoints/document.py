@@ -94,8 +94,8 @@ def _checkpoint(row: Lease) -> Checkpoint:
     return Checkpoint(
         shard_id=row.shard_id,
         checkpoint=text_of(row.checkpoint),
-        parents=list(row.parents),
-        children=list(row.children),
+        parents=sorted(row.parents),
+        children=sorted(row.children),
         hash_range=(str(row.hash_range[0]), str(row.hash_range[1])),
         pending=pending and PendingBatch(end=text_of(pending.end), name=pending.name, version=pending.version),
         started_at=row.started_at,

@@ -13,7 +13,10 @@ from consumer.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The sinks of one process, and the limits of batches. `version` identifies the decoder and its settings."""
+    """The sinks of one process, and the limits of batches. `version` identifies the decoder and its settings.
+
+    `label`: stands behind the shard in the names of batches, so that a replay uses no name of another worker.
+    """
 
     rows: Sink
     dead_letters: Sink
@@ -22,6 +25,7 @@ class Pipeline:
     metrics: Metrics
     version: str = ""
     flush_log: Callable[[], None] = lambda: None  # log the dead letters that are not logged yet
+    label: str = ""
 
     def check(self) -> None:
         """Check that both sinks can be written.
@@ -34,7 +38,7 @@ class Pipeline:
 
     def buffer(self, shard_id: str, memory: int | None = None) -> Buffer:
         """Return an empty buffer. `memory` limits its bytes in memory."""
-        return Buffer(shard_id, self.limits, self.encode_dead_letter, memory)
+        return Buffer(shard_id + self.label, self.limits, self.encode_dead_letter, memory)
 
     def delivery(self, checkpointer: Checkpointer, clock: Clock = boottime) -> Delivery:
         """Return an object that delivers batches while `checkpointer` allows it."""

@@ -9,11 +9,9 @@ from consumer.pipeline.intake import Decode
 from consumer.records import Record, StreamSummary
 from consumer.replay.bounded_stream import BoundedStream
 from consumer.replay.bounds import Bounds, digest
-from consumer.replay.named_sink import NamedSink
 from consumer.replay.progress import LOGGED, Progress, Show
 from consumer.replay.selection import SelectingDecode, Selection
 from consumer.settings import Settings
-from consumer.sinks import Sink
 from consumer.streams import Stream
 from consumer.telemetry.metrics import Metrics
 
@@ -31,6 +29,15 @@ class Replay:
     selection: Selection | None = None
     show: Show = lambda *_: None
     interval: float = LOGGED
+
+    @property
+    def label(self) -> str:
+        """Return what distinguishes its batches by name.
+
+        A batch may have the same records as one that a worker wrote, and other rows: filters or a newer decoder made
+        it. A sink that recognises batches by name would take it for written.
+        """
+        return f".replay-{digest(self.bounds.suffix)}"
 
     @property
     def end(self) -> datetime:
@@ -67,10 +74,6 @@ class Replay:
         return Progress(
             scan, lambda: metrics.rows_written + metrics.repeated, self.bounds, oldest, self.show, self.interval
         )
-
-    def sink(self, sink: Sink) -> Sink:
-        """Return the sink with names of batches that no worker uses."""
-        return NamedSink(sink, f".replay-{digest(self.bounds.suffix)}")
 
 
 def _beside(leases: str, suffix: str) -> str:

@@ -1,14 +1,21 @@
 """Test how the bounds of a replay are given, and what they name."""
 
 import re
+from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from consumer.decoding.decoder import Decoder
 from consumer.errors import ConfigurationError
+from consumer.pipeline.intake import fill
+from consumer.records import Record, Shard
 from consumer.replay.bounds import Bounds, bounds_of
 from consumer.replay.replay import Replay
 from consumer.settings import Settings
+from tests.events import numbered_event
+from tests.unit.drivers import ListSink, pipeline_to
 
 START, END = datetime(2026, 11, 20, 10, tzinfo=UTC), datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -90,3 +97,17 @@ def test_the_worker_of_a_replay_uses_no_checkpoints_of_another(leases: str, expe
     assert settings.until_caught_up
     assert not settings.http
     assert replay.settings(given, keep_http=True).http == ":8080"
+
+
+def test_its_batches_have_names_that_no_worker_uses() -> None:
+    """A sink would take a batch with the same records for written, although a filter or a newer decoder made it."""
+    sink = ListSink()
+    workers = pipeline_to(sink)
+    replays = replace(workers, label=Replay(Bounds(START, END), 0.5).label)
+    names = []
+    for pipeline in (workers, replays):
+        buffer = pipeline.buffer("shardId-000000000001")
+        fill(buffer, Decoder("calls", Shard("shard")), deque([Record(7, "key", 0.0, numbered_event(1))]), 0.0)
+        names.append(buffer.batch().name)
+    assert names[0] == "dt=1970-01-01/hour=00/shardId-000000000001-7-7"
+    assert re.fullmatch(r"dt=1970-01-01/hour=00/shardId-000000000001\.replay-[0-9a-f]{6}-7-7", names[1])
