@@ -1,14 +1,16 @@
 """Reset random lineages, and let pure rules say what workers would read afterwards."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import pytest
 
 from consumer.fleet.initial_position import InitialPosition
 from consumer.fleet.lineage import missing
-from consumer.leases import Lease
+from consumer.leases import Change, EditableLeaseTable, Lease, Written
+from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import SHARD_END, TRIM_HORIZON, Position, PositionKind, Record, Shard
 from tests.unit.checkpoints.worlds import World, at
 
@@ -20,9 +22,10 @@ class History:
     """A stream that was resharded at random, and an application that has read some of it, parents first."""
 
     rng: random.Random
+    table: EditableLeaseTable = field(default_factory=MemoryLeaseTable)
 
     def __post_init__(self) -> None:
-        self.world = World()
+        self.world = World(table=self.table)
         for minute in range(MINUTES):
             for second in sorted(self.rng.sample(range(60), self.rng.randint(0, 2))):
                 self.world.put(self.rng.choice(self.open).shard_id, minute + second / 60)
@@ -134,3 +137,48 @@ def test_a_reset_of_one_shard_concerns_its_lineage_only(seed: int) -> None:
     after = history.will_read()
     assert after & others == before & others
     assert after - others == since(history, lineage, minute)
+
+
+class Killed(BaseException):
+    """The process ends at once."""
+
+
+class Mortal(MemoryLeaseTable):
+    """A table that a process can use a number of times before it is killed."""
+
+    calls_left = 1_000_000
+
+    def _call(self) -> None:
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            raise Killed
+
+    def create(self, lease: Lease) -> None:
+        self._call()
+        super().create(lease)
+
+    def write(self, changes: Sequence[Change]) -> Sequence[Written]:
+        self._call()
+        return super().write(changes)
+
+    def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
+        self._call()
+        return super().rewrite(changes)
+
+    def remove(self, lease: Lease) -> bool:
+        self._call()
+        return super().remove(lease)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_reset_that_was_killed_is_completed_by_the_next_one(seed: int) -> None:
+    """At any write. Leases that are right already are left to expire, like those of a worker that was killed."""
+    table = Mortal()
+    history, rng = History(random.Random(seed), table), random.Random(-seed)
+    minute = rng.uniform(0, MINUTES)
+    table.calls_left = rng.randrange(8)
+    with suppress(Killed):
+        history.world.reset(at(minute).isoformat())
+    table.calls_left = 1_000_000
+    history.world.reset(at(minute).isoformat())
+    assert history.will_read() == since(history, {shard.shard_id for shard in history.shards}, minute)
