@@ -6,14 +6,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 import structlog
 
 from consumer.adapters import SINKS, Adapters, connect, connect_sinks, measured
 from consumer.aws.renewal import Renewal
-from consumer.decoding.decoder import Decoder
-from consumer.decoding.decoder_version import decoder_version
+from consumer.decoders import decoders, redaction_of, rejections_of, version_of
 from consumer.doctor.effective_settings import startup_fields
 from consumer.doctor.examination import Examination
 from consumer.doctor.storage import folder_of
@@ -100,6 +98,7 @@ def create_examination(settings: Settings) -> Examination:
         ConfigurationError: a setting is wrong.
     """
     made = connect(settings)
+    redaction_of(settings)  # its key must be readable
     folders = {
         "leases": folder_of("--leases", settings.leases),
         "sink": folder_of("--sink", settings.sink),
@@ -131,7 +130,7 @@ def create_record_processor(settings: Settings, reading: int, writing: int) -> R
     return RecordProcessor(
         Wire(reading, writing),
         pipeline := create_pipeline(settings),
-        lambda shard: Decoder(stream_name, shard, settings.raw, pipeline.rows.rejects_rows),
+        decoders(settings, stream_name, keep_data=pipeline.rows.rejects_rows),
         boottime,
         structlog.get_logger(),
         settings.shutdown_timeout,
@@ -209,7 +208,7 @@ def _shard_context(
         ),
         clock=boottime,
         server_time=clock,
-        decoder=partial(_decoder, settings, parts),
+        decoder=_decoder(settings, parts),
         rng=random.Random(),
         log=log,
         retention=retention,
@@ -217,9 +216,11 @@ def _shard_context(
     )
 
 
-def _decoder(settings: Settings, parts: WorkerParts, shard: Shard) -> Decode[Record]:
-    decoder = Decoder(parts.clock.summary.name, shard, settings.raw, parts.adapters.rows.rejects_rows)
-    return decoder if parts.replay is None else parts.replay.decoder(decoder)
+def _decoder(settings: Settings, parts: WorkerParts) -> Callable[[Shard], Decode[Record]]:
+    """Return a function that creates the decoder of a shard; that of a replay leaves out some rows."""
+    made = decoders(settings, parts.clock.summary.name, keep_data=parts.adapters.rows.rejects_rows)
+    replay = parts.replay
+    return made if replay is None else lambda shard: replay.decoder(made(shard))
 
 
 def _pipeline(
@@ -233,8 +234,12 @@ def _pipeline(
     given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
     limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
+    strict = redaction_of(settings).strict
+
     def encode(dead_letter: DeadLetter) -> bytes:
         log.note(dead_letter)
-        return encode_dead_letter(dead_letter, clock())
+        return encode_dead_letter(dead_letter, clock(), strict)
 
-    return Pipeline(rows, dead_letters, limits, encode, metrics, decoder_version(raw=settings.raw), log.flush)
+    return Pipeline(
+        rows, dead_letters, limits, encode, metrics, version_of(settings), *rejections_of(settings), log.flush
+    )

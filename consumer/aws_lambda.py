@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import structlog
 
 from consumer.app import create_pipeline
-from consumer.decoding.decoder import Decoder
-from consumer.errors import ConsumerError, LeaseStale, Retryable, where
+from consumer.decoders import decoders
+from consumer.errors import ConsumerError, LeaseStale, RecordHalts, Retryable, where
 from consumer.leases import Pending
 from consumer.pipeline.intake import fill
 from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.rejections import over
 from consumer.records import Position, Record, Shard
 from consumer.settings import Settings, load
 from consumer.telemetry import logs
@@ -81,20 +82,27 @@ def _deliver(event: Mapping[str, Any], context: Context) -> Failures:
     settings, pipeline = _process()
     first = event["Records"][0]
     shard = Shard(first["eventID"].partition(":")[0])
-    decoder = Decoder(first["eventSourceARN"].rpartition("/")[2], shard, settings.raw, pipeline.rows.rejects_rows)
-    delivery = pipeline.delivery(InvocationCheckpointer(context))
-    waiting = deque(_record(item["kinesis"]) for item in event["Records"])
+    stream_name = first["eventSourceARN"].rpartition("/")[2]
+    judge = pipeline.judge()
+    decode = over(judge, decoders(settings, stream_name, keep_data=pipeline.rows.rejects_rows)(shard))
+    delivery = pipeline.delivery(InvocationCheckpointer(context), judge=judge)
+    records, failures = [_record(item["kinesis"]) for item in event["Records"]], list[dict[str, str]]()
+    waiting = deque(records)
     while waiting:
         start, buffer = waiting[0].sequence, pipeline.buffer(shard.shard_id)
         try:
-            fill(buffer, decoder, waiting, time.monotonic())
+            fill(buffer, decode, waiting, time.monotonic())
             delivery.deliver(buffer.batch())
         except Retryable as error:
             structlog.get_logger().warning("batch.failed", shard=shard.shard_id, error=str(error))
             return {"batchItemFailures": [{"itemIdentifier": str(start)}]}
+        except RecordHalts as error:  # Lambda sends the records from that one on again
+            structlog.get_logger().error("shard.halted", shard=shard.shard_id, error=str(error))
+            failures = [{"itemIdentifier": str(error.sequence)}]
+            waiting = deque(record for record in records if start <= record.sequence < error.sequence)
     pipeline.flush_log()
     structlog.get_logger().info("batch.delivered", shard=shard.shard_id, **pipeline.metrics.summary())
-    return {"batchItemFailures": []}
+    return {"batchItemFailures": failures}
 
 
 @cache

@@ -1,17 +1,19 @@
 """Wire the `dead-letters` commands: create what they read and write from the settings."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from consumer.adapters import connect_leases, connect_sinks, dead_letter_store, destination_name
+from consumer.adapters import connect_leases, connect_sinks, connect_stream, dead_letter_store, destination_name
 from consumer.dead_letters import Report
 from consumer.dead_letters.attempt import attempt
 from consumer.dead_letters.checkpoints import Checkpoints
 from consumer.dead_letters.redrive import Destination, Redrive
+from consumer.dead_letters.refetch import StreamAgain
 from consumer.dead_letters.selection import Selection
-from consumer.decoding.decoder_version import decoder_version
+from consumer.decoders import redaction_of, version_of
 from consumer.errors import ConfigurationError, Retryable
 from consumer.settings import Settings
 from consumer.urls import parse
@@ -30,8 +32,10 @@ def create_redrive(
     limits = replace(
         sink.limits, rows=settings.batch_rows or sink.limits.rows, bytes=settings.batch_bytes or sink.limits.bytes
     )
-    destination = Destination(sink, destination_name(settings.sink), decoder_version(raw=settings.raw), limits)
-    return Redrive(store, selection, checkpoints, partial(attempt, raw=settings.raw), destination, pause)
+    destination = Destination(sink, destination_name(settings.sink), version_of(settings), limits)
+    stream = StreamAgain(partial(connect_stream, settings), time.sleep, pause)
+    decode = partial(attempt, raw=settings.raw, redaction=redaction_of(settings))
+    return Redrive(store, selection, checkpoints, decode, stream.complete, destination, pause)
 
 
 def _checkpoints(settings: Settings) -> Checkpoints:

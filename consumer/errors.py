@@ -16,6 +16,7 @@ ConsumerError
 │   └── SpoolUnavailable         the temporary directory cannot be written now; nothing that was added is lost
 ├── IteratorExpired              open a new iterator after the last fetched record
 ├── ShardGone                    the stream does not know the shard
+├── RecordHalts                  a policy stops the shard before a record: deliver what is before it, then wait
 ├── LeaseLost                    another worker holds the lease: discard the buffer, write nothing
 ├── RowsRejected                 the named rows become dead letters; the sink wrote the rest
 ├── BatchRejected                an unknown row is invalid and nothing is written: bisect the batch
@@ -102,6 +103,14 @@ class IteratorExpired(ConsumerError):
 
 class ShardGone(ConsumerError):
     """The stream does not know the shard."""
+
+
+class RecordHalts(ConsumerError):
+    """A policy stops the shard before a record. `reason` is that of a rejection, or "share"."""
+
+    def __init__(self, reason: str, sequence: int) -> None:
+        super().__init__(f"halted by {reason} at {sequence}")
+        self.reason, self.sequence = reason, sequence
 
 
 class LeaseLost(ConsumerError):

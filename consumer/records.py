@@ -185,6 +185,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     first: int
     last: Position
     arrived_at: float
+    dropped: Sequence[Reason] = ()  # of events that a policy only counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 """Validate the values of settings. Each function returns the value, or raises ValueError with a correct form."""
 
+import difflib
 import re
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
+
+from consumer.redaction_choice import choice_of
+from consumer.rejection_policy import policies_of
 
 # The URLs of sinks, for help texts.
 SINKS = (
@@ -19,6 +25,7 @@ ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}")
 REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 LONGEST_NAME = 255  # characters, as in a DynamoDB table's name
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}  # seconds
 
 
@@ -106,9 +113,53 @@ def tags(value: object) -> object:
     return {name: value for name, _, value in pairs}
 
 
+def on_rejected(value: str) -> str:
+    """Accept what `rejection_policy.policies_of` reads."""
+    policies_of(value)
+    return value
+
+
+def redact(value: str) -> str:
+    """Accept what `redaction_choice.choice_of` reads."""
+    choice_of(value)
+    return value
+
+
+def written(value: object) -> str:
+    """Return a value as people write it: 64MiB, 10, stdout:."""
+    if isinstance(value, ByteSize):
+        return value.human_readable().replace(".0", "")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """Return a hint at the closest known word, or ""."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Return the wrong value for a message, or "" if it may hold a password."""
+    safe = isinstance(value, str) and "@" not in value and len(value) <= LONGEST_SHOWN
+    return f" {value!r}" if safe else ""
+
+
+def argument_in(name: str, arguments: Sequence[str]) -> str | None:
+    """Return the last value of a flag, given as `--flag VALUE` or `--flag=VALUE`."""
+    found = None
+    for word, following in pairwise([*arguments, ""]):
+        if word == name:
+            found = following
+        elif word.startswith(f"{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
 Start = Annotated[Literal["trim-horizon", "latest"] | datetime, BeforeValidator(start)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Name = Annotated[str, AfterValidator(name)]
+OnRejected = Annotated[str, AfterValidator(on_rejected)]
+Redact = Annotated[str, AfterValidator(redact)]
 Address = Annotated[str, AfterValidator(address)]
 RoleArn = Annotated[str, AfterValidator(role)]
 Region = Annotated[str | None, AfterValidator(region)]

@@ -4,22 +4,34 @@ Only this module reads the environment. Each field is a flag (`cli.options`), an
 and a key of the file that `--config` names. Its description is the help text in all three places.
 """
 
-import difflib
 import os
 import socket
 import tomllib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from consumer.errors import ConfigurationError
-from consumer.setting_values import ADDRESS, SINKS, Address, Endpoint, Name, Region, RoleArn, Seconds, Start
+from consumer.setting_values import (
+    ADDRESS,
+    SINKS,
+    Address,
+    Endpoint,
+    Name,
+    OnRejected,
+    Redact,
+    Region,
+    RoleArn,
+    Seconds,
+    Start,
+    argument_in,
+    closest,
+    shown,
+)
 
-LONGEST_SHOWN = 100  # characters; a longer wrong value is left out of the message
 PREFIX = "CALL_CONSUMER_"
 SIZE_MISTAKES = ("byte_size", "byte_size_unit")  # the validation library's types of errors
 
@@ -51,6 +63,22 @@ class Settings(BaseModel):
     )
     fail_on_dead_letters: bool = Field(default=False, description="Exit with code 1 if there were dead letters.")
     raw: bool = Field(default=False, description="Add the original event to each row, as `event`.")
+    on_rejected: OnRejected = Field(
+        default="",
+        description="Policy for rejected events: REASON=dead-letter|halt|drop, such as not-json=halt,all=drop.",
+    )
+    halt_share: float | None = Field(
+        default=None, gt=0, lt=1, description="Halt a shard when more than this share of its events is rejected."
+    )
+    halt_window: Seconds = Field(default=60.0, description="Seconds of events that --halt-share is about.")
+    halt_minimum: int = Field(default=100, ge=1, description="Fewest events that --halt-share is about.")
+    redact: Redact = Field(
+        default="",
+        description="Personal data to remove: strict, or parameters|addresses|body|url-query=mask|hash|drop.",
+    )
+    redact_key_file: str = Field(
+        default="", description="File with the secret key of =hash, of 16 bytes or more; the same for all workers."
+    )
     worker_id: Name = Field(
         default="", description="Unique name of this worker in the fleet [default: host name and a random suffix]."
     )
@@ -122,13 +150,6 @@ def flag(field: str) -> str:
     return "--" + field.rstrip("_").replace("_", "-")
 
 
-def written(value: object) -> str:
-    """Return a value as people write it: 64MiB, 10, stdout:."""
-    if isinstance(value, ByteSize):
-        return value.human_readable().replace(".0", "")
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def load(flags: Mapping[str, object], config: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Combine flags (None: not given), environment and file.
 
@@ -144,7 +165,7 @@ def load(flags: Mapping[str, object], config: str | None = None, environ: Mappin
         size = first["type"] in SIZE_MISTAKES
         problem = "say a number of bytes, such as 4MiB" if size else first["msg"].removeprefix("Value error, ")
         given_as = origins.get(field, flag(field))
-        raise ConfigurationError(f"{given_as}{_shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
+        raise ConfigurationError(f"{given_as}{shown(first['input'])}: {problem[0].lower()}{problem[1:]}") from None
 
 
 def sources(
@@ -175,12 +196,6 @@ def _gathered(
     return values, origins
 
 
-def _shown(value: object) -> str:
-    """Return the wrong value for a message, or "" if it may hold a password."""
-    shown = isinstance(value, str) and "@" not in value and len(value) <= LONGEST_SHOWN
-    return f" {value!r}" if shown else ""
-
-
 def log_format(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
     """Return the log format before the command line is parsed: from the flag, the environment or the file.
 
@@ -188,22 +203,11 @@ def log_format(arguments: Sequence[str], environ: Mapping[str, str] | None = Non
     """
     variables = os.environ if environ is None else environ
     given = [
-        _argument("--log-format", arguments),
+        argument_in("--log-format", arguments),
         variables.get(f"{PREFIX}LOG_FORMAT"),
-        _log_format_in(_argument("--config", arguments) or variables.get(f"{PREFIX}CONFIG")),
+        _log_format_in(argument_in("--config", arguments) or variables.get(f"{PREFIX}CONFIG")),
     ]
     return next((form for form in given if form in ("json", "console")), "auto")
-
-
-def _argument(name: str, arguments: Sequence[str]) -> str | None:
-    """Return the last value of a flag, given as `--flag VALUE` or `--flag=VALUE`."""
-    found = None
-    for word, following in pairwise([*arguments, ""]):
-        if word == name:
-            found = following
-        elif word.startswith(f"{name}="):
-            found = word.partition("=")[2]
-    return found
 
 
 def _log_format_in(path: str | None) -> str | None:
@@ -217,12 +221,6 @@ def is_colour_wanted(environ: Mapping[str, str] | None = None) -> bool:
     """Return False if NO_COLOR is set (https://no-color.org) or the terminal has no colours."""
     variables = os.environ if environ is None else environ
     return not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
-
-
-def closest(word: str, words: Iterable[str]) -> str:
-    """Return a hint at the closest known word, or ""."""
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _variable(field: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any, get_type_hints
 
 from consumer.cli import COMMANDS
 from consumer.records import BatchLimits
-from consumer.settings import PREFIX, Settings, flag, written
+from consumer.setting_values import written
+from consumer.settings import PREFIX, Settings, flag
 from consumer.sinks.jsonl import JsonlSink
 from consumer.sinks.objects.sink import ObjectsSink
 from consumer.sinks.postgresql import LIMITS as POSTGRESQL

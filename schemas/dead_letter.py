@@ -21,6 +21,9 @@ class Rejection(TypedDict):
 class DeadLetter(Rejection, LocationFields):
     """One dead letter."""
 
-    data: Annotated[str, Field(description="Base64 of the user record; of the whole record for corrupt-aggregate.")]
+    data: Annotated[
+        str | None,
+        Field(description="Base64 of the user record; of the whole record for corrupt-aggregate. Null: left out."),
+    ]
     rejected_at: Annotated[str, Field(description="When it became a dead letter.")]
     worker_version: Annotated[str, Field(description="The version of this program.")]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from consumer.checkpoints.document import text_of
-from consumer.leases import Lease
+from consumer.leases import Halt, Lease
 from consumer.records import PositionKind, rfc3339
 from consumer.runtime.durations import span
 
@@ -46,8 +46,13 @@ def _owner(row: Lease) -> str:
 
 def _position(row: Lease) -> str:
     at = f" since {rfc3339(row.started_at)}" if row.started_at is not None else ""
+    halted = f", {_halt(row.halted)}" if row.halted is not None else ""
     pending = f", batch prepared up to {text_of(row.pending.end)}" if row.pending is not None else ""
-    return text_of(row.checkpoint) + (at if row.checkpoint.kind is not PositionKind.SEQUENCE else "") + pending
+    return text_of(row.checkpoint) + (at if row.checkpoint.kind is not PositionKind.SEQUENCE else "") + pending + halted
+
+
+def _halt(halt: Halt) -> str:
+    return f"skips {halt.sequence}" if halt.skip else f"halted by {halt.reason} at {halt.sequence}"
 
 
 def _fields(row: Lease) -> dict[str, object]:
@@ -62,6 +67,7 @@ def _fields(row: Lease) -> dict[str, object]:
         "parents": list(row.parents),
         "children": list(row.children),
         "pending": text_of(row.pending.end) if row.pending is not None else None,
+        "halted": row.halted and row.halted._asdict() | {"sequence": str(row.halted.sequence)},
         "lost_from": _time(row.lost_from),
         "lost_to": _time(row.lost_to),
     }

@@ -31,7 +31,7 @@ COMMANDS = {
     "decode": "Decode events from a file or standard input.",
     "dead-letters": "List, show, redrive, purge or export dead letters.",
     "replay": "Read a part of a stream again, beside its workers.",
-    "checkpoints": "Show, export, import or reset checkpoints.",
+    "checkpoints": "Show, export, import or reset checkpoints; resume shards.",
     "kcl-daemon": "Run under Amazon's MultiLangDaemon.",
 }
 

@@ -36,9 +36,11 @@ Shards = Annotated[
     typer.Option("--shard", help="Only this shard and its descendants; may be repeated.", metavar="NAME"),
 ]
 
+Skip = Annotated[bool, typer.Option("--skip", help="Make the record a dead letter, and read on after it.")]
+
 
 def command() -> None:
-    """Show, export, import or reset checkpoints."""
+    """Show, export, import or reset checkpoints; resume shards."""
 
 
 @with_some_settings(SHOWN)
@@ -128,6 +130,31 @@ def reset(
     checkpoints.close()
 
 
+@with_some_settings(SHOWN)
+def resume(
+    stream: Stream = None,
+    shard: Shards = None,
+    skip: Skip = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    config: Config = None,
+    **flags: Any,
+) -> None:
+    """Let halted shards read on.
+
+    Without --skip the record that halted a shard is decoded again, for example after an upgrade. Workers keep running:
+    the owner acts on it at its next renewal.
+    """
+    from consumer.checkpoint_app import create_checkpoints
+    from consumer.checkpoints.halts import Halts
+
+    checkpoints = create_checkpoints(load({"stream": stream, **flags}, config))
+    halts = Halts(checkpoints.rows(), shard or [], skip)
+    if proceed(halts.lines(), yes or halts.empty, dry_run):
+        halts.carry_out(checkpoints.table)
+    checkpoints.close()
+
+
 def _read(file: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
@@ -135,4 +162,4 @@ def _read(file: Path) -> bytes:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
 
 
-COMMANDS = {"show": show, "export": export, "import": import_, "reset": reset}
+COMMANDS = {"show": show, "export": export, "import": import_, "reset": reset, "resume": resume}

@@ -26,6 +26,10 @@ from consumer.files.disk import reason_of
 from consumer.settings import load
 from consumer.telemetry import logs
 
+REDRIVING = [
+    *("dead_letters", "sink", "leases", "application", "raw", "redact", "redact_key_file", "batch_rows", "batch_bytes"),
+    *("region", "endpoint_url", "stream_role_arn", "leases_role_arn"),
+]
 MOST_LISTED = 1_000  # lines of a table for people, unless they ask for more
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most lines [default: 1000; all with --json].", metavar="COUNT")]
@@ -101,7 +105,7 @@ def show(
             typer.echo("\n".join([*([""] if number else []), *lines(*each)]))
 
 
-@with_some_settings(["dead_letters", "sink", "leases", "application", "raw"])
+@with_some_settings(REDRIVING)
 def redrive(
     stream: Stream = None,
     ids: Ids = None,

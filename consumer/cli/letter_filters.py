@@ -8,8 +8,7 @@ import typer
 from consumer.dead_letters.selection import Selection
 from consumer.errors import ConfigurationError
 from consumer.records import Reason
-from consumer.setting_values import start
-from consumer.settings import closest
+from consumer.setting_values import closest, start
 
 REASONS = [reason.value for reason in Reason]
 Ids = Annotated[

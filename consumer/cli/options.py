@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args, get_origin
 import typer
 from pydantic import ByteSize
 
-from consumer.settings import PREFIX, Settings, flag, written
+from consumer.setting_values import written
+from consumer.settings import PREFIX, Settings, flag
 
 Stream = Annotated[str | None, typer.Argument(help="Name or ARN of the stream.", show_default=False, metavar="STREAM")]
 Config = Annotated[str | None, typer.Option("--config", help="TOML file with any of these settings.", metavar="FILE")]
@@ -19,6 +20,10 @@ TEXTS = {
     "dead_letters": "URL",
     "leases": "URL",
     "from_": "TIME",
+    "on_rejected": "REASON=POLICY",
+    "redact": "strict|CATEGORY=ACTION",
+    "redact_key_file": "FILE",
+    "halt_share": "SHARE",
     "endpoint_url": "URL",
     "stream_role_arn": "ARN",
     "leases_role_arn": "ARN",
@@ -63,7 +68,7 @@ def _metavar(name: str) -> str | None:
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     numbers = [NUMBERS[kind] for kind in _types(annotation) if kind in NUMBERS]
-    return numbers[0] if numbers else TEXTS.get(name, "NAME")
+    return TEXTS.get(name) or (numbers[0] if numbers else "NAME")
 
 
 def _types(annotation: object) -> Iterator[type]:

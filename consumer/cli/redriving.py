@@ -48,7 +48,7 @@ def run(
         with read_only(file) as known:
             planned = redrive.plan(known)
             claimed = sum(known.unfinished(redrive.destination.name).values())
-        if not planned[State.READY] + claimed:
+        if not planned[State.READY] + planned[State.NO_DATA] + claimed:
             _finish("nothing to redrive", planned)
         elif proceed(_plan(redrive, settings.dead_letters, planned, claimed), yes, dry_run):
             with opened(file) as writable:

@@ -10,6 +10,7 @@ from consumer.dead_letters import StoredDeadLetter
 from consumer.decoding.deaggregation import is_aggregate
 from consumer.decoding.decoder import Decoder
 from consumer.decoding.locations import EncodedRow
+from consumer.decoding.personal_data import NO_REDACTION, Redaction
 from consumer.records import DeadLetter, Reason, Record, Shard, Skipped, UserRecord
 
 # What `DeadLetterLimit` appends to the message of a dead letter that stands for others of its record, too.
@@ -45,12 +46,12 @@ class Attempt:
     exact: bool = True
 
 
-def attempt(letter: StoredDeadLetter, raw: bool = False) -> Attempt:
-    """Decode a dead letter. `raw` adds the original event to the rows, as the setting does."""
+def attempt(letter: StoredDeadLetter, raw: bool = False, redaction: Redaction = NO_REDACTION) -> Attempt:
+    """Decode a dead letter. `raw` and `redaction` are what the settings say."""
     if letter.data is None:
         return Attempt(Result.NO_DATA)
     rows, rejected, exact = [], None, True
-    for outcome in _outcomes(letter, letter.data, raw):
+    for outcome in _outcomes(letter, letter.data, raw, redaction):
         kind = _concerns(letter, outcome)
         if isinstance(outcome, EncodedRow) and kind:
             rows.append(outcome)
@@ -69,11 +70,12 @@ _YES, _MAYBE = "yes", "maybe"
 
 def _concerns(letter: StoredDeadLetter, outcome: Outcome) -> str:
     """Return whether the dead letter stands for this event, or may do so; "" if it does not."""
-    if letter.reason in _WHOLE and not _MORE.search(letter.message):
-        return _YES
     location = getattr(outcome, "location", None)
     if location is None:
         return ""
+    if letter.reason in _WHOLE and not _MORE.search(letter.message):
+        of_record = letter.reason == Reason.CORRUPT_AGGREGATE.value
+        return _YES if of_record or location.sub_sequence == letter.sub_sequence_number else ""
     found = location.sub_sequence, location.event_index
     wanted = letter.sub_sequence_number, letter.event_index
     if found == wanted:
@@ -83,8 +85,8 @@ def _concerns(letter: StoredDeadLetter, outcome: Outcome) -> str:
     return _MAYBE if several and found > wanted else ""
 
 
-def _outcomes(letter: StoredDeadLetter, data: bytes, raw: bool) -> Iterable[Outcome]:
-    decoder = Decoder(letter.stream_name, Shard(letter.shard_id), raw)
+def _outcomes(letter: StoredDeadLetter, data: bytes, raw: bool, redaction: Redaction) -> Iterable[Outcome]:
+    decoder = Decoder(letter.stream_name, Shard(letter.shard_id), raw, redaction=redaction)
     sequence, key, arrived_at = letter.sequence, letter.partition_key, _seconds(letter.arrived_at)
     if is_aggregate(data):
         return decoder.outcomes(Record(sequence, key, arrived_at, data))

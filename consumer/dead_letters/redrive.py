@@ -35,12 +35,13 @@ class State(Enum):
     WAITING = "before their shard's checkpoint: the worker may still write them"
     REJECTED = "rejected by today's decoder"
     SKIPPED = "of an event type that is not decoded"
-    NO_DATA = "without data"
+    NO_DATA = "without data, to be read from the stream again"
+    GONE = "without data, and no longer in the stream"
     SEVERAL = "standing for more events of their record: only a sink that recognises rows can take them"
     NOT_STORED = "rejected by the sink"
 
 
-_STATES = {Result.REJECTED: State.REJECTED, Result.SKIPPED: State.SKIPPED, Result.NO_DATA: State.NO_DATA}
+_STATES = {Result.REJECTED: State.REJECTED, Result.SKIPPED: State.SKIPPED, Result.NO_DATA: State.GONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,14 @@ class Redrive:
     selection: Selection
     checkpoints: Checkpoints | None  # None: do not compare
     decode: Callable[[StoredDeadLetter], Attempt]
+    complete: Callable[[StoredDeadLetter], StoredDeadLetter]  # reads the bytes again that were left out
     destination: Destination
     pause: Callable[[Retryable], None]
     counts: Counter[State] = field(default_factory=Counter)
 
     def plan(self, ledger: Ledger) -> Mapping[State, int]:
         """Return what would happen to the selected dead letters. Change nothing."""
-        return Counter(state for _, state, _ in self._candidates(ledger))
+        return Counter(state for _, state, _ in self._candidates(ledger, reads=False))
 
     def run(self, ledger: Ledger) -> Mapping[State, int]:
         """Redrive the selected dead letters, and return what happened to them.
@@ -126,20 +128,22 @@ class Redrive:
             else:
                 ledger.release(batch, name)
 
-    def _candidates(self, ledger: Ledger) -> Iterator[tuple[str, State, Attempt | None]]:
+    def _candidates(self, ledger: Ledger, reads: bool = True) -> Iterator[tuple[str, State, Attempt | None]]:
         """Yield each selected dead letter once: its id, what happens to it, and its rows if it is ready."""
         seen: set[int] = set()
         for letter in self.store.letters():
             if letter in self.selection and (number := int(letter.id, 16)) not in seen:
                 seen.add(number)
-                yield letter.id, *self._state(letter, ledger)
+                yield letter.id, *self._state(letter, ledger, reads)
 
-    def _state(self, letter: StoredDeadLetter, ledger: Ledger) -> tuple[State, Attempt | None]:
+    def _state(self, letter: StoredDeadLetter, ledger: Ledger, reads: bool) -> tuple[State, Attempt | None]:
         if ledger.written(letter.id, self.destination.name):
             return State.BEFORE, None
         if self.checkpoints is not None and not self.checkpoints.passed(letter):
             return State.WAITING, None
-        attempt = self.decode(letter)
+        if letter.data is None and not reads:
+            return State.NO_DATA, None
+        attempt = self.decode(letter if letter.data is not None else self.complete(letter))
         if attempt.result is not Result.ROWS:
             return _STATES[attempt.result], None
         if not attempt.exact and self.destination.sink.repeats is not Deduplication.BY_ROW:

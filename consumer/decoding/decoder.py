@@ -8,6 +8,7 @@ from consumer.decoding.block_draft import ENOUGH_BYTES, BlockDraft
 from consumer.decoding.deaggregation import deaggregate
 from consumer.decoding.event_decoder import LARGE, EventDecoder, Outcome
 from consumer.decoding.locations import EncodedRow, encoded_row
+from consumer.decoding.personal_data import NO_REDACTION, Redaction
 from consumer.records import DeadLetter, Decoded, Position, PositionKind, Record, Shard, Skipped, UserRecord, from_epoch
 
 Outcomes = Iterator[tuple[UserRecord, Outcome]]
@@ -17,11 +18,19 @@ class Decoder:
     """Decode the records of one shard.
 
     `raw`: add the original event to each row. `keep_data`: keep the user record of each row in its block.
+    `redaction`: remove personal data from rows.
     """
 
-    def __init__(self, stream_name: str, shard: Shard, raw: bool = False, keep_data: bool = True) -> None:
+    def __init__(
+        self,
+        stream_name: str,
+        shard: Shard,
+        raw: bool = False,
+        keep_data: bool = True,
+        redaction: Redaction = NO_REDACTION,
+    ) -> None:
         self._hash_range, self._keep_data = shard.hash_range, keep_data
-        self._events = EventDecoder(stream_name, shard.shard_id, raw)
+        self._events = EventDecoder(stream_name, shard.shard_id, raw, redaction)
         self._fast = self._events.fast
 
     def __call__(self, backlog: deque[Record], after: Position, most: int, /) -> Iterable[Decoded]:

@@ -10,9 +10,13 @@ from importlib import resources
 PACKAGES = ("consumer.decoding", "schemas")  # all code that decides how an event is decoded
 
 
-def decoder_version(raw: bool) -> str:
-    """Return twelve hexadecimal digits that change with the decoder's code and settings."""
-    return hashlib.sha256(f"{_sources()} raw={raw}".encode()).hexdigest()[:12]
+def decoder_version(raw: bool, redaction: str = "") -> str:
+    """Return twelve hexadecimal digits that change with the decoder's code and settings.
+
+    `redaction` is the fingerprint of a redaction.
+    """
+    settings = f"raw={raw} redact={redaction}" if redaction else f"raw={raw}"
+    return hashlib.sha256(f"{_sources()} {settings}".encode()).hexdigest()[:12]
 
 
 @cache

@@ -5,7 +5,7 @@ value of an event (docs/guarantees.md#no-personal-data).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,8 +15,10 @@ from consumer.decoding.dead_letter_limit import DeadLetterLimit
 from consumer.decoding.fast_path import FastPath
 from consumer.decoding.flattening import flatten
 from consumer.decoding.json_document import TooLarge
+from consumer.decoding.personal_data import NO_REDACTION, Redaction
 from consumer.decoding.rejection import RecordRejected
 from consumer.decoding.rows import encode_row, with_event
+from consumer.decoding.strict_values import product_of
 from consumer.decoding.validation import validate
 from consumer.decoding.voice_event import from_document
 from consumer.decoding.warnings import Warnings
@@ -30,13 +32,20 @@ SHORTEST_EVENT = len(b'{"type":"a"}')  # bytes; anything shorter becomes a dead 
 LARGE = 64 * 1024  # bytes; the fast path takes no longer user record, so that no limit of the careful way can apply
 Outcome = msgspec.Struct | bytes | DeadLetter | Skipped  # a row of the fast path, or an encoded row of the careful way
 
+Fast = Callable[..., msgspec.Struct | None]
+
 
 class EventDecoder:
-    """Decode the user records of one shard. `raw`: add the original event to each row."""
+    """Decode the user records of one shard.
 
-    def __init__(self, stream_name: str, shard_id: str, raw: bool) -> None:
-        self._stream_name, self._shard_id, self._raw = stream_name, shard_id, raw
-        self.fast = FastPath(stream_name, shard_id) if not raw else _no_fast_path
+    `raw`: add the original event to each row. `redaction`: changes each row before it is encoded.
+    """
+
+    def __init__(self, stream_name: str, shard_id: str, raw: bool, redaction: Redaction = NO_REDACTION) -> None:
+        self._stream_name, self._shard_id, self._raw, self._redact = stream_name, shard_id, raw, redaction
+        self.fast: Fast = FastPath(stream_name, shard_id) if not raw else _no_fast_path
+        if redaction:
+            self.fast = _redacted(self.fast, redaction)
 
     def outcomes(self, user_records: Iterable[UserRecord], whole: bytes) -> Iterator[tuple[UserRecord, Outcome]]:
         """Yield the outcomes of one Kinesis record, each with its user record. `whole`: the data of that record."""
@@ -81,19 +90,21 @@ class EventDecoder:
         try:
             if isinstance(event, TooLarge):
                 other = event.event_type and event.event_type not in EVENT_TYPES
-                return _skipped(event.event_type) if other else self.dead_letter(event, user_record, index)
+                return self._skipped(event.event_type) if other else self.dead_letter(event, user_record, index)
             if not isinstance(event, dict):
                 raise RecordRejected(Reason.NOT_CLOUDEVENT, "it is not a JSON object")
             event_type = event.get("type")
             if isinstance(event_type, str) and event_type and event_type not in EVENT_TYPES:
-                return _skipped(event_type)
+                return self._skipped(event_type)
             return self._row(event, warnings, user_record, index)
         except Exception as error:
             return self.dead_letter(error, user_record, index)
 
     def _row(self, event: dict[str, Any], warnings: Warnings, user_record: UserRecord, index: int) -> bytes:
         valid = from_document(validate(event, warnings))
-        line = encode_row(flatten(valid, EVENT_TYPES[valid.type], self._location(user_record, index), warnings))
+        row = flatten(valid, EVENT_TYPES[valid.type], self._location(user_record, index), warnings)
+        self._redact(row)
+        line = encode_row(row)
         if self._raw:
             line = with_event(line, event)
         if len(line) > LONGEST_ROW:
@@ -111,6 +122,11 @@ class EventDecoder:
             user_record.arrived_at,
         )
 
+    def _skipped(self, event_type: str) -> Skipped:
+        if self._redact.strict:
+            return Skipped(product_of(event_type) or INVALID_TYPE)
+        return Skipped(event_type if _NAME.fullmatch(event_type) else INVALID_TYPE)
+
     def dead_letter(self, error: Exception, user_record: UserRecord, index: int) -> DeadLetter:
         """Return the dead letter for an error. Name an unforeseen error only by class: its text may hold a value."""
         location = self._location(user_record, index)
@@ -119,9 +135,20 @@ class EventDecoder:
         return DeadLetter(Reason.INTERNAL_ERROR, type(error).__name__, location, user_record.data)
 
 
+def _redacted(fast: Fast, redact: Redaction) -> Fast:
+    """Return the fast path with a redaction. A row that cannot be redacted is left to the careful way."""
+
+    def redacted(data: bytes, *location: Any) -> msgspec.Struct | None:
+        try:
+            row = fast(data, *location)
+            if row is not None:
+                redact(row)
+            return row
+        except Exception:
+            return None
+
+    return redacted
+
+
 def _no_fast_path(*_: object) -> None:
     return None
-
-
-def _skipped(event_type: str) -> Skipped:
-    return Skipped(event_type if _NAME.fullmatch(event_type) else INVALID_TYPE)

@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError
 
 from consumer.pipeline.dead_letters import WORKER_VERSION
 from consumer.records import BatchLimits
-from consumer.settings import PREFIX, Settings, flag, written
+from consumer.setting_values import written
+from consumer.settings import PREFIX, Settings, flag
 
 _SECRET = re.compile(
     r"(//[^/?#:@]*:)[^?#]*@|(//)[^/?#:@]+@|((?:passw|pwd|secret|token|key|credential|signature|auth)[^=&]*=)[^&]*",

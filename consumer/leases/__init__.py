@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from consumer.errors import ConsumerError, LeaseTableUnavailable
+from consumer.leases.halt import Halt
 from consumer.leases.lease import Lease, NextOwner, Pending, Token, WorkerIdentity
 
 __all__ = [
     "Change",
     "EditableLeaseTable",
+    "Halt",
     "Lease",
     "LeaseTable",
     "NextOwner",
@@ -152,6 +154,13 @@ class EditableLeaseTable(LeaseTable, Protocol):
 
     def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
         """Make each change like `write`, also if it moves a row away from SHARD_END."""
+        ...
+
+    def answer_halt(self, lease: Lease, halt: Halt | None) -> bool:
+        """Replace `halted` if it is still that of `lease`; return whether it was. The owner sees it at its next write.
+
+        The caller need not hold the lease, and the counter stays the same.
+        """
         ...
 
     def remove(self, lease: Lease) -> bool:

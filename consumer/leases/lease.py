@@ -2,14 +2,15 @@
 
 Lease and checkpoint share one row, so one condition protects both (docs/guarantees.md#fenced-writes). Each function
 returns the next row; `LeaseTable.write` stores it only if the row is unchanged. Fields have KCL's names. KCL does not
-know `token`, `started_at`, `stream_created_at`, `wanted_by`, `draining`, `read_to`, `lost_from` and `lost_to`, and
-leaves them unchanged.
+know `token`, `started_at`, `stream_created_at`, `wanted_by`, `draining`, `read_to`, `lost_from`, `lost_to` and
+`halted`, and leaves them unchanged.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from consumer.leases.halt import Halt
 from consumer.records import FULL_HASH_RANGE, SHARD_END, TRIM_HORIZON, Position, PositionKind
 
 
@@ -92,6 +93,7 @@ class Lease:
     draining: bool = False
     lost_from: datetime | None = None
     lost_to: datetime | None = None
+    halted: Halt | None = None
 
     @property
     def ended(self) -> bool:
@@ -182,6 +184,11 @@ def trimmed_unread(lease: Lease, start: datetime | None, end: datetime) -> Lease
     return replace(lease, lost_from=start, lost_to=end)
 
 
+def halted(lease: Lease, worker: WorkerIdentity, halt: Halt) -> Lease:
+    """Return the row of a shard that its owner does not read on."""
+    return replace(_written(lease, worker), halted=halt)
+
+
 def withdrawn(lease: Lease) -> Lease:
     """Return the row without `wanted_by`. The counter stays the same: the writer is not the owner."""
     return replace(lease, wanted_by=None)
@@ -211,6 +218,7 @@ def checkpointed(
         checkpoint=position,
         switches=0,
         pending=None,
+        halted=lease.halted if lease.halted and position < Position.of(lease.halted.sequence) else None,
         read_to=later(lease.read_to, read_to),
         children=children or lease.children,
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from consumer.errors import ConfigurationError
 from consumer.leases import Change, Lease, Scope, Written
+from consumer.leases.halt import Halt
 from consumer.urls import Url
 
 
@@ -83,6 +84,14 @@ class MemoryLeaseTable:
             row = self._rows.get(lease.shard_id)
             if row is not None and row.owner == lease.owner and row.wanted_by is None:
                 self._rows[row.shard_id] = replace(row, wanted_by=worker_id)
+
+    def answer_halt(self, lease: Lease, halt: Halt | None) -> bool:
+        with self._lock:
+            row = self._rows.get(lease.shard_id)
+            if row is None or row.halted != lease.halted:
+                return False
+            self._rows[row.shard_id] = replace(row, halted=halt)
+            return True
 
     def delete(self, lease: Lease) -> None:
         with self._lock:

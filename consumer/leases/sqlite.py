@@ -18,6 +18,7 @@ from consumer.errors import ConfigurationError, LeaseTableUnavailable
 from consumer.files.sqlite import SqliteFile
 from consumer.files.sqlite_checks import require_sqlite, require_whole
 from consumer.leases import Change, Lease, Scope, Written
+from consumer.leases.halt import Halt
 from consumer.leases.lease import UnreadableRow
 from consumer.leases.sqlite_row import FIELDS, lease_of, stored
 from consumer.urls import Url
@@ -25,7 +26,7 @@ from consumer.urls import Url
 PAUSE = 0.002  # seconds between a process's write transactions
 LOST = "put the lease table back, or events may be delivered again"
 SHARD_ID = FIELDS.index("shard_id")
-ADDED = {"lost_from", "lost_to"}  # columns that later releases added; earlier releases ignore them
+ADDED = {"lost_from", "lost_to", "halted"}  # columns that later releases added; earlier releases ignore them
 RENEWAL = {"counter", "token", "read_to", "throughput"}  # the columns that a renewal writes
 KEY = "application = :application AND stream = :stream AND shard_id = :shard_id"
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
@@ -134,6 +135,15 @@ class SqliteLeaseTable:
                 f"UPDATE leases SET wanted_by = :worker WHERE {KEY} AND owner IS :owner AND wanted_by IS NULL",
                 self._scope | {"shard_id": lease.shard_id, "owner": lease.owner, "worker": worker_id},
             )
+
+    def answer_halt(self, lease: Lease, halt: Halt | None) -> bool:
+        values = {"shard_id": lease.shard_id, "seen": stored(lease, ["halted"])["halted"]}
+        with self._transaction() as connection:
+            done = connection.execute(
+                f"UPDATE leases SET halted = :halted WHERE {KEY} AND halted IS :seen",
+                self._scope | values | {"halted": halt and halt.text},
+            )
+            return done.rowcount == 1
 
     def delete(self, lease: Lease) -> None:
         if not lease.ended:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from consumer.leases.halt import Halt
 from consumer.leases.lease import Lease, Pending, Token, UnreadableRow
 from consumer.records import Position, PositionKind
 
@@ -44,6 +45,8 @@ def _column(value: Any) -> Any:
             if value.kind is PositionKind.SEQUENCE
             else value.kind.name
         )
+    if isinstance(value, Halt):
+        return value.text
     if isinstance(value, Pending):
         return msgspec.json.encode([_column(value.end), value.text]).decode()
     if isinstance(value, tuple):
@@ -133,4 +136,5 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "draining": lambda column: bool(_whole(column)),
     "lost_from": _or_none(_instant),
     "lost_to": _or_none(_instant),
+    "halted": _or_none(lambda column: Halt.stored(_text(column))),
 }

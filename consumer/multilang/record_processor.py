@@ -43,7 +43,8 @@ class RecordProcessor:
         self._log, self._shutdown_timeout = log, shutdown_timeout
         self._outages = Outages(log, clock)
         self._checkpointer = DaemonCheckpointer(wire)
-        self._delivery = pipeline.delivery(self._checkpointer)
+        self._judge = pipeline.judge()
+        self._delivery = pipeline.delivery(self._checkpointer, judge=self._judge)
         self._start_shard(Shard(""))
         self._actions = {
             "initialize": self._initialize,
@@ -128,7 +129,7 @@ class RecordProcessor:
 
     def _decoded(self, waiting: deque[list[DaemonRecord]], _after: Position, _rows: int) -> Iterable[Decoded]:
         """Decode one Kinesis record, of which all user records stay in one batch."""
-        return self._decode([_user_record(one) for one in waiting.popleft()])
+        return self._judge.pieces(self._decode([_user_record(one) for one in waiting.popleft()]))
 
     def _deliver(self, give_up_at: float) -> bool:
         """Deliver and checkpoint the buffer. Return False if that failed until `give_up_at`."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from consumer.errors import ConfigurationError
+from consumer.rejection_policy import Policy, policies_of
 from consumer.settings import Settings
 from consumer.urls import parse
 
@@ -14,6 +15,9 @@ NAMES = (
     "application",
     "from_",
     "raw",
+    "on_rejected",
+    "redact",
+    "redact_key_file",
     "worker_id",
     "lease_duration",
     "shutdown_timeout",
@@ -37,6 +41,8 @@ def check_settings(settings: Settings, sinks: Collection[str]) -> None:
     """
     if not settings.stream:
         raise ConfigurationError("name the stream: call-consumer kcl-daemon STREAM, or CALL_CONSUMER_STREAM")
+    if Policy.HALT in policies_of(settings.on_rejected).values():
+        raise ConfigurationError("--on-rejected: the daemon has no way to halt a shard; say dead-letter or drop")
     for label, text in (("--sink", settings.sink), ("--dead-letters", settings.dead_letters)):
         if parse(label, text, sinks).scheme == "stdout":
             raise ConfigurationError(

@@ -70,6 +70,7 @@ class Tally:
     out_of_range: int = 0
     skipped: Counter[str] = field(default_factory=Counter)  # by event type
     dead_letters: Counter[Reason] = field(default_factory=Counter)
+    dropped: Counter[Reason] = field(default_factory=Counter)
 
     def add(self, decoded: Decoded) -> None:
         """Count what records became."""
@@ -78,6 +79,7 @@ class Tally:
         self.out_of_range += decoded.out_of_range
         for letter in decoded.dead_letters:
             self.dead_letters[letter.reason] += 1
+        self.dropped.update(decoded.dropped)
         for event_type in decoded.skipped:
             known = event_type in self.skipped or len(self.skipped) < MOST_TYPES
             self.skipped[event_type if known else OTHER_TYPES] += 1

@@ -14,6 +14,7 @@ from consumer.decoding.locations import locations_of
 from consumer.errors import BatchRejected, RowsRejected
 from consumer.leases import Pending
 from consumer.pipeline.batching import Batch, EncodeDeadLetter, Part, Rejected, Tally
+from consumer.pipeline.rejections import Judge
 from consumer.pipeline.spool import Spool
 from consumer.records import Block, DeadLetter, EventLocation, Position, Reason
 from consumer.runtime.clock import Clock, boottime
@@ -61,6 +62,8 @@ class Counts(Protocol):
 
     def dead_lettered(self, reason: Reason, letters: int) -> None: ...
 
+    def dropped(self, reason: Reason, events: int) -> None: ...
+
 
 class Delivery:
     """Deliver the batches of one shard.
@@ -77,7 +80,9 @@ class Delivery:
         counts: Counts,
         version: str = "",
         clock: Clock = boottime,
+        judge: Judge | None = None,
     ) -> None:
+        self._judge = judge or Judge()
         self._checkpointer, self._rows, self._dead_letters = checkpointer, rows, dead_letters
         self._encode_dead_letter, self._counts = encode_dead_letter, counts
         self._decoder, self._suffix = version, suffix_of(rows)
@@ -161,6 +166,8 @@ class Delivery:
         self._counts.records_delivered(tally.fetched, tally.user_records, tally.out_of_range, tally.skipped.elements())
         for reason, letters in tally.dead_letters.items():
             self._counts.dead_lettered(reason, letters)
+        for reason, events in tally.dropped.items():
+            self._counts.dropped(reason, events)
 
     def _write(self, batch: Batch) -> None:
         part = batch.work[0]
@@ -196,10 +203,14 @@ class Delivery:
         Each row of an array keeps the whole array, so the dead letters of one user record are limited.
 
         Raises:
-            SpoolUnavailable: the batch is unchanged.
+            SpoolUnavailable, RecordHalts: the batch is unchanged.
         """
         letters, current = Spool(REJECTED_MEMORY), batch.rejected and batch.rejected.copy()
+        dropped = 0
         for index, location in _locations(part, rejected):
+            if self._judge.drops(Reason.SINK_REJECTED, location.sequence):
+                dropped += 1
+                continue
             data = part.data(index)
             user_record = location.sequence, location.sub_sequence
             if current is None or current.user_record != user_record:
@@ -208,6 +219,7 @@ class Delivery:
             dead_letter = DeadLetter(Reason.SINK_REJECTED, rejected[index], location, data)
             self._append(letters, current.limit.take(dead_letter))
         batch.work.popleft()
+        batch.tally.dropped[Reason.SINK_REJECTED] += dropped
         batch.rejected = current
         self._put_first(batch, f"{part.name}-rejected", letters)
 

@@ -1,11 +1,13 @@
 """Create the parts of the pipeline that the worker, the daemon's child and Lambda share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consumer.pipeline.batching import Buffer, EncodeDeadLetter
 from consumer.pipeline.delivery import Checkpointer, Delivery
+from consumer.pipeline.rejections import BreakerLimits, Judge
 from consumer.records import BatchLimits
+from consumer.rejection_policy import KEEP, Policies
 from consumer.runtime.clock import Clock, boottime
 from consumer.sinks import Sink
 from consumer.telemetry.metrics import Metrics
@@ -24,6 +26,8 @@ class Pipeline:
     encode_dead_letter: EncodeDeadLetter
     metrics: Metrics
     version: str = ""
+    policies: Policies = field(default_factory=lambda: KEEP)
+    breaker: BreakerLimits | None = None
     flush_log: Callable[[], None] = lambda: None  # log the dead letters that are not logged yet
     label: str = ""
 
@@ -40,7 +44,11 @@ class Pipeline:
         """Return an empty buffer. `memory` limits its bytes in memory."""
         return Buffer(shard_id + self.label, self.limits, self.encode_dead_letter, memory)
 
-    def delivery(self, checkpointer: Checkpointer, clock: Clock = boottime) -> Delivery:
+    def judge(self, spared: Callable[[int], bool] = lambda _: False, clock: Clock = boottime) -> Judge:
+        """Return an object that decides about the rejected events of one shard."""
+        return Judge(self.policies, self.breaker, spared, clock)
+
+    def delivery(self, checkpointer: Checkpointer, clock: Clock = boottime, judge: Judge | None = None) -> Delivery:
         """Return an object that delivers batches while `checkpointer` allows it."""
         sinks = self.rows, self.dead_letters
-        return Delivery(checkpointer, *sinks, self.encode_dead_letter, self.metrics, self.version, clock)
+        return Delivery(checkpointer, *sinks, self.encode_dead_letter, self.metrics, self.version, clock, judge)

@@ -8,9 +8,11 @@ from consumer.errors import SpoolUnavailable
 from consumer.leases import Pending
 from consumer.pipeline.batching import Batch
 from consumer.pipeline.intake import fill
+from consumer.pipeline.rejections import over
 from consumer.records import Position, Record, Shard
 from consumer.runtime.memory_budget import SHARE
 from consumer.shard.context import ShardContext
+from consumer.shard.halting import Halting
 from consumer.shard.held_lease import HeldLease
 from consumer.shard.reader import ShardReader
 from consumer.sinks import payload_of
@@ -28,10 +30,10 @@ class BatchAssembly:
     (docs/guarantees.md#two-phase-checkpoints).
     """
 
-    def __init__(self, held_lease: HeldLease, reader: ShardReader, context: ShardContext) -> None:
-        self._held_lease, self._reader, self._context = held_lease, reader, context
+    def __init__(self, held_lease: HeldLease, reader: ShardReader, context: ShardContext, halting: Halting) -> None:
+        self._held_lease, self._reader, self._context, self._halting = held_lease, reader, context, halting
         self._shard_id, self._budget = held_lease.shard_id, context.budget
-        self._decode = context.decoder(_shard(held_lease))
+        self._decode = over(halting.judge, context.decoder(_shard(held_lease)))
         self._create_buffer()
 
     def _create_buffer(self) -> None:
@@ -66,12 +68,13 @@ class BatchAssembly:
             return self._buffer.full()
         return self._buffer.last is not None and self._pending.end <= self._buffer.last
 
-    def is_due(self, now: float, draining: bool) -> bool:
-        """Return whether the buffer should be delivered now."""
+    def is_due(self, now: float, draining: bool, halted: bool = False) -> bool:
+        """Return whether the buffer should be delivered now. `halted`: what follows must not be read."""
         if self._buffer.empty or self._pending is not None:
             return self.complete()
         return (
-            self.complete()
+            halted
+            or self.complete()
             or self._buffer.ripe_in(now) <= 0
             or self._budget.must_deliver(self._shard_id)
             or (not self._reader.backlog and self._is_due_without_backlog(draining))
@@ -92,10 +95,12 @@ class BatchAssembly:
         """Decode fetched records until the batch is complete; return False if there was no memory for the first."""
         backlog = self._reader.backlog
         before = len(backlog)
-        if self._pending is None:
-            self._fill(backlog, now)
+        if self._pending is not None:
+            self._fill_up_to(self._pending.end, backlog, now)
+        elif self._halting.stop is not None:
+            self._fill_up_to(Position.of(self._halting.stop - 1), backlog, now)
         else:
-            self._replay(self._pending.end, backlog, now)
+            self._fill(backlog, now)
         return len(backlog) < before
 
     def _fill(self, records: deque[Record], now: float) -> None:
@@ -105,8 +110,8 @@ class BatchAssembly:
 
         fill(self._buffer, self._decode, records, now, self._reader.start, must_stop)
 
-    def _replay(self, end: Position, backlog: deque[Record], now: float) -> None:
-        """Decode up to the end of a prepared batch, which no block may pass."""
+    def _fill_up_to(self, end: Position, backlog: deque[Record], now: float) -> None:
+        """Decode up to the end of a prepared batch or to a halt, which no block may pass."""
         prepared = deque(takewhile(lambda record: Position.of(record.sequence) <= end, backlog))
         prepared = prepared or deque([backlog[0]])  # the stream no longer has the last record of the batch
         before = len(prepared)

@@ -7,12 +7,13 @@ from the checkpoint.
 
 from collections.abc import Callable, Hashable, Sequence
 
-from consumer.errors import ConfigurationError, IteratorExpired, LeaseLost, OutputClosed, Retryable
+from consumer.errors import ConfigurationError, IteratorExpired, LeaseLost, OutputClosed, RecordHalts, Retryable
 from consumer.leases import Lease, NextOwner
 from consumer.pipeline.batching import Batch
 from consumer.records import SHARD_END, Fetched, Shard
 from consumer.shard.batch_assembly import BatchAssembly
 from consumer.shard.context import ShardContext
+from consumer.shard.halting import CHECK_INTERVAL, Halting
 from consumer.shard.handoff import HandoffRequest
 from consumer.shard.held_lease import HeldLease
 from consumer.shard.reader import ShardReader
@@ -38,9 +39,10 @@ class ShardConsumer:
         self.shard_id = held_lease.shard_id
         self.over, self.undelivered = False, False
         self._reader = ShardReader(held_lease.lease, context)
-        self._assembly = BatchAssembly(held_lease, self._reader, context)
-        self.delivery = context.pipeline.delivery(held_lease, context.clock)
         self._log = context.log.bind(shard=self.shard_id)
+        self._halting = Halting(held_lease, context, self._log)
+        self._assembly = BatchAssembly(held_lease, self._reader, context, self._halting)
+        self.delivery = context.pipeline.delivery(held_lease, context.clock, self._halting.judge)
         self._handoff = HandoffRequest()
         self.failures = ShardFailures(context, self._handoff, self.shard_id, self._log)
         self._trimming = TrimWatch(held_lease, context)
@@ -100,9 +102,8 @@ class ShardConsumer:
     @property
     def obstacle(self) -> str:
         """Return why the shard may make no progress, in words."""
-        if self.failures.text:
-            return self.failures.text
-        return "the sink has not taken its fetched records yet" if self._holds_records else self._reader.tip.state
+        state = "the sink has not taken its fetched records yet" if self._holds_records else self._reader.tip.state
+        return self._halting.text or self.failures.text or state
 
     # The state machine -----------------------------------------------------------------------------------------------
 
@@ -141,16 +142,29 @@ class ShardConsumer:
         if self._handoff.asked and (self._handoff.too_late(now) or self._cannot_replay()):
             self._give_up()
         self.held_lease.ensure_held()
-        if self._batch is not None or self._assembly.is_due(now, self._handoff.asked):
+        self._halting.store()
+        try:
+            return self._work(now, self._halting.blocks(self._reader.backlog))
+        except RecordHalts as error:
+            self._halting.found(error)
+            self._restart()
+            return 0.0
+
+    def _work(self, now: float, blocked: bool) -> float | None:
+        if self._batch is not None or self._assembly.is_due(now, self._handoff.asked, blocked):
             if not self._assembly.may_write():
                 return WAIT_FOR_BUDGET
             self._deliver()
+        elif blocked and (self._reader.backlog or not self._assembly.empty):
+            self._restart()  # frees the memory
         elif self._reader.backlog:
             return self._decode(now)
         elif self._handoff.asked and self._assembly.empty:
             self._hand_off()
             self._finish()
             return None
+        elif blocked:
+            return CHECK_INTERVAL
         elif self._reader.ended:
             self._end_shard()
             return None
@@ -190,7 +204,7 @@ class ShardConsumer:
             self._trimming.gone()
             return 0.0
         self._note(fetched)
-        return self._next_read(now)
+        return max(0.0, min(self._reader.next_read, self._assembly.ripe_in(now)))
 
     def _note(self, fetched: Fetched) -> None:
         """Report a response to log, metrics and the watch for trimmed records."""
@@ -200,13 +214,6 @@ class ShardConsumer:
         self.held_lease.throughput.add(fetched.size)
         self._context.metrics.lag_reported(self.shard_id, None if behind is None else behind / 1000)
 
-    def _next_read(self, now: float) -> float:
-        """Return the seconds until the next step after a read."""
-        reader, polling = self._reader, self._context.polling
-        if reader.backlog or reader.ended or not reader.tip.at_tip or (polling.eager and not reader.tip.settled):
-            return 0.0
-        return max(0.0, min(polling.poll_interval, self._assembly.ripe_in(now)))
-
     def _decode(self, now: float) -> float:
         decoded = self._assembly.decode(now)
         self._settle()
@@ -214,8 +221,6 @@ class ShardConsumer:
             return WAIT_FOR_BUDGET
         self._log.debug("shard.decoded", buffered=self._assembly.memory, backlog=len(self._reader.backlog))
         return 0.0
-
-    # Ends ------------------------------------------------------------------------------------------------------------
 
     def _end_shard(self) -> None:
         """Create the children's rows, then checkpoint SHARD_END. Everything is delivered already."""
@@ -236,19 +241,15 @@ class ShardConsumer:
         if self._batch is not None and not self._batch.work:
             return
         if self._holds_records:
-            error = self._handoff.reason or self.failures.text or self._shortage()
+            unread = "the stream has not shown the rest of a batch that was prepared earlier"
+            error = self._handoff.reason or self.failures.text or (unread if self._cannot_replay() else "no time left")
             self._log.warning("batch.dropped", error=error, note="delivered again by the next owner")
         self._restart()
-
-    def _shortage(self) -> str:
-        if self._cannot_replay():
-            return "the stream has not shown the rest of a batch that was prepared earlier"
-        return "no time was left"
 
     def _hand_off(self) -> None:
         next_owner, event = self._handoff.next_owner, self._handoff.event
         self.held_lease.hand_off(next_owner)
-        self.undelivered = self._reader.furthest > self.held_lease.lease.checkpoint.sequence
+        self.undelivered = not self._halting.text and self._reader.furthest > self.held_lease.lease.checkpoint.sequence
         self._log.info(f"lease.{event.value}", to=next_owner.worker_id if next_owner else None)
         self._context.metrics.lease_changed(event)
 

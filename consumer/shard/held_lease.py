@@ -11,8 +11,17 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from consumer.errors import LeaseLost, LeaseStale, LeaseTableUnavailable
-from consumer.leases import Change, Lease, LeaseTable, NextOwner, Pending, WorkerIdentity, Written
-from consumer.leases.lease import checkpointed, handed_off, later, marked_draining, prepared, renewed, trimmed_unread
+from consumer.leases import Change, Halt, Lease, LeaseTable, NextOwner, Pending, WorkerIdentity, Written
+from consumer.leases.lease import (
+    checkpointed,
+    halted,
+    handed_off,
+    later,
+    marked_draining,
+    prepared,
+    renewed,
+    trimmed_unread,
+)
 from consumer.records import Position
 from consumer.runtime.clock import Clock
 from consumer.shard.throughput import Throughput
@@ -109,6 +118,10 @@ class HeldLease:
         read_to = later(self._read_to, self._arrived)
         self._write(lambda lease: self._with_drain(checkpointed(lease, self._worker, position, read_to, children)))
         self.read_to = later(self.read_to, read_to)
+
+    def halt(self, halt: Halt) -> None:
+        """Store that this shard is not read from a record on, until an operator decides."""
+        self._write(lambda lease: self._with_drain(halted(lease, self._worker, halt)))
 
     def hand_off(self, next_owner: NextOwner | None) -> None:
         """Offer the lease to `next_owner`, or release it for None. No later write is possible."""

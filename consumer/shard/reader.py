@@ -75,6 +75,13 @@ class ShardReader:
         return self._asked_at + self._pause - now
 
     @property
+    def next_read(self) -> float:
+        """Return the seconds until the next read: 0 while there is more to read or to decode."""
+        polling = self._context.polling
+        more = self.backlog or self.ended or not self.tip.at_tip or (polling.eager and not self.tip.settled)
+        return 0.0 if more else polling.poll_interval
+
+    @property
     def need(self) -> int:
         """Return the bytes of memory that the next response will need, estimated from the last one."""
         return COPIES_IN_FLIGHT * self._estimate

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from consumer.aws.access import Accesses
 from consumer.errors import ConfigurationError
-from consumer.settings import closest
+from consumer.setting_values import closest
 from consumer.sinks.postgresql import Options
 from consumer.urls import Url
 

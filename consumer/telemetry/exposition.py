@@ -68,6 +68,8 @@ def _records(counts: Metrics) -> Iterator[Metric]:
     yield _counters("skipped_events", "Events of types that this program does not decode.", "type", counts.skipped)
     letters = {reason.value: counts.dead_letters[reason] for reason in Reason}
     yield _counters("dead_letters", "Events that became dead letters, by reason.", "reason", letters)
+    dropped = {reason.value: counts.dropped_events[reason] for reason in Reason}
+    yield _counters("dropped_events", "Rejected events that a policy drops, by reason.", "reason", dropped)
     yield _counter("throttled_reads", "Reads that the stream throttled.", counts.throttled)
 
 
@@ -117,6 +119,8 @@ def _leases(counts: Metrics) -> Iterator[Metric]:
     yield _gauges(
         "lease_held", "1 for each shard whose lease this worker holds.", "shard", dict.fromkeys(counts.shards, 1)
     )
+    yield _gauge("shards_halted", "Shards of this worker that wait for an operator.", len(counts.halted))
+    yield _gauges("shard_halted", "1 for each shard that waits for an operator.", "shard", counts.halted)
     events = {event.value: counts.lease_events[event] for event in LeaseEvent}
     yield _counters("lease_events", "Changes of this worker's leases, by kind.", "event", events)
     yield _counters(

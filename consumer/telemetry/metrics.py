@@ -107,6 +107,8 @@ class Metrics:
     last_checkpoint: float | None = None
     skipped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[Reason] = field(default_factory=Counter)
+    dropped_events: Counter[Reason] = field(default_factory=Counter)
+    halted: dict[str, int] = field(default_factory=dict)  # 1 for each of our shards that is halted
     lease_events: Counter[LeaseEvent] = field(default_factory=Counter)
     lease_table_failures: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(LEASE_TABLE_CALLS, 0)))
     shards: dict[str, ShardState] = field(default_factory=dict)
@@ -140,6 +142,11 @@ class Metrics:
         """Count dead letters of one reason."""
         with self._lock:
             self.dead_letters[reason] += letters
+
+    def dropped(self, reason: Reason, events: int) -> None:
+        """Count rejected events that a policy drops."""
+        with self._lock:
+            self.dropped_events[reason] += events
 
     def read_throttled(self) -> None:
         """Count a throttled read."""
@@ -203,6 +210,12 @@ class Metrics:
         """Remove a shard whose lease we no longer hold."""
         with self._lock:
             self.shards.pop(shard_id, None)
+            self.halted.pop(shard_id, None)
+
+    def shard_halted(self, shard_id: str, *, halted: bool) -> None:
+        """Note that a shard waits for an operator, or no longer."""
+        with self._lock:
+            self.halted = {name: 1 for name in {*self.halted, shard_id} if halted or name != shard_id}
 
     def lease_changed(self, event: LeaseEvent) -> None:
         """Count a change of a lease."""

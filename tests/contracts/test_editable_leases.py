@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.leases import Change, EditableLeaseTable, Lease, Pending, Token, WorkerIdentity, Written
+from consumer.leases import Change, EditableLeaseTable, Halt, Lease, Pending, Token, WorkerIdentity, Written
 from consumer.leases import lease as steps
 from consumer.records import SHARD_END, TRIM_HORIZON, Position
 
@@ -75,3 +75,28 @@ def test_an_unchanged_row_is_removed_and_may_be_removed_again(table: EditableLea
 
 def test_a_table_in_use_exists(table: EditableLeaseTable) -> None:
     assert table.exists()
+
+
+def test_an_operator_answers_a_halt_beside_the_owner(table: EditableLeaseTable) -> None:
+    """The counter stays the same, and the owner's next write shows the answer and keeps it."""
+    halt = Halt("not-json", 10**55)
+    row = put(table, steps.halted(replace(ENDED, checkpoint=Position.of(5)), ME, halt))
+    assert table.answer_halt(row, halt._replace(skip=True))
+    assert not table.answer_halt(row, None), "it was answered already"
+    [written] = table.write([Change(row, steps.renewed(row, ME, None))])
+    assert written.done
+    assert written.row is not None
+    assert (written.row.halted, written.row.counter) == (halt._replace(skip=True), row.counter + 1)
+    assert table.answer_halt(written.row, None)
+    [row] = table.read([row.shard_id])
+    assert row.halted is None
+
+
+def test_a_checkpoint_at_or_after_the_record_ends_a_halt() -> None:
+    """One before it keeps it."""
+    row = steps.halted(replace(ENDED, checkpoint=Position.of(5)), ME, Halt("not-json", 9))
+    assert [steps.checkpointed(row, ME, Position.of(n)).halted is None for n in (8, 9, 10)] == [False, True, True]
+
+
+def test_a_row_that_does_not_exist_has_no_halt_to_answer(table: EditableLeaseTable) -> None:
+    assert not table.answer_halt(replace(ENDED, checkpoint=Position.of(5)), Halt("not-json", 9))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumer.leases import Change, Lease, LeaseTable, NextOwner, Pending, Token, WorkerIdentity, Written
+from consumer.leases import Change, Halt, Lease, LeaseTable, NextOwner, Pending, Token, WorkerIdentity, Written
 from consumer.leases import lease as steps
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Position
 from tests.contracts.conftest import KINDS, Connect
@@ -36,6 +36,7 @@ FULL = Lease(
     draining=True,
     lost_from=NOW - timedelta(days=2),
     lost_to=NOW - timedelta(days=1),
+    halted=Halt("not-json", SIXTY_DIGITS + 2, skip=True),
 )
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from consumer import aws_lambda
 from consumer.decoding.deaggregation import aggregate
 from consumer.errors import SinkUnavailable
 from consumer.records import BatchLimits
+from consumer.rejection_policy import policies_of
 from consumer.settings import load
 from consumer.sinks import Rows
 from tests.events import event_id, event_ids, numbered_event
@@ -164,3 +166,13 @@ def test_the_deployed_mapping_is_valid_for_lambda() -> None:
     validate_parameters(mapping, shape)
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["MaximumRetryAttempts"] == -1
+
+
+def test_a_record_that_halts_is_the_first_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is before it is delivered, and Lambda sends the rest again until the cause is mended."""
+    rows = ListSink()
+    pipeline = replace(pipeline_to(rows), policies=policies_of("not-json=halt"))
+    monkeypatch.setattr(aws_lambda, "_process", lambda: (load({}, None, {}), pipeline))
+    event = lambda_event(numbered_event(1), numbered_event(2), b"no json", numbered_event(3))
+    assert aws_lambda.handler(event, Context()) == failed(2)
+    assert rows.ids == event_ids([1, 2])

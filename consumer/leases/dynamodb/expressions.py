@@ -1,10 +1,10 @@
 """Write one conditional update in DynamoDB's two languages, expressions and PartiQL."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from consumer.leases import Change, Lease
+from consumer.leases import Change, Halt, Lease
 from consumer.leases.dynamodb.item import CHECKPOINT, FIELDS, KEY, SHARD_END, Attribute, attributes_of
 
 SEEN = ("counter", "owner", "checkpoint_owner", "token")
@@ -42,6 +42,13 @@ def update_of(change: Change, revive: bool = False) -> Update:
         seen=attributes_of(before, SEEN),
         revives=not (after.ended or revive),
     )
+
+
+def halt_update(lease: Lease, halt: Halt | None) -> Update:
+    """Return the update that replaces `halted` if it is still that of `lease`."""
+    written, seen = (attributes_of(row, ["halted"]) for row in (replace(lease, halted=halt), lease))
+    sets = {name: value for name, value in written.items() if value is not None}
+    return Update(lease.shard_id, sets, [name for name in written if name not in sets], seen, revives=True)
 
 
 def expressions(table: str, update: Update) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.leases import Lease, Pending, Token
+from consumer.leases import Halt, Lease, Pending, Token
 from consumer.leases.lease import UnreadableRow
 from consumer.records import FULL_HASH_RANGE, Position, PositionKind
 
@@ -70,6 +70,7 @@ def lease_of(item: Item) -> Lease:
         draining="cc_draining" in item,
         lost_from=_instant(item, "cc_lostFrom"),
         lost_to=_instant(item, "cc_lostTo"),
+        halted=_halt(item),
     )
 
 
@@ -135,6 +136,13 @@ def _pending(item: Item) -> Pending | None:
         return None
     end = _position(item, "pendingCheckpoint", "pendingCheckpointSubSequenceNumber")
     return Pending.stored(end, bytes(state)[len(MARK) :].decode())
+
+
+def _halt(item: Item) -> Halt | None:
+    try:
+        return Halt.stored(_string(item, "cc_halted")) if "cc_halted" in item else None
+    except ValueError:
+        raise UnreadableRow("its cc_halted is not one that this program writes") from None
 
 
 def _instant(item: Item, name: str) -> datetime | None:
@@ -243,5 +251,6 @@ _WRITERS: dict[str, Callable[[Any], Written]] = {
     "draining": _as("cc_draining", _flag),
     "lost_from": _as("cc_lostFrom", _time),
     "lost_to": _as("cc_lostTo", _time),
+    "halted": _as("cc_halted", lambda halt: _text(halt and halt.text)),
 }
 FIELDS = tuple(_WRITERS)

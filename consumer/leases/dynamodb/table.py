@@ -17,9 +17,9 @@ from consumer.aws.calls import Calls
 from consumer.aws.codes import THROTTLED, TRANSIENT
 from consumer.aws.reasons import code_of
 from consumer.errors import ConfigurationError, ConsumerError, LeaseTableUnavailable
-from consumer.leases import Change, Lease, PartlyWritten, Scope, Written
+from consumer.leases import Change, Halt, Lease, PartlyWritten, Scope, Written
 from consumer.leases.dynamodb.client import REFUSED, dynamodb_client, ignore_failed_condition
-from consumer.leases.dynamodb.expressions import Update, expressions, statement, unchanged, update_of
+from consumer.leases.dynamodb.expressions import Update, expressions, halt_update, statement, unchanged, update_of
 from consumer.leases.dynamodb.item import (
     CHECKPOINT,
     KEY,
@@ -142,6 +142,10 @@ class DynamoDbLeaseTable:
         update = Update(lease.shard_id, {"cc_wantedBy": {"S": worker_id}}, (), seen, revives=True)
         self._unless_refused("UpdateItem", lambda: self._client.update_item(**expressions(self._name, update)))
 
+    def answer_halt(self, lease: Lease, halt: Halt | None) -> bool:
+        request = expressions(self._name, halt_update(lease, halt))
+        return self._unless_refused("UpdateItem", lambda: self._client.update_item(**request))
+
     def delete(self, lease: Lease) -> None:
         values = {":ended": SHARD_END, ":counter": {"N": str(lease.counter)}}
         where = {
@@ -163,9 +167,11 @@ class DynamoDbLeaseTable:
     def _delete(self, lease: Lease, where: Mapping[str, Any]) -> None:
         self._client.delete_item(TableName=self._name, Key={KEY: {"S": lease.shard_id}}, **where)
 
-    def _unless_refused(self, action: str, call: Callable[[], object]) -> None:
+    def _unless_refused(self, action: str, call: Callable[[], object]) -> bool:
         with self._calls.running(action), ignore_failed_condition():
             call()
+            return True
+        return False
 
     def rewrite(self, changes: Sequence[Change]) -> Sequence[Written]:
         results: list[Result] = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from consumer.dead_letters.attempt import attempt
@@ -16,11 +17,14 @@ from consumer.dead_letters.checkpoints import Checkpoints
 from consumer.dead_letters.ledger import opened as opened_ledger
 from consumer.dead_letters.ledger import read_only
 from consumer.dead_letters.redrive import Destination, Redrive, State
+from consumer.dead_letters.refetch import StreamAgain
 from consumer.dead_letters.selection import Selection
+from consumer.decoding.deaggregation import aggregate
 from consumer.errors import BatchRejected, ConfigurationError, Retryable, SinkUnavailable
 from consumer.leases import Lease
 from consumer.records import SHARD_END, BatchLimits, Position
 from consumer.sinks import Deduplication
+from consumer.streams.memory import MemoryStream
 from tests.events import event_ids, numbered_event
 from tests.unit.dead_letters.letters import SHARD, STREAM, letter, opened, put, rows_of, sink
 
@@ -72,6 +76,7 @@ class Bench:
     target: str
     ledger: Path
     version: str = "v1"
+    stream: Any = None
 
     def run(
         self, checkpoints: Checkpoints | None = PASSED, selection: Selection | None = None, **sink_given: Any
@@ -88,7 +93,8 @@ class Bench:
     def redrive(self, wrapped: Any, checkpoints: Checkpoints | None, selection: Selection | None = None) -> Redrive:
         """Return the redrive into a sink. Its first failure ends it."""
         destination = Destination(wrapped, self.target, self.version, BatchLimits(rows=4))
-        return Redrive(opened(self.place), selection or Selection(), checkpoints, attempt, destination, raised)
+        chosen, again = selection or Selection(), StreamAgain(lambda: self.stream, lambda _: None, raised)
+        return Redrive(opened(self.place), chosen, checkpoints, attempt, again.complete, destination, raised)
 
 
 def raised(error: Retryable) -> None:
@@ -296,6 +302,24 @@ def test_a_ledger_that_is_none_is_one_line(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE x (y)").connection.close()
     with pytest.raises(ConfigurationError, match="no such table"), read_only(tmp_path / "other.db") as ledger:
         ledger.entries("x")
+
+
+def test_bytes_that_were_left_out_are_read_from_the_stream_again(tmp_path: Path) -> None:
+    """As long as it has them. Only the event that failed is taken from its aggregate."""
+    stream = MemoryStream(STREAM, shards=1)
+    [shard] = stream.shards()
+    whole = aggregate([("k", numbered_event(number)) for number in (1, 2, 3)])
+    sequences = [stream.put(data, "k") for data in (numbered_event(7), whole)]
+    left_out = [
+        letter(shard_id=shard.shard_id, sequence_number=str(sequence), sub_sequence_number=sub)
+        for sequence, sub in ((sequences[0], 0), (sequences[1], 1), (1, 0))
+    ]
+    place = put("jsonl", tmp_path, [msgspec.structs.replace(each, data=None) for each in left_out])
+    bench = Bench(place, f"sqlite:{tmp_path}/rows.db", tmp_path / "l", stream=stream)
+    with read_only(bench.ledger) as ledger:
+        assert bench.redrive(sink(bench.target), None).plan(ledger) == {State.NO_DATA: 3}
+    assert bench.run(None) == {State.REDRIVEN: 2, State.NOT_STORED: 0, State.GONE: 1}
+    assert rows_of(bench.target) == event_ids([2, 7])
 
 
 def test_what_a_killed_process_left_in_the_middle_of_a_transaction_is_undone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.leases import Change, Lease, NextOwner, Pending, Token, WorkerIdentity
+from consumer.leases import Change, Halt, Lease, NextOwner, Pending, Token, WorkerIdentity
 from consumer.leases import lease as steps
 from consumer.leases.dynamodb.expressions import update_of
 from consumer.leases.dynamodb.item import MultiStream, is_lease, item_of, lease_of
@@ -144,6 +144,8 @@ LEASES = st.builds(
     draining=st.booleans(),
     lost_from=INSTANTS,
     lost_to=INSTANTS,
+    halted=st.none()
+    | st.builds(Halt, st.sampled_from(["not-json", "share"]), st.integers(1, 10**60 - 1), st.booleans()),
 )
 
 
@@ -192,7 +194,7 @@ def test_the_codec_covers_every_field_of_a_lease() -> None:
         other = {"checkpoint": LATEST, "hash_range": (0, 1), "counter": 1, "switches": 1, "draining": True}
         instant = {name: datetime(2026, 1, 1, tzinfo=UTC) for name in INSTANT_FIELDS}
         rest = {"token": Token("w", "s", 1), "pending": Pending(Position.of(1), "n"), "throughput": 1.5}
-        sets = {"parents": ("a",), "children": ("b",)}
+        sets = {"parents": ("a",), "children": ("b",), "halted": Halt("not-json", 7)}
         value: Any = (other | instant | rest | sets).get(field.name, "text")
         changed = replace(full, **{field.name: value})
         assert lease_of(item_of(changed)) == changed

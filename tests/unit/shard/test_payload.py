@@ -8,6 +8,7 @@ import pytest
 
 from consumer.leases import Lease, Pending
 from consumer.pipeline.batching import Buffer
+from consumer.pipeline.rejections import Judge
 from consumer.records import BatchLimits, Position
 from consumer.runtime.memory_budget import HANGS, PATIENCE, MemoryBudget
 from consumer.shard.batch_assembly import BatchAssembly
@@ -34,7 +35,8 @@ def assembly(budget: MemoryBudget, payload: float, pending: Pending | None = Non
     context: Any = SimpleNamespace(budget=budget, decoder=lambda _: None, pipeline=pipeline)
     held_lease: Any = SimpleNamespace(shard_id=SHARD, lease=Lease(SHARD, pending=pending))
     reader: Any = SimpleNamespace(size=0)
-    return BatchAssembly(held_lease, reader, context)
+    halting: Any = SimpleNamespace(judge=Judge(), stop=None)
+    return BatchAssembly(held_lease, reader, context, halting)
 
 
 def filled(budget: MemoryBudget, payload: float, pending: Pending | None = None) -> Any:

@@ -28,6 +28,9 @@ NAMES = {
     "call_consumer_rows_repeated_total": set(),
     "call_consumer_skipped_events_total": {"type"},
     "call_consumer_dead_letters_total": {"reason"},
+    "call_consumer_dropped_events_total": {"reason"},
+    "call_consumer_shards_halted": set(),
+    "call_consumer_shard_halted": {"shard"},
     "call_consumer_throttled_reads_total": set(),
     "call_consumer_read_failures_total": {"call", "code"},
     "call_consumer_trimmed_unread_total": set(),
@@ -71,6 +74,7 @@ def busy() -> Metrics:
     metrics.lag_reported("shard-1", 2.5)
     metrics.unread_expires("shard-1", 3600.0)
     metrics.batch_delivered("shard-1")
+    metrics.shard_halted("shard-1", halted=True)
     return metrics
 
 
