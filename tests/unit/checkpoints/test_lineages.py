@@ -109,7 +109,7 @@ def since(history: History, shard_ids: set[str], minute: float) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(150))
 def test_everything_since_the_time_is_read_again_and_nothing_before_it(seed: int) -> None:
     """Rows that are removed are created again for the whole shard, and such a shard is younger than the time."""
     history = History(random.Random(seed))
@@ -120,7 +120,7 @@ def test_everything_since_the_time_is_read_again_and_nothing_before_it(seed: int
     assert history.will_read() == since(history, every, minute)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(150))
 def test_a_reset_of_one_shard_concerns_its_lineage_only(seed: int) -> None:
     """What other shards had left to read stays the same."""
     history = History(random.Random(seed))
@@ -170,7 +170,7 @@ class Mortal(MemoryLeaseTable):
         return super().remove(lease)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(60))
 def test_a_reset_that_was_killed_is_completed_by_the_next_one(seed: int) -> None:
     """At any write. Leases that are right already are left to expire, like those of a worker that was killed."""
     table = Mortal()
