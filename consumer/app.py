@@ -6,28 +6,21 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-
-import structlog
+from typing import TYPE_CHECKING
 
 from consumer.adapters import SINKS, Adapters, connect, connect_sinks, measured
 from consumer.aws.renewal import Renewal
 from consumer.decoders import decoders, redaction_of, rejections_of, version_of
 from consumer.doctor.effective_settings import startup_fields
-from consumer.doctor.examination import Examination
-from consumer.doctor.storage import folder_of
 from consumer.fleet.coordinator import Coordinator
 from consumer.fleet.existing_checkpoints import check_existing_checkpoints
 from consumer.fleet.initial_position import InitialPosition, first_read
 from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import WorkerIdentity
-from consumer.multilang.record_processor import RecordProcessor
-from consumer.multilang.settings import check_settings
-from consumer.multilang.wire import Wire
 from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
 from consumer.pipeline.intake import Decode
 from consumer.pipeline.pipeline import Pipeline
 from consumer.records import DeadLetter, Record, Shard
-from consumer.replay.replay import Replay
 from consumer.runtime.clock import boottime
 from consumer.runtime.memory_budget import MemoryBudget
 from consumer.runtime.scheduler import Lane, Scheduler, ThreadScheduler
@@ -36,10 +29,16 @@ from consumer.settings import Settings
 from consumer.shard.context import PollingPolicy, ShardContext
 from consumer.shard.trimming import Retention
 from consumer.sinks import Sink
+from consumer.structured_log import structlog
 from consumer.telemetry.dead_letter_log import DeadLetterLog
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.outages import Outages
 from consumer.worker import Closeable, Health, Worker
+
+if TYPE_CHECKING:  # each command loads only its own rooms
+    from consumer.doctor.examination import Examination
+    from consumer.multilang.record_processor import RecordProcessor
+    from consumer.replay.replay import Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,10 @@ class WorkerParts:
     clock: ServerClock
     outages: Outages
     dead_letter_log: DeadLetterLog
-    replay: Replay | None = None
+    replay: "Replay | None" = None
 
 
-def create_worker(settings: Settings, replay: Replay | None = None) -> Worker:
+def create_worker(settings: Settings, replay: "Replay | None" = None) -> Worker:
     """Create the worker, ready to run, or that of a `replay`. No remote service is asked yet.
 
     Raises:
@@ -91,12 +90,15 @@ def create_worker(settings: Settings, replay: Replay | None = None) -> Worker:
     )
 
 
-def create_examination(settings: Settings) -> Examination:
+def create_examination(settings: Settings) -> "Examination":
     """Create the examination that `doctor` runs. No remote service is asked yet.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
+    from consumer.doctor.examination import Examination
+    from consumer.doctor.storage import folder_of
+
     made = connect(settings)
     redaction_of(settings)  # its key must be readable
     folders = {
@@ -119,12 +121,16 @@ def create_pipeline(settings: Settings) -> Pipeline:
     return _pipeline(settings, rows, dead_letters, time.time, Metrics(), log)
 
 
-def create_record_processor(settings: Settings, reading: int, writing: int) -> RecordProcessor:
+def create_record_processor(settings: Settings, reading: int, writing: int) -> "RecordProcessor":
     """Create the record processor of one shard, which talks to KCL's daemon over two file descriptors.
 
     Raises:
         ConfigurationError: a setting is wrong, or the daemon cannot run with it.
     """
+    from consumer.multilang.record_processor import RecordProcessor
+    from consumer.multilang.settings import check_settings
+    from consumer.multilang.wire import Wire
+
     check_settings(settings, SINKS)
     stream_name = settings.stream.rpartition("/")[2]
     return RecordProcessor(

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol
 
-import structlog
-
 from consumer.app import create_pipeline
 from consumer.decoders import decoders
 from consumer.errors import ConsumerError, LeaseStale, RecordHalts, Retryable, where
@@ -24,6 +22,7 @@ from consumer.pipeline.pipeline import Pipeline
 from consumer.pipeline.rejections import over
 from consumer.records import Position, Record, Shard
 from consumer.settings import Settings, load
+from consumer.structured_log import structlog
 from consumer.telemetry import logs
 
 # Milliseconds. Start no write with less time left, because the response must still report what was written.

@@ -6,11 +6,10 @@ start, failed calls are retried without a limit.
 
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from consumer.errors import ConfigurationError, Retryable
 from consumer.runtime.clock import Clock
 from consumer.stop_request import StopRequest
+from consumer.structured_log import structlog
 
 PATIENCE = 10.0  # seconds
 RETRY_INTERVAL = 0.5  # seconds

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from signal import Signals as SignalNumber
 
-import structlog
-
 from consumer.errors import ConfigurationError, ConsumerError, OutputClosed, where
 from consumer.runtime.clock import Clock, boottime
+from consumer.structured_log import structlog
 
 
 @dataclass

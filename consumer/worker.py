@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from consumer.errors import ConfigurationError
 from consumer.fleet.coordinator import Coordinator
 from consumer.process import Exit, Signals
@@ -20,6 +18,7 @@ from consumer.runtime.clock import Clock, boottime
 from consumer.runtime.scheduler import Lane, Task, ThreadScheduler
 from consumer.startup_checks import Checks
 from consumer.stop_request import StopRequest
+from consumer.structured_log import structlog
 from consumer.telemetry.metrics import Metrics
 
 REPORT_INTERVAL = 60.0  # seconds

@@ -3,9 +3,10 @@
 import sys
 from typing import Any
 
-import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from consumer.structured_log import structlog
 
 
 class Bar:

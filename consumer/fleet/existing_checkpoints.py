@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import structlog
-
 from consumer.errors import ConfigurationError
 from consumer.leases import Lease, LeaseTable
 from consumer.records import StreamSummary
+from consumer.structured_log import structlog
 
 
 def check_existing_checkpoints(leases: LeaseTable, summary: StreamSummary, replay: bool = False) -> None:

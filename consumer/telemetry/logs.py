@@ -40,7 +40,7 @@ def begin(arguments: Sequence[str]) -> None:
 
 def configure(level: str = "info", form: str = "auto") -> None:
     """Set level and format of the log. `form`: json, console, or auto (json unless stderr is a terminal)."""
-    import structlog
+    from consumer.structured_log import structlog
 
     STDERR.choose(form == "json" or (form == "auto" and not STDERR.is_terminal))
     render = _renderer()
@@ -90,16 +90,15 @@ class _StderrLogger:
 
 
 def _common_processors() -> list[Any]:
-    import structlog
+    from consumer.structured_log import structlog
 
     return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
 def _renderer() -> Callable[[Any, str, Any], str]:
     """Return the last processor. If a field cannot be rendered, log that instead of raising."""
-    import structlog
-
     from consumer.settings import is_colour_wanted
+    from consumer.structured_log import structlog
 
     if STDERR.as_json:
         render: Any = structlog.processors.JSONRenderer()
@@ -117,7 +116,7 @@ def _renderer() -> Callable[[Any, str, Any], str]:
 
 
 def _formatter(render: Callable[[Any, str, Any], str] | None = None) -> logging.Formatter:
-    import structlog
+    from consumer.structured_log import structlog
 
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[foreign.describe, *_common_processors()],
