@@ -79,7 +79,7 @@ def _killed(rng: random.Random, directory: Path, endpoint: str, number: int) -> 
     """Start one worker that is killed soon, sometimes with the name of the one before."""
     name = "same" if rng.random() < 0.5 else f"w{number}"
     process = start(directory, endpoint, *ARGUMENTS, "--worker-id", name)
-    time.sleep(rng.uniform(1.0, 6.0))
+    time.sleep(rng.uniform(1.0, 4.0))
     process.send_signal(signal.SIGKILL)
     if process.wait() != -signal.SIGKILL:
         raise AssertionError(f"a worker ended before it was killed: {logged(directory)[-500:]}")

@@ -19,7 +19,7 @@ from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.report import Report
 from tests.chaos.sinks import JsonlRows, Rows, SqliteRows, dead_letters
 from tests.chaos.witness import Witness, check_rows
-from tests.integration.workers import STREAM, environment, kinesis_client
+from tests.integration.workers import STREAM, active, environment, kinesis_client
 from tests.servers.faulty_proxy import Fault, FaultyProxy
 
 WORKERS = 3
@@ -60,7 +60,7 @@ class Storm:
     def run(self) -> Report:
         """Run the storm, the calm, and a last run. Return what happened and which checks failed."""
         self._kinesis.create_stream(StreamName=STREAM, ShardCount=SHARDS)
-        self._kinesis.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+        active(self._kinesis)
         for _ in range(WORKERS):
             self._fleet.start()
         self._witness.start()

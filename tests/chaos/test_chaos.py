@@ -12,7 +12,13 @@ from tests.chaos.storm import Storm
 from tests.chaos.witness import check_rows
 
 
-@pytest.mark.parametrize(("sink", "seconds"), [("sqlite", 35.0), ("jsonl", 25.0)])
+@pytest.mark.parametrize(
+    ("sink", "seconds"),
+    [
+        pytest.param("sqlite", 25.0, marks=pytest.mark.xdist_group("storm over SQLite")),
+        pytest.param("jsonl", 18.0, marks=pytest.mark.xdist_group("storm over files")),
+    ],
+)
 def test_a_fleet_in_a_storm_delivers_every_event_once_and_in_order(
     services: Services, tmp_path: Path, sink: str, seconds: float
 ) -> None:

@@ -9,12 +9,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.integration.workers import (
     CREDENTIALS,
@@ -23,6 +21,7 @@ from tests.integration.workers import (
     active,
     environment,
     expected,
+    gone,
     ids,
     kinesis_client,
     put,
@@ -31,12 +30,10 @@ from tests.integration.workers import (
 )
 from tests.servers.credentials import CredentialsEndpoint
 from tests.servers.faulty_proxy import Fault, FaultyProxy
-from tests.servers.kinesis import kinesis_local
-from tests.servers.moto import moto
 
 SHARDS = 8
-GOOD_FOR = 40.0  # seconds for which credentials are valid; their renewal starts after half of that
-HOLD = 8.0  # seconds for which the disk, the table and the stream fail
+GOOD_FOR = 24.0  # seconds for which credentials are valid; their renewal starts after half of that
+HOLD = 4.0  # seconds for which the disk, the table and the stream fail
 LEASE = 12.0  # one renewal every 4 s
 PATIENCE = 90.0
 
@@ -61,6 +58,10 @@ class Publisher:
     def close(self) -> None:
         self._over.set()
         self._thread.join(10)
+
+    def delete_stream(self) -> None:
+        self._client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
+        gone(self._client)
         self._client.close()
 
 
@@ -142,26 +143,18 @@ class Day:
         self.publisher.close()
         self.process.kill()
         self.process.wait()
+        self.publisher.delete_stream()
         self.endpoint.healthy.set()
         self.endpoint.stop()
         self.stream.close()
         self.table.close()
 
 
-@contextmanager
-def a_day(directory: Path) -> Iterator[Day]:
-    with kinesis_local() as kinesis, moto() as dynamodb:
-        day = Day(directory, kinesis, dynamodb)
-        try:
-            yield day
-        finally:
-            day.close()
-
-
-@pytest.mark.alone
-def test_each_failure_of_a_day_is_logged_once_and_loses_no_row(tmp_path: Path) -> None:
+def test_each_failure_of_a_day_is_logged_once_and_loses_no_row(
+    tmp_path: Path, kinesis_local_server: str, moto_server: str
+) -> None:
     """Failures are an unread stderr, hanging credentials, a full disk, a throttled table and a missing stream."""
-    with a_day(tmp_path) as day:
+    with closing(Day(tmp_path, kinesis_local_server, moto_server)) as day:
         day.goes_on()
         time.sleep(HOLD)  # by now its log has filled the pipe
         day.goes_on()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.fleet import Fleet, Services, Worker
 from tests.chaos.publisher import Publisher
-from tests.integration.workers import STREAM, kinesis_client, wait_until
+from tests.integration.workers import STREAM, active, kinesis_client, wait_until
 
 WORKERS = 3
 
@@ -29,7 +29,7 @@ def test_a_rolling_deploy_repeats_nothing(services: Services, tmp_path: Path) ->
     """Each worker is replaced in turn, and every event is written once."""
     client = kinesis_client(services.kinesis)
     client.create_stream(StreamName=STREAM, ShardCount=2 * WORKERS)
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    active(client)
     arguments = ["--lease-duration", "3", "--batch-age", "0.2", "--poll-interval", "0.3", "--sink", "stdout:"]
     fleet, publisher = Fleet(tmp_path, services, arguments, random.Random(1)), Publisher(client, random.Random(2), 0.1)
     old = [fleet.start() for _ in range(WORKERS)]

@@ -18,8 +18,7 @@ from consumer.leases.dynamodb.table import DynamoDbLeaseTable
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.urls import options_of, parse
 from tests.contracts.places import OPEN
-from tests.servers.dynamodb import dynalite, dynamodb_local
-from tests.servers.moto import moto
+from tests.servers.dynamodb import dynalite
 from tests.servers.postgresql import PostgreSql, postgresql
 
 STORES = ("dynamodb-local", "moto", "dynalite")
@@ -28,18 +27,6 @@ TIMEOUT = 5.0
 NUMBERS = itertools.count(1)
 
 Connect = Callable[[], LeaseTable]
-
-
-@pytest.fixture(scope="session")
-def dynamodb_local_server() -> Iterator[str]:
-    with dynamodb_local() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
-    with moto() as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

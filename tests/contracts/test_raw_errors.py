@@ -235,7 +235,8 @@ CALLS: dict[str, Callable[[SqliteLeaseTable], object]] = {
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[SqliteLeaseTable]:
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteLeaseTable]:
+    monkeypatch.setattr("consumer.leases.sqlite.PAUSE", 0.0)
     table = SqliteLeaseTable(tmp_path / "leases.db", Scope("calls", "twilio-events", 1.0))
     yield table
     table.close()

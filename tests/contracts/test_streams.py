@@ -16,7 +16,6 @@ from consumer.streams import Stream
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from consumer.streams.memory import ITERATOR_LIFE, MOST_BYTES, MemoryStream
 from tests.integration import workers
-from tests.servers.kinesis import kinesis_local
 from tests.unit.clocks import FakeClock
 
 KINDS = ("memory", "kinesis-local", "moto")
@@ -53,12 +52,6 @@ class Source:
             fetched = self.stream.fetch(iterator, limit)
             yield fetched
             iterator, answers = fetched.next_iterator, answers - 1
-
-
-@pytest.fixture(scope="session")
-def kinesis_local_server() -> Iterator[str]:
-    with kinesis_local() as url:
-        yield url
 
 
 @pytest.fixture(params=KINDS)

@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 
 from tests.integration.workers import new_stream
-from tests.servers.kinesis import kinesis_local
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    with kinesis_local() as url:
-        yield url
+def endpoint(kinesis_local_server: str) -> str:
+    return kinesis_local_server
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from consumer.leases.dynamodb.item import is_lease
 from tests import kcl_parser
 from tests.events import numbered_event
 from tests.integration.workers import CREDENTIALS, STREAM
-from tests.servers.dynamodb import dynamodb_local
-from tests.servers.moto import moto
 
 
 @dataclass
@@ -50,19 +48,13 @@ class Setting:
         return list(self.dynamodb.scan(TableName=table)["Items"])
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[str, str]]:
-    with moto() as kinesis, dynamodb_local() as dynamodb:
-        yield kinesis, dynamodb
-
-
 @pytest.fixture
-def place(servers: tuple[str, str], tmp_path: Path) -> Iterator[Setting]:
+def place(moto_server: str, dynamodb_local_server: str, tmp_path: Path) -> Iterator[Setting]:
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-    kinesis: Any = boto3.client("kinesis", endpoint_url=servers[0], **keys)  # type: ignore[call-overload]
-    dynamodb: Any = boto3.client("dynamodb", endpoint_url=servers[1], **keys)  # type: ignore[call-overload]
+    kinesis: Any = boto3.client("kinesis", endpoint_url=moto_server, **keys)  # type: ignore[call-overload]
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=dynamodb_local_server, **keys)  # type: ignore[call-overload]
     kinesis.create_stream(StreamName=STREAM, ShardCount=2)
-    yield Setting(kinesis, dynamodb, tmp_path, *servers)
+    yield Setting(kinesis, dynamodb, tmp_path, moto_server, dynamodb_local_server)
     kinesis.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
     for client in (kinesis, dynamodb):
         client.close()

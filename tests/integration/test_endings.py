@@ -47,7 +47,7 @@ def test_an_unread_standard_output_delays_the_end_only_until_the_deadline(
     kinesis: Any, endpoint: str, tmp_path: Path, blocking: bool
 ) -> None:
     """The write may hang forever. The deadline ends the process, which reports what is left."""
-    put(kinesis, range(2000), per_record=10)
+    put(kinesis, range(1000), per_record=10)
     reading, writing = os.pipe()
     os.set_blocking(writing, blocking)
     process = start(tmp_path, endpoint, "--sink", "stdout:", *QUICK, "--shutdown-timeout", "3", stdout=writing)
@@ -91,7 +91,7 @@ def test_a_second_signal_ends_the_process_at_once(
     kinesis: Any, endpoint: str, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     """The sink hangs, because no process reads the pipe."""
-    put(kinesis, range(2000), per_record=50)
+    put(kinesis, range(1000), per_record=50)
     reading, writing = os.pipe()
     process = start(tmp_path, endpoint, "--sink", "stdout:", stdout=writing)
     wait_until(lambda: "lease.taken" in logged(tmp_path))

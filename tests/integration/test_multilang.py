@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from consumer.settings import load
 from tests.events import event_ids, numbered_event
 from tests.integration import multilang
 from tests.integration.multilang import JARS, REGION, Daemon, make_lease_table, service
-from tests.integration.workers import STREAM, active, in_sqlite, split, wait_until
+from tests.integration.workers import STREAM, in_sqlite, split, wait_until
 from tests.needs import need
-from tests.servers.dynamodb import dynamodb_local
-from tests.servers.kinesis import kinesis_local
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,20 +26,9 @@ def daemon_jars() -> None:
     multilang.install()
 
 
-@pytest.fixture(scope="module")
-def lease_store() -> Iterator[str]:
-    with dynamodb_local() as url:
-        yield url
-
-
 @pytest.fixture
-def kinesis() -> Iterator[Any]:
-    with kinesis_local() as url:
-        client = service("kinesis", url)
-        client.create_stream(StreamName=STREAM, ShardCount=2)
-        active(client)
-        yield client
-        client.close()
+def shards() -> int:
+    return 2
 
 
 def put(client: Any, numbers: range, per_record: int = 1) -> None:
@@ -79,16 +65,16 @@ def checkpoints(dynamodb_url: str) -> dict[str, str]:
 
 
 def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
-    kinesis: Any, lease_store: str, tmp_path: Path
+    kinesis: Any, dynamodb_local_server: str, tmp_path: Path
 ) -> None:
     """There are plain and aggregated events, two generations of shards, a kill and an orderly stop."""
     endpoint = kinesis.meta.endpoint_url
     settings = ["--sink", "sqlite:rows.db", "--endpoint-url", endpoint, "--lease-duration", "3", "--batch-age", "0.5"]
-    make_lease_table(lease_store, STREAM, ["shardId-000000000000", "shardId-000000000001"])
+    make_lease_table(dynamodb_local_server, STREAM, ["shardId-000000000000", "shardId-000000000001"])
     put(kinesis, range(60))
     put(kinesis, range(60, 300), per_record=8)
     kinesis.put_record(StreamName=STREAM, Data=b"no JSON", PartitionKey="0")
-    daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], lease_store)
+    daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], dynamodb_local_server)
     try:
         wait_until(lambda: rows(tmp_path) >= 300 or daemon.over(), 60)
         split(kinesis)
@@ -96,7 +82,7 @@ def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
         wait_until(lambda: rows(tmp_path) > 320 or daemon.over(), 60)
         daemon.kill()
         put(kinesis, range(500, 600), per_record=5)
-        daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], lease_store)
+        daemon = Daemon(tmp_path, [*settings, "--worker-id", "daemon", STREAM], dynamodb_local_server)
         wait_until(lambda: rows(tmp_path) >= 600 or daemon.over(), 60)
         daemon.stop()
     finally:
@@ -105,7 +91,7 @@ def test_a_split_and_kill_9_under_the_real_daemon_lose_and_repeat_nothing(
     assert sorted(counts) == event_ids(range(600))
     letters = [json.loads(line) for file in tmp_path.rglob("*.dead-letters") for line in file.read_text().splitlines()]
     assert {letter["reason"] for letter in letters} == {"not-json"}
-    done = checkpoints(lease_store)
+    done = checkpoints(dynamodb_local_server)
     assert done.pop("shardId-000000000000", "SHARD_END.0").startswith("SHARD_END")  # KCL deletes such rows eventually
     assert len(done) == 3
     assert all(place.endswith(".4") for place in done.values())  # the last user record of five in an aggregate

@@ -20,6 +20,7 @@ from consumer.decoding.deaggregation import aggregate
 from tests.events import event_ids, numbered_event
 
 STREAM = "twilio-events"
+OFTEN: Any = {"Delay": 0.1, "MaxAttempts": 600}  # an emulator creates a stream in 100 ms
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -55,7 +56,7 @@ def new_stream(endpoint: str, shards: int) -> Iterator[Any]:
     active(client)
     yield client
     client.delete_stream(StreamName=STREAM, EnforceConsumerDeletion=True)
-    client.get_waiter("stream_not_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+    gone(client)
     client.close()
 
 
@@ -97,8 +98,14 @@ def put(client: Any, numbers: range, per_record: int = 1) -> None:
         client.put_records(StreamName=STREAM, Records=entries)
 
 
-def active(client: Any) -> None:
-    client.get_waiter("stream_exists").wait(StreamName=STREAM, WaiterConfig={"Delay": 1})
+def gone(client: Any, stream: str = STREAM) -> None:
+    """Wait until the stream is deleted."""
+    client.get_waiter("stream_not_exists").wait(StreamName=stream, WaiterConfig=OFTEN)
+
+
+def active(client: Any, stream: str = STREAM) -> None:
+    """Wait until the stream is active."""
+    client.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig=OFTEN)
 
 
 def open_shards(client: Any) -> list[dict[str, Any]]:

@@ -20,11 +20,9 @@ from consumer.records import Position, Record
 from tests.chaos.publisher import Publisher, Resharder
 from tests.chaos.sinks import JsonlRows
 from tests.chaos.witness import dynamodb_client
-from tests.integration.workers import environment, kinesis_client
+from tests.integration.workers import active, environment, kinesis_client
 from tests.interop import kcl
 from tests.interop.kcl import KclWorker
-from tests.servers.dynamodb import dynamodb_local
-from tests.servers.kinesis import kinesis_local
 
 FAILOVER = 3.0
 EventLocation = tuple[str, int, int]  # shard, sequence number, sub-sequence number
@@ -134,19 +132,13 @@ def installed() -> Path:
     return kcl.install()
 
 
-@pytest.fixture(scope="session")
-def endpoints(installed: Path) -> Iterator[tuple[str, str]]:
-    with kinesis_local() as kinesis, dynamodb_local() as dynamodb:
-        yield kinesis, dynamodb
-
-
 @pytest.fixture
-def scene(endpoints: tuple[str, str], installed: Path, tmp_path: Path) -> Iterator[Scene]:
+def scene(kinesis_local_server: str, dynamodb_local_server: str, installed: Path, tmp_path: Path) -> Iterator[Scene]:
     name = f"calls-{next(NUMBERS)}"
-    client, store = kinesis_client(endpoints[0]), dynamodb_client(endpoints[1])
+    client, store = kinesis_client(kinesis_local_server), dynamodb_client(dynamodb_local_server)
     client.create_stream(StreamName=name, ShardCount=2)
-    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
-    scene = Scene(name, *endpoints, tmp_path, installed, client, store)
+    active(client, name)
+    scene = Scene(name, kinesis_local_server, dynamodb_local_server, tmp_path, installed, client, store)
     yield scene
     for process in scene.processes:
         process.kill()

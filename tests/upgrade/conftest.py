@@ -9,8 +9,6 @@ import pytest
 
 from tests.integration.workers import new_stream
 from tests.needs import need
-from tests.servers.dynamodb import dynamodb_local
-from tests.servers.kinesis import kinesis_local
 
 ROOT = Path(__file__).parents[2]
 EARLIER = "9524bcd"  # the first release that others may have run
@@ -29,15 +27,8 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    with kinesis_local() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def dynamodb() -> Iterator[str]:
-    with dynamodb_local() as url:
-        yield url
+def endpoint(kinesis_local_server: str) -> str:
+    return kinesis_local_server
 
 
 @pytest.fixture
@@ -51,4 +42,4 @@ def leases(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Provide a lease table that both releases share."""
     if request.param == "sqlite":
         return "sqlite:call-consumer.db"
-    return f"dynamodb:{tmp_path.name}?endpoint_url={request.getfixturevalue('dynamodb')}"
+    return f"dynamodb:{tmp_path.name}?endpoint_url={request.getfixturevalue('dynamodb_local_server')}"

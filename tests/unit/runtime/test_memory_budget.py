@@ -1,7 +1,7 @@
 """Limit the bytes that all shards hold at once (docs/guarantees.md#bounded-memory)."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.runtime.memory_budget import HANGS, PATIENCE, SHARE, MemoryBudget
@@ -106,6 +106,7 @@ STUCK = st.lists(st.tuples(st.integers(1, 4 * SHARE), st.booleans()), max_size=8
 @given(
     st.integers(1, 8 * SHARE), STUCK, st.integers(1, 3), st.integers(1, 8 * SHARE), st.randoms(use_true_random=False)
 )
+@settings(max_examples=40)  # each is hundreds of requests
 def test_a_healthy_shard_always_makes_progress(total, stuck, healthy, need, rng) -> None:  # type: ignore[no-untyped-def]
     """Other shards may keep their memory, hang with a loan, and ask first."""
     monkey = pytest.MonkeyPatch()
