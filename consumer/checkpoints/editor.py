@@ -62,9 +62,9 @@ class Editor:
         row = replace(move.after, owner=self.me.worker_id, checkpoint_owner=None, counter=0, switches=0, token=token)
         patiently(lambda: self.table.create(row), self.sleep)
         found = patiently(lambda: self.table.read([row.shard_id]), self.sleep)
-        if list(found) != [row]:
+        if not found or not _same(found[0], row):
             raise _changed(row.shard_id, found[0] if found else None)
-        self._held[row.shard_id] = row
+        self._held[row.shard_id] = found[0]
 
     def _rewrite(self, moves: Sequence[Move]) -> None:
         self._make(

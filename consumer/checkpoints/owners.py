@@ -46,6 +46,8 @@ class Owners:
         return True
 
     def _owned(self, shard_ids: Collection[str]) -> list[Lease]:
+        if not shard_ids:
+            return []  # the table may be missing, and a read would create its file
         rows: Sequence[Lease] = patiently(lambda: self.table.read(list(shard_ids)), self.sleep)
         return [row for row in rows if not row.ended and (row.owner or row.checkpoint_owner)]
 

@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from consumer.checkpoints.document import parsed, position_of, text_of
 from consumer.checkpoints.listing import as_json, table
 from consumer.errors import ConfigurationError
-from consumer.leases import EditableLeaseTable, Pending
+from consumer.leases import EditableLeaseTable, Pending, Scope
 from consumer.leases.memory import MemoryLeaseTable
+from consumer.leases.sqlite import SqliteLeaseTable
 from consumer.records import LATEST, SHARD_END, TRIM_HORIZON, Position
 from tests.unit.checkpoints.worlds import World, at, free
 
@@ -21,7 +23,7 @@ def world() -> World:
     left, right = (shard.shard_id for shard in world.stream.shards())
     one, two = world.stream.split(left)
     world.row(left, SHARD_END, 1, children=(one, two), started_at=at(0))
-    pending = Pending(Position.of(10**55 + 9, 3), "dt=2026/rows 1", "v1")
+    pending = Pending(Position.of(10**55 + 9, 3), "dt=2026/rows-1", "v1")
     world.row(one, Position.of(10**55, -1), 2, pending=pending, lost_to=at(1), owner="dead", counter=9)
     world.row(two, LATEST, started_at=at(3))
     world.row(right, TRIM_HORIZON, throughput=1.5)
@@ -66,6 +68,23 @@ def test_an_import_over_other_rows_replaces_them(world: World) -> None:
     assert set(world.rows) == {left, right, one}
     assert world.rows[left].ended
     assert world.rows[one].checkpoint == Position.of(10**55, -1)
+
+
+def test_a_plan_creates_no_table(world: World, tmp_path: Path) -> None:
+    """It may be all that is asked for. The import itself creates the table."""
+    file = tmp_path / "leases.db"
+    document = world.checkpoints.export()
+    other = World(world.clock, SqliteLeaseTable(file, Scope("app", "calls", 1.0)))
+    other.stream = world.stream
+    checkpoints = other.checkpoints
+    plan = checkpoints.plan_import(document)
+    assert not file.exists()
+    with pytest.raises(ConfigurationError, match="has no checkpoints there"):
+        checkpoints.export()
+    assert not file.exists()
+    checkpoints.carry_out(plan)
+    assert checkpoints.export().checkpoints == document.checkpoints
+    checkpoints.close()
 
 
 def test_importing_what_is_there_changes_nothing(world: World) -> None:
