@@ -97,7 +97,7 @@ class Settings(BaseModel):
         description="Deliver a batch after this many seconds, even if it is not full [default: the sink's own].",
     )
     memory: ByteSize = Field(
-        default=ByteSize(64 * 1024 * 1024), gt=0, description="Maximum bytes that all shards together buffer."
+        default=ByteSize(32 * 1024 * 1024), gt=0, description="Maximum bytes that all shards together buffer."
     )
     threads: int = Field(default=32, ge=1, le=1024, description="Threads that read shards.")
     max_leases: int = Field(default=1_000_000, ge=1, description="Maximum shards that this worker reads.")

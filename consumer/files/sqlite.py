@@ -49,8 +49,13 @@ class SqliteFile:
         timeout: float,
         private: bool = False,
         advice: str = "",
+        page_size: int = 4096,
     ) -> None:
-        """Use `file`. `advice` tells the operator what to do when data in it was lost."""
+        """Use `file`. `advice` tells the operator what to do when data in it was lost.
+
+        `page_size`: bytes of a page, if the file is new.
+        """
+        self._page_size = page_size
         self._file, self._label, self._prepare, self._advice = file, label, prepare, advice
         self._unavailable, self._timeout, self._private = unavailable, timeout, private
         self._writer, self._reader = _Slot(), _Slot()
@@ -204,6 +209,7 @@ class SqliteFile:
 
     def _settle(self, connection: sqlite3.Connection, before: Identity | None) -> None:
         """Make a new connection durable, prepare its table, and remember the identity of its files."""
+        connection.execute(f"PRAGMA page_size={self._page_size}")
         journal = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute("PRAGMA synchronous=FULL")
         if first := self._paths.empty:

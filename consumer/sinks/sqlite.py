@@ -18,6 +18,7 @@ from consumer.sinks.sqlite_values import LONG, Values, ValuesOf, values_of_long
 from consumer.urls import Url
 
 BUSY = 2.0  # seconds to wait for another writer of the file; after that, delivery backs off and retries
+PAGE = 16384  # bytes of a page: rows of a kilobyte or two take a third less CPU than in pages of 4096
 NOT_STORABLE = (OverflowError, UnicodeError, sqlite3.DataError, sqlite3.InterfaceError)
 LOST = "to write missing rows again, read the stream from that time with --application NEW"
 
@@ -43,7 +44,7 @@ class SqliteSink:
 
     def __init__(self, file: Path, contents: SinkSchema, label: str = "--sink") -> None:
         self._named, self._contents = f"{label} {file}", contents
-        self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private, LOST)
+        self._file = SqliteFile(file, label, self._prepare, SinkUnavailable, BUSY, contents.private, LOST, PAGE)
         self._utf8 = True
         self._values = ValuesOf(contents)
         self._insert = self._statement([None] * len(contents.fields))

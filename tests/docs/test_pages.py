@@ -51,7 +51,7 @@ def test_the_generated_parts_are_up_to_date() -> None:
 def test_an_outdated_part_is_found() -> None:
     """A hand-made change between the comments does not survive."""
     generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))["generated"]
-    outdated = SETTINGS.replace("`64MiB`", "`65MiB`")
+    outdated = SETTINGS.replace("`32MiB`", "`65MiB`")
     assert outdated != SETTINGS
     assert generated(outdated) == SETTINGS
 

@@ -64,14 +64,14 @@ def test_the_short_flag_for_help_works_for_every_command() -> None:
 
 
 def test_a_flag_shows_its_unit_its_choices_and_a_readable_default() -> None:
-    """Examples are SECONDS, BYTES, URL, TIME and `64MiB`."""
+    """Examples are SECONDS, BYTES, URL, TIME and `32MiB`."""
     shown = output("run", "--help")
     for text in (
         "--sink URL",
         "--from TIME",
         "--batch-age SECONDS",
         "--memory BYTES",
-        "64MiB",
+        "32MiB",
         "--log-format auto|json|console",
     ):
         assert text in shown
