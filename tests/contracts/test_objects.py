@@ -22,6 +22,7 @@ from tests.contracts.object_places import az_place, file_place, new_bucket, s3_c
 from tests.contracts.places import connect
 from tests.servers import azurite
 from tests.servers.loopback import LoopbackServer, QuietHandler
+from tests.servers.sts import Aws
 
 RAISED = [
     exceptions.GenericError,
@@ -258,6 +259,20 @@ def test_the_sink_uses_the_credentials_of_all_aws_clients(bucket: Scripted, monk
     credentials.load()
     sink.write(make_batch([2], f"{NAME}3"))
     assert "Credential=other/" in bucket.seen[-1].headers["authorization"]
+
+
+def test_a_role_is_assumed_for_the_sink_alone(bucket: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its credentials are renewed with those of the other clients."""
+    sts = Aws()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    accesses = Accesses("eu-west-1", bucket.url)
+    role = "arn:aws:iam::123456789012:role/writer"
+    connect_sink("--sink", f"s3://rows/calls?role_arn={role}", ROWS, accesses).write(make_batch([1]))
+    assert "Credential=KEY-OF-writer/" in bucket.seen[-1].headers["authorization"]
+    assert bucket.seen[-1].headers["x-amz-security-token"] == "T"
+    assert sts.signed == [("test", "sts", role)]
+    assert [each.seconds_left > 0 for each in accesses.credentials] == [True, True]
+    sts.stop()
 
 
 def test_missing_credentials_are_named(bucket: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
