@@ -11,12 +11,11 @@ import msgspec
 
 from consumer.decoding.body import content_of
 from consumer.decoding.flattening import KNOWN_VERSIONS, SID, account_in, error_code, version_in
-from consumer.decoding.json_document import BOM, parse
+from consumer.decoding.json_document import BOM, parse_usual
 from consumer.decoding.redaction import without_password, without_secrets
 from consumer.decoding.rows import Row
 from consumer.decoding.times import LONGEST, from_rfc2822, is_usual
 from consumer.decoding.twiml import plain_verbs
-from consumer.decoding.warnings import Warnings
 from schemas.event_types import EVENT_TYPES
 
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -153,8 +152,7 @@ def _body(response: _Response) -> _Body:
 
 
 def _members(data: bytes) -> dict[str, Any]:
-    odd = Warnings()
-    document = parse(data, odd)
-    if odd or type(document) is not dict:
+    document = parse_usual(data)
+    if type(document) is not dict:
         raise _Unusual
     return document

@@ -78,6 +78,18 @@ def parse(data: bytes, warnings: Warnings) -> Any:
     return document
 
 
+def parse_usual(data: bytes) -> Any:
+    """Return the JSON value in a short document, as `parse` does.
+
+    Raises:
+        Exception: it needs `parse`.
+    """
+    document = _decode(data)
+    if len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST:
+        _check_depth(document)
+    return document
+
+
 def _parse_patiently(data: bytes, warnings: Warnings) -> Any:
     if data.startswith(BOM):
         return parse(data[len(BOM) :], warnings)
