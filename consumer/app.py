@@ -19,7 +19,7 @@ from consumer.fleet.running_shards import Fleet, RunningShards
 from consumer.leases import WorkerIdentity
 from consumer.pipeline.dead_letters import WORKER_VERSION, encode_dead_letter
 from consumer.pipeline.intake import Decode
-from consumer.pipeline.pipeline import Pipeline
+from consumer.pipeline.pipeline import Pipeline, limits_of
 from consumer.records import DeadLetter, Record, Shard
 from consumer.runtime.clock import boottime
 from consumer.runtime.memory_budget import MemoryBudget
@@ -237,9 +237,7 @@ def _pipeline(
     metrics: Metrics,
     log: DeadLetterLog,
 ) -> Pipeline:
-    given = {"rows": settings.batch_rows, "bytes": settings.batch_bytes, "age": settings.batch_age}
-    limits = replace(rows.limits, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-
+    limits = limits_of(rows, settings.memory, settings.batch_rows, settings.batch_bytes, settings.batch_age)
     strict = redaction_of(settings).strict
 
     def encode(dead_letter: DeadLetter) -> bytes:

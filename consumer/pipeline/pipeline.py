@@ -9,7 +9,7 @@ from consumer.pipeline.rejections import BreakerLimits, Judge
 from consumer.records import BatchLimits
 from consumer.rejection_policy import KEEP, Policies
 from consumer.runtime.clock import Clock, boottime
-from consumer.sinks import Sink
+from consumer.sinks import Sink, payload_of
 from consumer.telemetry.metrics import Metrics
 
 
@@ -52,3 +52,13 @@ class Pipeline:
         """Return an object that delivers batches while `checkpointer` allows it."""
         sinks = self.rows, self.dead_letters
         return Delivery(checkpointer, *sinks, self.encode_dead_letter, self.metrics, self.version, clock, judge)
+
+
+def limits_of(sink: Sink, memory: int, rows: int | None, size: int | None, age: float | None) -> BatchLimits:
+    """Return the limits that are given, of rows, bytes and seconds, and the sink's own for those that are not.
+
+    What a write of the sink's own bytes keeps in memory must fit into `memory`, too: a single shard may use all of it.
+    """
+    own, payload = sink.limits, payload_of(sink)
+    fitting = min(own.bytes, int(memory / (1 + payload))) if payload else own.bytes
+    return BatchLimits(rows or own.rows, size or fitting, age or own.age)

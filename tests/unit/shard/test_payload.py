@@ -8,6 +8,7 @@ import pytest
 
 from consumer.leases import Lease, Pending
 from consumer.pipeline.batching import Buffer
+from consumer.pipeline.pipeline import limits_of
 from consumer.pipeline.rejections import Judge
 from consumer.records import BatchLimits, Position
 from consumer.runtime.memory_budget import HANGS, PATIENCE, MemoryBudget
@@ -88,3 +89,21 @@ def test_a_sink_without_a_payload_never_waits() -> None:
     made = filled(budget, 0.0, Pending(Position.of(10**6), "name"))
     budget.settle("other", TOTAL)
     assert made.may_write()
+
+
+@pytest.mark.parametrize(
+    ("payload", "memory", "given", "expected"),
+    [
+        (0.0, 1_000, None, 5_000),
+        (1.0, 4_000, None, 2_000),
+        (1.0, 40_000, None, 5_000),
+        (1.0, 4_000, 3_000, 3_000),
+    ],
+)
+def test_a_batch_and_its_payload_fit_into_the_memory(
+    payload: float, memory: int, given: int | None, expected: int
+) -> None:
+    """Unless the operator says a number of bytes. A single shard is never refused memory."""
+    sink: Any = SimpleNamespace(limits=BatchLimits(10, 5_000, 1.0), payload=payload)
+    assert limits_of(sink, memory, None, given, None) == BatchLimits(10, expected, 1.0)
+    assert limits_of(sink, memory, 7, given, 0.5) == BatchLimits(7, expected, 0.5)
