@@ -8,6 +8,7 @@ Then follow a record: `shard.consumer` (the steps of one shard) → `shard.reade
 Or follow a lease: `fleet.shard_sync`, `fleet.shard_rows` (its row is created) → `fleet.assignment` (which worker should
 have it) → `fleet.lease_taker` → `fleet.renewer` → `shard.held_lease` (checkpoints under it) → `shard.handoff`,
 `fleet.drain` → `shard.shard_end`, `fleet.lineage` (its row can be deleted). `leases.lease` has the states of a row.
+A record that a policy rejects stops its shard in `shard.halting`, decided by `pipeline.rejections`.
 What became a dead letter comes back by `cli.dead_letters` → `dead_letters.redrive`.
 An operator shows, moves and copies checkpoints by `cli.checkpoints` → `checkpoints.checkpoints`; a
 replay is a worker whose `replay.bounded_stream` ends.

@@ -11,7 +11,7 @@ from consumer.runtime.durations import span
 # The fields of a row that make up its checkpoint. The others belong to its owner.
 FIELDS = (
     *("checkpoint", "pending", "started_at", "read_to", "parents", "children", "hash_range", "stream_created_at"),
-    *("lost_from", "lost_to"),
+    *("lost_from", "lost_to", "halted"),
 )
 MOST_LINES = 30  # shards that are listed one by one
 

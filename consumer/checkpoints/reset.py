@@ -104,6 +104,7 @@ class Reset:
             checkpoint=start.position,
             children=row.children if row is not None and start.position == SHARD_END else (),
             pending=None,
+            halted=None,
             started_at=start.started_at,
             stream_created_at=self.created_at,
             read_to=start.read_to,

@@ -9,7 +9,7 @@ from typing import Any
 
 from consumer.errors import RecordHalts
 from consumer.leases import Halt
-from consumer.records import Record
+from consumer.records import Position, Record
 from consumer.shard.context import ShardContext
 from consumer.shard.held_lease import HeldLease
 
@@ -32,13 +32,20 @@ class Halting:
         """Return the sequence number of the first record that must not be read, or None."""
         if self._found is not None:
             return self._found.sequence
-        halt = self._held_lease.lease.halted
+        halt = self._halt
         return halt.sequence if halt is not None and not halt.skip else None
+
+    @property
+    def _halt(self) -> Halt | None:
+        """Return the stored halt, unless the checkpoint was moved beyond it."""
+        lease = self._held_lease.lease
+        passed = lease.halted is not None and Position.of(lease.halted.sequence) <= lease.checkpoint
+        return None if passed else lease.halted
 
     @property
     def text(self) -> str:
         """Return why the shard is halted, or ""."""
-        halt = self._held_lease.lease.halted
+        halt = self._halt
         return f"halted by {halt.reason} at {halt.sequence}" if halt is not None and not halt.skip else ""
 
     def found(self, error: RecordHalts) -> None:
@@ -51,7 +58,7 @@ class Halting:
         Raises:
             Retryable, LeaseLost: as `HeldLease.halt` raises them; call again.
         """
-        halt = self._held_lease.lease.halted
+        halt = self._halt
         skips = halt is not None and halt.skip and self._reached is None
         if self._found is not None and not skips:
             self._held_lease.halt(Halt(self._found.reason, self._found.sequence))

@@ -10,7 +10,7 @@ from consumer.errors import ConfigurationError
 from consumer.leases import Halt, Lease
 from consumer.leases.memory import MemoryLeaseTable
 from consumer.records import Position
-from tests.unit.checkpoints.worlds import at
+from tests.unit.checkpoints.worlds import World, at
 
 ROWS = [Lease(f"shard{number}", Position.of(5)) for number in range(3)]
 HALT = Halt("not-json", 9)
@@ -65,3 +65,13 @@ def test_the_list_of_checkpoints_names_halted_shards() -> None:
     shown = list(listed(rows, {}, at(0)))
     assert "halted by not-json at 9" in shown[1]
     assert "skips 9" in shown[2]
+
+
+def test_a_reset_ends_a_halt() -> None:
+    """The operator has decided where reading continues."""
+    world = World()
+    shard = world.stream.shards()[0].shard_id
+    world.row(shard, Position.of(5), 1, halted=HALT)
+    world.row(world.stream.shards()[1].shard_id, Position.of(5), 1)
+    world.reset("trim-horizon")
+    assert {row.halted for row in world.rows.values()} == {None}

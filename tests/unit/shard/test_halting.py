@@ -158,6 +158,16 @@ def test_a_skipped_record_becomes_a_dead_letter(halted: World) -> None:
     assert halted.lease.halted == Halt("not-json", another)
 
 
+def test_a_checkpoint_that_was_moved_beyond_the_record_ends_the_halt(halted: World) -> None:
+    """An operator may reset it, instead of skipping the record."""
+    moved = replace(renewed(halted.lease, ME, None), checkpoint=Position.of(bad(halted)))
+    halted.table.rewrite([Change(halted.lease, moved)])
+    halted.start()
+    halted.run()
+    assert halted.rows.ids == event_ids([1, 2, 3])
+    assert halted.lease.halted is None
+
+
 def test_a_halted_shard_hands_its_lease_off(halted: World) -> None:
     """A drain does not wait for the operator, and the next owner stays halted."""
     halted.consumer.hand_off(NextOwner("peer"))
