@@ -249,7 +249,7 @@ class ShardConsumer:
     def _hand_off(self) -> None:
         next_owner, event = self._handoff.next_owner, self._handoff.event
         self.held_lease.hand_off(next_owner)
-        self.undelivered = not self._halting.text and self._reader.furthest > self.held_lease.lease.checkpoint.sequence
+        self.undelivered = not self._halting.text and self._reader.has_read_past(self.held_lease.lease.checkpoint)
         self._log.info(f"lease.{event.value}", to=next_owner.worker_id if next_owner else None)
         self._context.metrics.lease_changed(event)
 

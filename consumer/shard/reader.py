@@ -91,6 +91,10 @@ class ShardReader:
         """Return the bytes of memory that the backlog holds."""
         return sum(len(record.data) for record in self.backlog)
 
+    def has_read_past(self, checkpoint: Position) -> bool:
+        """Return whether records after `checkpoint`, which may stand before a record, were ever fetched here."""
+        return self.furthest > 0 and Position.of(self.furthest) > checkpoint
+
     def fetch(self, now: float) -> Fetched | None:
         """Fetch the next records into the backlog; return None if the stream no longer has the shard, which ends it.
 

@@ -313,6 +313,17 @@ def test_a_drain_with_a_sink_that_stays_down_releases_the_lease_at_its_end() -> 
     assert bench.held_lease.lease.checkpoint != Position.of(2)
 
 
+@pytest.mark.parametrize(("sub_sequence", "undelivered"), [(-1, True), (0, False)])
+def test_the_record_of_the_checkpoint_may_be_undelivered(sub_sequence: int, undelivered: bool) -> None:
+    """A reset to a time puts the checkpoint before the first user record of a record."""
+    bench = Bench(checkpoint=Position.of(1, sub_sequence))
+    bench.rows.answers = [SinkUnavailable()] * 200
+    bench.stream.answers = [records(1)]
+    bench.run(steps=3)
+    leave(bench, 20.0)
+    assert bench.consumer.undelivered == undelivered
+
+
 def test_a_drain_delivers_fetched_records_that_are_not_decoded() -> None:
     """One response had five records, and a batch holds two."""
     bench = Bench()
