@@ -1,8 +1,8 @@
 FROM python:3.13-slim AS build
 WORKDIR /build
-COPY requirements/build.txt requirements/runtime.txt requirements/
+COPY requirements/build.txt requirements/image.txt requirements/
 RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt \
+ && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/image.txt \
  && python -m venv /builder && /builder/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY consumer consumer

@@ -125,6 +125,7 @@ lock: ## renew the locked requirements (needs uv)
 	$(LOCK) --universal --python-version 3.11 --extra demo --extra objects --extra parquet --extra postgres --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.11 --extra demo -c requirements/dev.txt pyproject.toml -o requirements/demo.txt
 	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/runtime.txt
+	$(LOCK) --universal --python-version 3.11 --extra objects --extra postgres -c requirements/dev.txt pyproject.toml -o requirements/image.txt
 	echo mutmut | $(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/mutate.txt -
 	printf 'duckdb\nmkdocs-material>=9.5,<10\n' | \
 		$(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/docs.txt -
