@@ -24,8 +24,8 @@ def prepare(connection: Connection, table: Table) -> None:
         ConfigurationError: a table of that name is not ours, or of another version.
     """
     if not _is_there(connection, table):
-        # One worker creates it, the others wait and find it.
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (crc32(table.address.encode()),))
+        # One worker creates the tables of a schema, and perhaps the schema; the others wait and find them.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (crc32(table.namespace.encode()),))
         if not _is_there(connection, table):
             _create(connection, table)
 

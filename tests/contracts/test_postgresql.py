@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -217,6 +218,15 @@ def test_a_user_who_may_not_create_uses_a_table_of_the_printed_script(place: Pla
         " WHERE attrelid = '{}.call_requests'::regclass AND attnum > 0 ORDER BY attnum"
     )
     assert place.run(described.format(place.namespace)) == place.run(described.format(other.namespace))
+
+
+def test_workers_that_start_at_once_create_one_table(place: Place) -> None:
+    """The others wait for the one that creates schema and table."""
+    sinks = [place.open(contents, f"&application_name=w{n}") for n in range(4) for contents in (CALLS, LETTERS)]
+    with ThreadPoolExecutor(len(sinks)) as threads:
+        list(threads.map(lambda sink: sink.check(), sinks))
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = %s"
+    assert place.run(tables, place.namespace) == [(2,)]
 
 
 def test_many_shards_share_few_connections(place: Place) -> None:
