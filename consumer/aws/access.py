@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError
 
 from consumer.aws.codes import STALE
 from consumer.aws.credentials import SharedCredentials
+from consumer.aws.models import loader_of
 from consumer.aws.providers import Chain, Role
 from consumer.aws.reasons import message_of
 from consumer.aws.variables import bad_variable
@@ -50,6 +51,7 @@ class Access:
     def __init__(self, region: str | None = None, role: str = "", source: "Access | None" = None) -> None:
         self._requested = _Requested()
         self.session = session = botocore.session.Session()
+        session.register_component("data_loader", loader_of(session))
         session.set_default_client_config(FOR_CREDENTIALS)
         session.register("before-send", self._note)
         session.register("response-received", self._annotate)

@@ -15,7 +15,7 @@ from consumer.decoding.json_document import BOM, parse_usual
 from consumer.decoding.redaction import without_password, without_secrets
 from consumer.decoding.rows import Row
 from consumer.decoding.times import LONGEST, from_rfc2822, is_usual
-from consumer.decoding.twiml import plain_verbs
+from consumer.decoding.twiml import SHORT, plain_verbs, short_plain_verbs
 from schemas.event_types import EVENT_TYPES
 
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -145,7 +145,9 @@ def _body(response: _Response) -> _Body:
     text = data.decode()
     if content.json:
         return text, "json", _members(data), None
-    verbs = plain_verbs(text.lstrip()) if content.xml else None
+    verbs = None
+    if content.xml:
+        verbs = (short_plain_verbs if len(text) <= SHORT else plain_verbs)(text.lstrip())
     if verbs is None:
         raise _Unusual
     return text, "twiml", _NO_MEMBERS, verbs

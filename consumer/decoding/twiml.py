@@ -5,9 +5,11 @@ two levels below `Response`, quoted attributes, no entity references. It never d
 """
 
 import re
+from functools import lru_cache
 from xml.parsers import expat
 
 MOST_ATTRIBUTES = 8
+SHORT = 4096  # characters of a document whose verbs are remembered
 _SPACE = r"[ \t\r\n]"
 _NAME = r"[A-Za-z][A-Za-z0-9]*+"
 _NO_CHARACTERS = r"\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"  # XML 1.0 §2.2
@@ -42,6 +44,12 @@ def twiml_verbs(text: str) -> list[str]:
     text = text.lstrip()
     verbs = plain_verbs(text)
     return parsed_verbs(text) if verbs is None else verbs
+
+
+@lru_cache(maxsize=256)
+def short_plain_verbs(text: str) -> list[str] | None:
+    """Return what `plain_verbs` returns. Many calls get the same document. Use it only for texts of a few kilobytes."""
+    return plain_verbs(text)
 
 
 def plain_verbs(text: str) -> list[str] | None:
