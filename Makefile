@@ -12,16 +12,16 @@ INSTALLER = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pyth
 PROGRESS = $(if $(UV),,| awk '/^Collecting/ {printf "\r\033[K  %d. %s", ++n, $$2} /^Installing/ {printf "\r\033[K  %d packages, now unpacking …\n", n} {fflush()}')
 SEEDS ?= 2000
 EVENTS ?= 1000000
-RUNS ?= 5
+RUNS ?= 3
 IDLE ?= 60
 MINUTES ?= 10
 KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate fuzz soak interop mutate coverage bench schemas pages site lock audit release up down clean
+.PHONY: help install demo test check lint types integration simulate fuzz soak interop mutate coverage bench bench-peers bars schemas pages site lock audit release up down clean
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: .venv/.done ## set up .venv from the locked requirements
 
@@ -115,10 +115,17 @@ mutate: install ## break the engine and the lease rules in small ways, count wha
 	cp -r consumer schemas tests docs deploy README.md pyproject.toml build/mutate/
 	cd build/mutate && PYTHONPATH=. ../../$(BIN)/mutmut run --max-children 2 $(MUTANTS)
 
-bench: install ## the worker beside a plain loop, and idle: RUNS=N runs of each, IDLE=SECONDS
+bench: install ## the worker beside other consumers, and idle: RUNS=N, IDLE=SECONDS, BASELINE=COMMIT, JSON=FILE, OPTIONS=…
 	@# What pip installs is compiled; a checkout is not where PYTHONDONTWRITEBYTECODE is set, and each start would do it anew.
-	@$(BIN)/python -m compileall -q consumer schemas benchmarks
-	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE)
+	@$(BIN)/python -m compileall -q consumer schemas benchmarks $(BIN)/../lib
+	$(BIN)/python -m benchmarks --runs $(RUNS) --idle $(IDLE) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(JSON),--json $(JSON)) $(OPTIONS)
+
+bench-peers: ## the same, with a consumer in Go and KCL in Java, where Go, a JDK and Maven are at hand
+	$(MAKE) --no-print-directory bench OPTIONS="--programs $(OPTIONS)"
+
+bars: install ## what has a bar beside CPU per event: memory, latency, idle shards, a long run: BASELINE=COMMIT, JSON=FILE
+	@$(BIN)/python -m compileall -q consumer schemas benchmarks $(BIN)/../lib
+	$(BIN)/python -m benchmarks.bars $(if $(BASELINE),--baseline $(BASELINE)) $(if $(JSON),--json $(JSON)) $(OPTIONS)
 
 lock: ## renew the locked requirements (needs uv)
 	$(LOCK) --universal --python-version 3.11 --group build -o requirements/build.txt
@@ -127,6 +134,8 @@ lock: ## renew the locked requirements (needs uv)
 	$(LOCK) --universal --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	$(LOCK) --universal --python-version 3.11 --extra objects --extra postgres -c requirements/dev.txt pyproject.toml -o requirements/image.txt
 	echo mutmut | $(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/mutate.txt -
+	printf 'async-kinesis\naws-kinesis-agg\nmsgspec\norjson\nprotobuf\npydantic\nsix\n' | \
+		$(LOCK) --universal --python-version 3.11 -o requirements/bench.txt -
 	printf 'duckdb\nmkdocs-material>=9.5,<10\n' | \
 		$(LOCK) --universal --python-version 3.11 -c requirements/dev.txt -o requirements/docs.txt -
 	printf 'cyclonedx-bom\npip-audit\n' | $(LOCK) --universal --python-version 3.11 -o requirements/release.txt -

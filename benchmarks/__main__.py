@@ -1,131 +1,114 @@
-"""Compare the worker with a plain loop on the same records, and measure an idle worker.
+"""Compare the worker with other consumers of the same records, in turn and as whole processes.
 
-Print a table and two lines. Exit with 1 if a run did not write every event exactly once.
+Print a table, the ratios with their bars, and the cost of an idle worker. Exit with 1 if a run of the worker did not
+write every event exactly once.
 """
 
 import argparse
 import json
-import sys
-import tempfile
-from collections.abc import Callable
-from multiprocessing import Process
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.events import STREAM
-from benchmarks.processes import SHARDS, Cost, plain_loop, run, stub, worker
+from benchmarks import environments, programs
+from benchmarks.bars import idle
+from benchmarks.comparison import BASELINE, Runs, compare, figures_of, rows_of, say
+from benchmarks.contenders import SINKS, Contender, of_libraries, of_sinks, plain_loop
+from benchmarks.environments import Unavailable
+from benchmarks.events import SIZE
+from benchmarks.figures import Figure, machine_line, write
 
-SETTLE = 5.0  # seconds after which the worker has started
-PER_AGGREGATE = 20
-Contender = Callable[[str, Path], list[str]]
-CONTENDERS: dict[str, Contender] = {
-    "plain loop": lambda url, directory: plain_loop(STREAM, url, directory),
-    "call-consumer": lambda url, directory: worker(STREAM, url, directory, "--until-caught-up"),
-}
-Costs = dict[str, list[Cost]]
+KINDS = {"plain": 1, "aggregated": 20}
 
 
-def compare(events: int, runs: int, answer: int, per_record: int) -> Costs:
-    """Run all contenders in turn, `runs` times each."""
-    costs: Costs = {name: [] for name in CONTENDERS}
-    options = {"--events": events, "--answer": answer, "--per-record": per_record}
-    with stub(*(text for option in options.items() for text in map(str, option))) as url:
-        for number in range(runs):
-            for name, command in CONTENDERS.items():
-                costs[name].append(cost := _once(command, url, events))
-                _say(f"{number + 1}/{runs} {name}: {cost.cpu:.1f} s of CPU in {cost.wall:.1f} s")
-    return costs
+def contenders(given: argparse.Namespace, opened: ExitStack) -> Iterator[Contender]:
+    """Yield what is to be compared and can be had here. Say in one line what cannot."""
+    if given.peers:
+        yield plain_loop()
+        yield from _if_available("async-kinesis and the floors", of_libraries)
+    if given.programs:
+        yield from _if_available("the Go peer", programs.go)
+        yield from _if_available("KCL in Java", lambda: programs.kcl(opened))
+    yield from of_sinks(given.sinks)
+    if given.baseline:
+        program = opened.enter_context(environments.commit(given.baseline))
+        yield from of_sinks([sink for sink in given.sinks if sink in ("jsonl", "sqlite")], program, BASELINE)
 
 
-def _once(command: Contender, url: str, events: int) -> Cost:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        directory = Path(folder)
-        cost = run(command(url, directory), directory)
-        # In a separate process, because a process starts with its parent's peak of memory.
-        checking = Process(target=check, args=(directory, events))
-        checking.start()
-        checking.join()
-        if checking.exitcode:
-            raise SystemExit(1)
-    return cost
+def _if_available(name: str, make: object) -> list[Contender]:
+    assert callable(make)
+    try:
+        return list(make())
+    except Unavailable as error:
+        say(f"{name}: not available here. {error}")
+        return []
 
 
-def check(directory: Path, events: int) -> None:
-    """Check that a run wrote each event exactly once.
-
-    Raises:
-        SystemExit: it did not; the message counts rows and events.
-    """
-    ids: set[str] = set()
-    rows = 0
-    for path in directory.rglob("*.jsonl"):
-        with path.open("rb") as lines:
-            for line in lines:
-                ids.add(json.loads(line)["event_id"])
-                rows += 1
-    if not rows == len(ids) == events:
-        raise SystemExit(f"{events} events came to {rows} rows of {len(ids)} events")
+def measure(given: argparse.Namespace) -> dict[str, Runs]:
+    """Compare everything for each kind of records."""
+    options = ["--answer", given.answer, "--size", given.size, "--latency", given.latency, "--throttle", given.throttle]
+    if given.distinct:
+        options += ["--distinct", given.distinct]
+    with ExitStack() as opened:
+        compared = list(contenders(given, opened))
+        return {kind: compare(compared, given.runs, given.events, KINDS[kind], options) for kind in given.kinds}
 
 
-def idle(seconds: float) -> tuple[Cost, float]:
-    """Return the cost of a start, and the percentage of a core that an idle worker uses.
-
-    Run the worker twice: one run ends when it has started, one continues for some seconds. The difference is idling.
-    """
-    with stub("--events", "0") as url:
-        start, whole = (_stopped(url, SETTLE + more) for more in (0.0, seconds))
-    return start, 100 * (whole.cpu - start.cpu) / (whole.wall - start.wall)
-
-
-def _stopped(url: str, seconds: float) -> Cost:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        return run(worker(STREAM, url, Path(folder)), Path(folder), stop_after=seconds)
-
-
-def table(compared: dict[str, Costs], events: int) -> Table:
-    """Return a table of medians. The CPU ratio is the median of the ratios of neighbouring runs."""
-    shown = Table("", "CPU µs per event", "(min-max)", "events/s", "peak MB", "CPU ratio")
-    for kind, costs in compared.items():
-        baseline = costs["plain loop"]
-        for name, runs in costs.items():
-            each = [1e6 * cost.cpu / events for cost in runs]
-            shown.add_row(
-                f"{name}, {kind}",
-                f"{median(each):.1f}",
-                f"{min(each):.1f}-{max(each):.1f}",
-                f"{median(events / cost.wall for cost in runs):,.0f}",
-                f"{max(cost.memory for cost in runs):.0f}",
-                f"{median(mine.cpu / theirs.cpu for mine, theirs in zip(runs, baseline, strict=True)):.2f}",
-            )
+def table(compared: dict[str, Runs]) -> Table:
+    """Return a table of medians. Ratios are medians of the ratios of neighbouring runs."""
+    rows = [row for kind, found in compared.items() for row in rows_of(kind, found)]
+    shown = Table(*rows[0])
+    for row in rows:
+        shown.add_row(*row.values())
     return shown
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--sinks", nargs="*", default=list(SINKS), help=f"of {', '.join(SINKS)}, or the URL of a sink")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="neither plain loop nor libraries")
+    parser.add_argument("--programs", action="store_true", help="the Go peer and KCL in Java, too")
+    parser.add_argument("--baseline", metavar="REVISION", default="", help="an older commit of this project, too")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch an idle worker")
+    parser.add_argument("--answer", type=int, default=2000, help="maximum events per response of the stub")
+    parser.add_argument("--size", type=int, default=SIZE, help="bytes per event")
+    parser.add_argument("--distinct", type=int, help="events in the stub's memory; they repeat")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each response")
+    parser.add_argument("--throttle", type=float, default=0.0, help="probability that a read is throttled")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser
+
+
+def report(compared: dict[str, Runs], idling: Sequence[Figure], path: Path | None) -> None:
+    """Print the table and the figures, and write them to a file."""
+    console = Console(width=130)
+    figures = [figure for kind, found in compared.items() for figure in figures_of(kind, found)]
+    if any(found.costs for found in compared.values()):
+        console.print(table(compared))
+    print(machine_line())
+    for figure in [*figures, *idling]:
+        print(figure.line())
+    runs = {kind: json.loads(json.dumps(found.costs)) for kind, found in compared.items()}
+    write(
+        path,
+        [*figures, *idling],
+        table=[row for kind, found in compared.items() for row in rows_of(kind, found)],
+        runs=runs,
+    )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--answer", type=int, default=500, help="maximum events per response of the stub")
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch an idle worker")
-    given = parser.parse_args()
-    console = Console(width=100)
-    compared = {
-        kind: compare(given.events, given.runs, given.answer, per_record)
-        for kind, per_record in (("plain", 1), ("aggregated", PER_AGGREGATE))
-        if given.runs
-    }
-    console.print(table(compared, given.events))
-    if given.idle:
-        start, idling = idle(given.idle)
-        console.print(f"start and stop: {start.cpu:.2f} s of CPU, {start.memory:.0f} MB")
-        console.print(f"{SHARDS} idle shards: {idling:.2f} % of a core over {given.idle:.0f} s")
+    given = _parser().parse_args()
+    compared = measure(given) if given.runs else {}
+    idling = list(idle(seconds=given.idle, baseline=None)) if given.idle else []
+    report(compared, idling, given.json)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 STREAM = "bench"
 ACCOUNT = "AC5ef8732a3c49700934481addd5ce1659"
+SIZE = 1180  # bytes of an event, as they are without an addition
 API = "/2010-04-01/Accounts/" + ACCOUNT
 TWIML = (
     '<?xml version="1.0" encoding="UTF-8"?><Response><Say voice="Polly.Joanna">Please hold, we connect you to the next'
-    " agent.</Say></Response>"
+    " agent.{}</Say></Response>"
 )
 
 
@@ -25,23 +26,24 @@ class Event(NamedTuple):
     data: bytes
 
 
-def events(shard: int, count: int, first_at: float, last_at: float) -> Iterator[Event]:
-    """Yield the events of one shard in order, about 1,180 bytes each. Ids are unique across shards."""
+def events(shard: int, count: int, first_at: float, last_at: float, size: int = SIZE) -> Iterator[Event]:
+    """Yield the events of one shard in order, about `size` bytes each (at least 1,180), with unique ids."""
+    addition = "x" * ((size - SIZE) * 3 // 4)  # it comes back in base64
     for number in range(count):
         at = first_at + (last_at - first_at) * number / count
         name = f"{shard:04x}{number:028x}"
         kind, what = (_created, "created") if number % 2 else (_modified, "modified")
-        yield Event(at, f"CA{name}", _event(what, name, at, kind))
+        yield Event(at, f"CA{name}", _event(what, name, at, kind, addition))
 
 
-def _event(what: str, name: str, at: float, kind: Callable[[str, str], dict[str, Any]]) -> bytes:
+def _event(what: str, name: str, at: float, kind: Callable[..., dict[str, Any]], addition: str) -> bytes:
     second = _rfc2822(int(at))
     data = {
         "sid": f"CA{name}",
         "requestDateCreated": second,
         "timestamp": _iso(at),
         "eventSid": f"VW{name}",
-        **kind(name, second),
+        **kind(name, second, addition),
     }
     event = {
         "specversion": "1.0",
@@ -56,7 +58,7 @@ def _event(what: str, name: str, at: float, kind: Callable[[str, str], dict[str,
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def _created(name: str, second: str) -> dict[str, Any]:
+def _created(name: str, second: str, addition: str) -> dict[str, Any]:
     """Return a request to Twilio that creates a call, and its response."""
     to, caller = f"+1628555{name[-4:]}", "+14155550100"
     parameters = {
@@ -66,12 +68,12 @@ def _created(name: str, second: str) -> dict[str, Any]:
         "Method": "POST",
         "Timeout": "55",
     }
-    body = {"sid": f"CA{name}", "account_sid": ACCOUNT, "to": to, "from": caller, "status": "queued"}
+    body = {"sid": f"CA{name}", "account_sid": ACCOUNT, "to": to, "from": caller, "status": "queued" + addition}
     url = f"https://api.twilio.com{API}/Calls.json"
     return _exchange(url, parameters, 201, "application/json", json.dumps(body), second)
 
 
-def _modified(name: str, second: str) -> dict[str, Any]:
+def _modified(name: str, second: str, addition: str) -> dict[str, Any]:
     """Return a webhook request to the customer's server, and its TwiML."""
     parameters = {
         "AccountSid": ACCOUNT,
@@ -81,7 +83,9 @@ def _modified(name: str, second: str) -> dict[str, Any]:
         "From": f"+1415555{name[-4:]}",
         "To": "+16285550100",
     }
-    return _exchange("https://demo.example.com/voice", parameters, 200, "text/xml; charset=utf-8", TWIML, second)
+    return _exchange(
+        "https://demo.example.com/voice", parameters, 200, "text/xml; charset=utf-8", TWIML.format(addition), second
+    )
 
 
 def _exchange(

@@ -1,144 +1,83 @@
 """Serve a stream from memory in a separate process, so that the server's CPU is not counted.
 
-The stub implements the JSON 1.1 requests of a reader. It encodes all records before the first request. It does not
-throttle: the limits of AWS, five reads and 2 MiB per second and shard, would hide how fast a reader is.
+The stub implements the JSON 1.1 requests of a reader. A response is encoded before it is asked for. Without options it
+does not throttle: the limits of AWS, five reads and 2 MiB per second and shard, would hide how fast a reader is.
 """
 
 import argparse
-import base64
 import json
+import random
 import sys
 import threading
 import time
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.events import STREAM, Event, events
-from consumer.decoding.deaggregation import aggregate
+from benchmarks.events import SIZE, STREAM
+from benchmarks.shards import HISTORY, Shard, bake, iterator_to, read_iterator
 
-FIRST_SEQUENCE = 49 * 10**54
-HISTORY = 3600.0  # seconds from the first event to the last, which arrives as the stub starts
+__all__ = ["HISTORY", "Faults", "Stub", "bake"]
 
 
-class Shard:
-    """One shard. Its records are encoded side by side in one buffer, so a response is a slice of it."""
+class Faults(NamedTuple):
+    """How the stub disturbs its readers: seconds before each response, and the probabilities of two errors."""
 
-    def __init__(self, number: int, of: int) -> None:
-        self.shard_id, self._number = f"shardId-{number:012d}", number
-        self.hash_range = (number * 2**128 // of, (number + 1) * 2**128 // of - 1)
-        self.sequences: list[int] = []
-        self._arrivals: list[float] = []
-        self._baked = bytearray()
-        self._starts = [0]
-
-    def put(self, record: Event) -> None:
-        """Add a record."""
-        sequence = FIRST_SEQUENCE + (len(self.sequences) + 1 << 40) + self._number
-        self._baked += (
-            f'{{"ApproximateArrivalTimestamp":{record.at:.3f},"Data":"{base64.b64encode(record.data).decode()}",'
-            f'"PartitionKey":"{record.partition_key}","SequenceNumber":"{sequence}"}},'
-        ).encode()
-        self.sequences.append(sequence)
-        self._arrivals.append(round(record.at, 3))
-        self._starts.append(len(self._baked))
-
-    def find(self, asked: dict[str, Any]) -> int:
-        """Return the index of the record that a GetShardIterator request names. Raise KeyError for an unknown type."""
-        kind = asked["ShardIteratorType"]
-        found: dict[str, Callable[[], int]] = {
-            "TRIM_HORIZON": lambda: 0,
-            "LATEST": lambda: len(self.sequences),
-            "AT_TIMESTAMP": lambda: bisect_left(self._arrivals, asked["Timestamp"]),
-            "AT_SEQUENCE_NUMBER": lambda: bisect_left(self.sequences, int(asked["StartingSequenceNumber"])),
-            "AFTER_SEQUENCE_NUMBER": lambda: bisect_right(self.sequences, int(asked["StartingSequenceNumber"])),
-        }
-        return found[kind]()
-
-    def answer(self, start: int, most: int) -> Iterator[bytes | memoryview]:
-        """Yield a GetRecords response from record `start` on, in pieces."""
-        stop = min(start + most, len(self.sequences))
-        behind = 0 if stop == len(self.sequences) else round((time.time() - self._arrivals[stop]) * 1000)
-        following = iterator_to(self._number, stop)
-        yield f'{{"MillisBehindLatest":{behind},"NextShardIterator":"{following}","Records":['.encode()
-        yield memoryview(self._baked)[self._starts[start] : max(self._starts[start], self._starts[stop] - 1)]
-        yield b"]}"
-
-    def listed(self) -> dict[str, Any]:
-        """Return the shard as in a ListShards response."""
-        first, last = self.hash_range
-        return {
-            "ShardId": self.shard_id,
-            "HashKeyRange": {"StartingHashKey": str(first), "EndingHashKey": str(last)},
-            "SequenceNumberRange": {"StartingSequenceNumber": str(FIRST_SEQUENCE)},
-        }
+    latency: float = 0.0
+    throttle: float = 0.0
+    failure: float = 0.0
 
 
-def iterator_to(shard: int, index: int) -> str:
-    """Return an opaque iterator, about as long as those of AWS."""
-    return base64.b64encode(f"{shard}:{index}:".ljust(160, "-").encode()).decode()
+class RequestFailed(Exception):
+    """An error response: HTTP status, and the name of the error in AWS."""
 
-
-def _iterator(text: str) -> tuple[int, int]:
-    shard, index, _ = base64.b64decode(text).decode().split(":")
-    return int(shard), int(index)
-
-
-def bake(shards: int, count: int, per_record: int, began: float) -> list[Shard]:
-    """Return shards with `count` events in total. A `per_record` above 1 puts that many into each KPL aggregate."""
-    made = [Shard(number, shards) for number in range(shards)]
-    for number, shard in enumerate(made):
-        for record in _records(events(number, count // shards, began - HISTORY, began), per_record):
-            shard.put(record)
-    return made
-
-
-def _records(made: Iterable[Event], per_record: int) -> Iterator[Event]:
-    rest = iter(made)
-    while part := list(islice(rest, per_record)):
-        if per_record == 1:
-            yield part[0]
-        else:
-            yield Event(part[-1].at, "a", aggregate([(event.partition_key, event.data) for event in part]))
-
-
-class RecordRejected(Exception):
-    """An error response. Its argument is the name of the error in AWS."""
+    def __init__(self, name: str, status: int = 400) -> None:
+        super().__init__(name)
+        self.status = status
 
 
 class Stub(ThreadingHTTPServer):
     """Serve shards on loopback, with at most `most` records per response."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, shards: list[Shard], most: int, began: float) -> None:
+    def __init__(self, shards: list[Shard], most: int, began: float, faults: Faults | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
-        self.shards, self.most, self._began = shards, most, began
+        self.shards, self.most, self._began, self._faults = shards, most, began, faults or Faults()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def answer(self, action: str, asked: dict[str, Any]) -> Iterable[bytes | memoryview]:
         """Return the body of a response, in pieces.
 
         Raises:
-            RecordRejected: the request is wrong.
+            RequestFailed: the request is wrong, or the stub was told to disturb its readers.
         """
+        if self._faults.latency:
+            time.sleep(self._faults.latency)
         if action == "GetRecords":
             return self._get_records(asked)
         if action == "GetShardIterator":
             return [json.dumps({"ShardIterator": self._open(asked)}).encode()]
         if action == "ListShards":
-            return [json.dumps({"Shards": [shard.listed() for shard in self.shards]}).encode()]
+            return [json.dumps({"Shards": self._listed()}).encode()]
         if action == "DescribeStreamSummary":
             return [json.dumps({"StreamDescriptionSummary": self._summary()}).encode()]
-        raise RecordRejected("UnknownOperationException")
+        if action == "DescribeStream":
+            described = {**self._summary(), "Shards": self._listed(), "HasMoreShards": False}
+            return [json.dumps({"StreamDescription": described}).encode()]
+        raise RequestFailed("UnknownOperationException")
 
     def _get_records(self, asked: dict[str, Any]) -> Iterable[bytes | memoryview]:
+        if random.random() < self._faults.throttle:
+            raise RequestFailed("ProvisionedThroughputExceededException")
+        if random.random() < self._faults.failure:
+            raise RequestFailed("InternalFailure", 500)
         try:
-            shard, index = _iterator(asked["ShardIterator"])
+            shard, index = read_iterator(asked["ShardIterator"])
         except (KeyError, ValueError):
-            raise RecordRejected("InvalidArgumentException") from None
+            raise RequestFailed("InvalidArgumentException") from None
         return self.shards[shard].answer(index, min(self.most, asked.get("Limit", self.most)))
 
     def _open(self, asked: dict[str, Any]) -> str:
@@ -147,8 +86,11 @@ class Stub(ThreadingHTTPServer):
                 try:
                     return iterator_to(number, shard.find(asked))
                 except (KeyError, ValueError):
-                    raise RecordRejected("InvalidArgumentException") from None
-        raise RecordRejected("ResourceNotFoundException")
+                    raise RequestFailed("InvalidArgumentException") from None
+        raise RequestFailed("ResourceNotFoundException")
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [shard.listed() for shard in list(self.shards)]
 
     def _summary(self) -> dict[str, Any]:
         return {
@@ -158,8 +100,28 @@ class Stub(ThreadingHTTPServer):
             "RetentionPeriodHours": 24,
             "StreamCreationTimestamp": int(self._began - 2 * HISTORY),
             "EnhancedMonitoring": [],
-            "OpenShardCount": len(self.shards),
+            "OpenShardCount": sum(shard.end is None for shard in self.shards),
         }
+
+    def reshard(self) -> None:
+        """Split the last open shard that no split made, or merge the children of the last split."""
+        shards = self.shards
+        if len(shards[-1].parents) == 1:
+            left, right = shards[-2:]
+            merged = left.child(len(shards), (left.hash_range[0], right.hash_range[1]), right)
+            shards.append(merged)
+            for parent in (left, right):
+                parent.close([merged])
+            return
+        parent = next(shard for shard in reversed(shards) if shard.end is None)
+        first, last = parent.hash_range
+        middle = (first + last) // 2
+        children = [
+            parent.child(len(shards), (first, middle)),
+            parent.child(len(shards) + 1, (middle + 1, last)),
+        ]
+        shards.extend(children)
+        parent.close(children)
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -171,8 +133,8 @@ class _Request(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
             status, pieces = 200, list(self.server.answer(self.headers["X-Amz-Target"].rpartition(".")[2], asked))
-        except RecordRejected as error:
-            status, pieces = 400, [json.dumps({"__type": str(error), "message": str(error)}).encode()]
+        except RequestFailed as error:
+            status, pieces = error.status, [json.dumps({"__type": str(error), "message": str(error)}).encode()]
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.1")
         self.send_header("Content-Length", str(sum(map(len, pieces))))
@@ -185,21 +147,54 @@ class _Request(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def main() -> None:
-    """Make the shards, print the URL, and serve until stdin is closed, so that the stub never outlives its parent."""
-    parser = argparse.ArgumentParser(description=__doc__)
+@contextmanager
+def serving(stub: Stub, reshard_every: float = 0.0) -> Iterator[str]:
+    """Serve in a thread and yield the URL. Reshard every so many seconds, if any."""
+    stopped = threading.Event()
+
+    def reshard() -> None:
+        while not stopped.wait(reshard_every):
+            stub.reshard()
+
+    with stub:
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        if reshard_every:
+            threading.Thread(target=reshard, daemon=True).start()
+        yield stub.url
+        stopped.set()
+        stub.shutdown()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stub", description=__doc__)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--per-record", type=int, default=1, help="events per KPL aggregate; 1: plain records")
-    parser.add_argument("--answer", type=int, default=500, help="maximum events per response")
-    given = parser.parse_args()
+    parser.add_argument("--answer", type=int, default=2000, help="maximum events per response")
+    parser.add_argument("--size", type=int, default=SIZE, help="bytes per event")
+    parser.add_argument("--distinct", type=int, help="events in memory; they repeat with new sequence numbers")
+    parser.add_argument(
+        "--live", type=float, default=0.0, help="seconds in which the events arrive; 0: before the start"
+    )
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each response")
+    parser.add_argument("--throttle", type=float, default=0.0, help="probability that a read exceeds the throughput")
+    parser.add_argument("--failure", type=float, default=0.0, help="probability that a read fails with HTTP 500")
+    parser.add_argument("--reshard", type=float, default=0.0, help="split or merge every so many seconds")
+    return parser
+
+
+def main() -> None:
+    """Make the shards, print the URL, and serve until stdin is closed, so that the stub never outlives its parent."""
+    given = _parser().parse_args()
     began = time.time()
-    most = given.answer // given.per_record
-    with Stub(bake(given.shards, given.events, given.per_record, began), most, began) as stub:
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
-        print(stub.url, flush=True)
+    seconds = given.live or -HISTORY
+    shards = bake(
+        given.shards, given.events, given.per_record, began, seconds=seconds, size=given.size, distinct=given.distinct
+    )
+    faults = Faults(given.latency, given.throttle, given.failure)
+    with serving(Stub(shards, max(1, given.answer // given.per_record), began, faults), given.reshard) as url:
+        print(url, flush=True)
         sys.stdin.read()
-        stub.shutdown()
 
 
 if __name__ == "__main__":

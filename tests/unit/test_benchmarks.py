@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import check
-from benchmarks.events import STREAM
-from benchmarks.stub import HISTORY, Stub, bake
+from benchmarks.comparison import Runs, check, figures_of
+from benchmarks.events import STREAM, events
+from benchmarks.figures import Figure, as_json
+from benchmarks.processes import Cost
+from benchmarks.stub import HISTORY, Faults, Stub, bake
 from consumer.decoding.decoder import Decoder
-from consumer.errors import IteratorExpired, ShardGone
+from consumer.errors import IteratorExpired, ShardGone, Throttled
 from consumer.records import LATEST, TRIM_HORIZON, Position, Record, Shard
 from consumer.streams.kinesis import KinesisStream, kinesis_client
 from tests.events import lines
@@ -108,3 +110,83 @@ def test_a_run_that_loses_or_repeats_an_event_is_rejected(ids: list[str], tmp_pa
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"event_id": name}) + "\n" for name in ids))
     with pytest.raises(SystemExit, match="2 events"):
         check(tmp_path, 2)
+
+
+def reader_of(stub: Stub) -> KinesisStream:
+    return KinesisStream(STREAM, kinesis_client(STREAM, "us-east-1", stub.url, 1))
+
+
+def served(stub: Stub) -> Iterator[KinesisStream]:
+    with stub:
+        serving = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        reader = reader_of(stub)
+        yield reader
+        reader.close()
+        stub.shutdown()
+        serving.join()
+
+
+@pytest.fixture
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_events_repeat_with_new_sequence_numbers() -> None:
+    """So a long run needs little memory, and no record comes twice."""
+    for reader in served(Stub(bake(2, 80, 1, BEGAN, distinct=20), 7, BEGAN)):
+        records = read(reader, TRIM_HORIZON)
+        assert len(records) == len({record.sequence for record in records}) == 40
+        assert [record.sequence for record in records] == sorted(record.sequence for record in records)
+        assert len({record.data for record in records}) == 10
+        assert read(reader, Position.of(records[25].sequence)) == records[25:]
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_a_split_and_a_merge_end_shards_that_name_their_children() -> None:
+    """A parent ends after the last record that was read, and its children cover its hash keys."""
+    stub = Stub(bake(2, 80, 1, BEGAN), 7, BEGAN)
+    for reader in served(stub):
+        iterator = reader.fetch(reader.open(SHARD, TRIM_HORIZON), 100).next_iterator
+        stub.reshard()
+        end = reader.fetch(iterator or "", 100)
+        assert (end.records, end.next_iterator) == ([], None)
+        assert [child.shard_id for child in end.children] == ["shardId-000000000002", "shardId-000000000003"]
+        stub.reshard()
+        shards = {shard.shard_id: shard for shard in reader.shards()}
+        assert shards["shardId-000000000004"].parents == ("shardId-000000000002", "shardId-000000000003")
+        assert shards["shardId-000000000004"].hash_range == shards[SHARD].hash_range
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_a_stub_can_throttle_its_readers() -> None:
+    """The error is the one that AWS returns."""
+    for reader in served(Stub(bake(2, 80, 1, BEGAN), 7, BEGAN, Faults(throttle=1.0))):
+        with pytest.raises(Throttled):
+            reader.fetch(reader.open(SHARD, TRIM_HORIZON), 100)
+
+
+def test_a_larger_size_makes_larger_events() -> None:
+    """Its addition lies in the body."""
+    [first, *_] = events(0, 2, BEGAN, BEGAN + 1, 5000)
+    assert 4950 < len(first.data) < 5050
+
+
+def test_ratios_are_medians_of_neighbouring_runs_and_tell_missed_bars() -> None:
+    """A slow minute slows both runs of a pair, so it does not change their ratio."""
+    runs = Runs(1_000_000)
+    runs.costs["call-consumer, jsonl"] = [Cost(cpu, 1.0, 1.0) for cpu in (12.0, 24.0, 60.0)]
+    runs.costs["floor, pydantic"] = [Cost(cpu, 1.0, 1.0) for cpu in (10.0, 20.0, 40.0)]
+    assert runs.ratio("call-consumer, jsonl", "floor, pydantic") == pytest.approx(1.2)
+    plain, aggregated = next(figures_of("plain", runs)), next(figures_of("aggregated", runs))
+    assert (plain.missed, aggregated.missed) == (True, False)
+    assert "MISSED" in plain.line()
+
+
+def test_figures_are_json_with_the_machine_and_the_build_of_python() -> None:
+    """A figure without them cannot be compared with another one."""
+    document = json.loads(as_json([Figure("a", 1.0, "s", 2.0)]))
+    assert document["figures"] == [{"name": "a", "value": 1.0, "unit": "s", "bar": 2.0, "note": ""}]
+    assert "PGO" in document["python"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.events import STREAM
-from benchmarks.stub import RecordRejected, Stub, bake
+from benchmarks.stub import RequestFailed, Stub, bake
 from consumer import app
 from consumer.adapters import connect
 from consumer.doctor import effective_settings, examination, storage, stream
@@ -97,7 +97,7 @@ def refusing(action: str, code: str, times: int = 1000) -> Callable[[str, dict[s
     def odd(called: str, asked: dict[str, Any]) -> None:
         if called == action and left[0]:
             left[0] -= 1
-            raise RecordRejected(code)
+            raise RequestFailed(code)
 
     return odd
 
