@@ -19,7 +19,7 @@ KCL ?= 3.5.1
 TESTERS ?= 6
 MUTANTS ?= '*__mutmut_3' '*__mutmut_11'
 
-.PHONY: help install demo test check lint types integration simulate fuzz soak interop mutate coverage bench bench-peers bars schemas pages site lock audit release up down clean
+.PHONY: help install demo test check lint types integration simulate fuzz soak interop mutate coverage bench bench-peers profile bars schemas pages site lock audit release up down clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -122,6 +122,10 @@ bench: install ## the worker beside other consumers, and idle: RUNS=N, IDLE=SECO
 
 bench-peers: ## the same, with a consumer in Go and KCL in Java, where Go, a JDK and Maven are at hand
 	$(MAKE) --no-print-directory bench OPTIONS="--programs $(OPTIONS)"
+
+profile: install ## where the worker's CPU goes, by step
+	@$(BIN)/python -m compileall -q consumer schemas benchmarks $(BIN)/../lib
+	$(BIN)/python -m benchmarks.profile $(OPTIONS)
 
 bars: install ## what has a bar beside CPU per event: memory, latency, idle shards, a long run: BASELINE=COMMIT, JSON=FILE
 	@$(BIN)/python -m compileall -q consumer schemas benchmarks $(BIN)/../lib

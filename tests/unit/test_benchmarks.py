@@ -1,11 +1,14 @@
 """Check that the stub of the benchmarks responds as Kinesis does."""
 
+import importlib
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from benchmarks.comparison import Runs, check, figures_of
 from benchmarks.events import STREAM, events
 from benchmarks.figures import Figure, as_json
 from benchmarks.processes import Cost
+from benchmarks.profile import STEPS, Clocks
 from benchmarks.stub import HISTORY, Faults, Stub, bake
 from consumer.decoding.decoder import Decoder
 from consumer.errors import IteratorExpired, ShardGone, Throttled
@@ -190,3 +194,28 @@ def test_figures_are_json_with_the_machine_and_the_build_of_python() -> None:
     document = json.loads(as_json([Figure("a", 1.0, "s", 2.0)]))
     assert document["figures"] == [{"name": "a", "value": 1.0, "unit": "s", "bar": 2.0, "note": ""}]
     assert "PGO" in document["python"]
+
+
+def test_the_profile_finds_each_step() -> None:
+    """A step whose function has another name now would be missing from the sum."""
+    for _, module, path in STEPS:
+        found: Any = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        assert callable(found)
+
+
+def test_a_step_inside_another_counts_once() -> None:
+    """So the steps add up to the CPU of the process."""
+    clocks = Clocks()
+
+    def work() -> int:
+        return sum(range(300_000))
+
+    inner = clocks.timed("inner", work)
+    outer = clocks.timed("outer", lambda: iter([inner(), work()]))
+    began = time.thread_time()
+    assert len(list(outer())) == 2
+    total = time.thread_time() - began
+    assert clocks.seconds.total() == pytest.approx(total, rel=0.2)
+    assert clocks.seconds["inner"] < 0.8 * total
