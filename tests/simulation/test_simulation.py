@@ -126,9 +126,9 @@ def shard_end_without_its_last_buffer(patch: pytest.MonkeyPatch) -> None:
     """End a shard without delivering its last buffer."""
     due = BatchAssembly.is_due
 
-    def forget(self: BatchAssembly, now: float, draining: bool) -> bool:
+    def forget(self: BatchAssembly, now: float, draining: bool, halted: bool = False) -> bool:
         over = self._reader.ended and not self._reader.backlog
-        return due(self, now, draining) and not over
+        return due(self, now, draining, halted) and not over
 
     patch.setattr(BatchAssembly, "is_due", forget)
 
