@@ -20,6 +20,7 @@ from benchmarks.contenders import SINKS, Contender, of_libraries, of_sinks, plai
 from benchmarks.environments import Unavailable
 from benchmarks.events import SIZE
 from benchmarks.figures import Figure, machine_line, write
+from benchmarks.servers import server
 
 KINDS = {"plain": 1, "aggregated": 20}
 
@@ -32,10 +33,15 @@ def contenders(given: argparse.Namespace, opened: ExitStack) -> Iterator[Contend
     if given.programs:
         yield from _if_available("the Go peer", programs.go)
         yield from _if_available("KCL in Java", lambda: programs.kcl(opened))
-    yield from of_sinks(given.sinks)
+    yield from of_sinks([_served(sink, opened) for sink in given.sinks])
     if given.baseline:
         program = opened.enter_context(environments.commit(given.baseline))
         yield from of_sinks([sink for sink in given.sinks if sink in ("jsonl", "sqlite")], program, BASELINE)
+
+
+def _served(sink: str, opened: ExitStack) -> str:
+    """Return the sink. Start a PostgreSQL, which stops with `opened`, for `postgresql`."""
+    return f"{opened.enter_context(server('postgresql'))}?schema={{schema}}" if sink == "postgresql" else sink
 
 
 def _if_available(name: str, make: object) -> list[Contender]:
@@ -71,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--sinks", nargs="*", default=list(SINKS), help=f"of {', '.join(SINKS)}, or the URL of a sink")
+    parser.add_argument(
+        "--sinks", nargs="*", default=list(SINKS), help=f"of {', '.join(SINKS)} and postgresql, or a URL"
+    )
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="neither plain loop nor libraries")
     parser.add_argument("--programs", action="store_true", help="the Go peer and KCL in Java, too")
     parser.add_argument("--baseline", metavar="REVISION", default="", help="an older commit of this project, too")

@@ -65,7 +65,7 @@ def two_processes(events: int, runs: int) -> Iterator[Figure]:
     """Compare the CPU of two processes on one stream with that of one."""
     ratios = []
     for _ in range(runs):
-        with stub("--events", events) as url:
+        with stub("--events", events, "--distinct", min(events, 200_000)) as url:
             one = _caught_up(url).cpu
             with folder() as shared:
                 processes = [_beside(url, shared, name) for name in ("a", "b")]

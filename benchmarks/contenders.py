@@ -1,6 +1,7 @@
 """The consumers that are compared: a command line for each, and how its rows are counted."""
 
 import gzip
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -66,10 +67,13 @@ def _where(job: Job) -> list[str]:
 
 
 def ours(sink: str, program: Path | None = None) -> Callable[[Job], list[str]]:
-    """Return the command of this worker for a sink. `{}` in its URL is the directory."""
+    """Return the command of this worker for a sink. In its URL, `{}` is the directory, `{schema}` a new name."""
 
     def command(job: Job) -> list[str]:
-        words = worker(STREAM, job.url, job.directory, "--until-caught-up", "--sink", sink.format(job.directory))
+        schema = re.sub("[^a-z0-9]", "_", job.directory.name.lower())  # a new one per run
+        words = worker(
+            STREAM, job.url, job.directory, "--until-caught-up", "--sink", sink.format(job.directory, schema=schema)
+        )
         return [str(program), *words[1:]] if program else words
 
     return command
