@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.capacity import Measured, fleet
 from benchmarks.comparison import Runs, check, figures_of
 from benchmarks.events import STREAM, events
 from benchmarks.figures import Figure, as_json
@@ -219,3 +220,12 @@ def test_a_step_inside_another_counts_once() -> None:
     total = time.thread_time() - began
     assert clocks.seconds.total() == pytest.approx(total, rel=0.2)
     assert clocks.seconds["inner"] < 0.8 * total
+
+
+def test_a_larger_stream_needs_more_shards_and_processes() -> None:
+    """Shards follow the peak of records or bytes; two processes are the least."""
+    small, large = (fleet(events, Measured(45.0, 0.0015), 1) for events in (10**6, 10**10))
+    assert (small.shards, small.processes) == (1, 2)
+    assert large.shards == 410
+    assert 15 < large.cores < 20
+    assert large.processes == 24
