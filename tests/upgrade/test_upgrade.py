@@ -41,7 +41,10 @@ class Releases:
     def run(self, release: str, *arguments: str, dies: str = "") -> int:
         """Run a worker to its end. Return its exit code."""
         with self.start(release, *arguments, dies=dies) as process:
-            return process.wait(60)
+            try:
+                return process.wait(60)
+            finally:
+                process.kill()
 
     def rows(self) -> list[str]:
         """Return the ids of all rows in files."""
