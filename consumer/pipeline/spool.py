@@ -184,4 +184,5 @@ def _translating() -> Iterator[None]:
 
 
 def _directory() -> str:
-    return tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")
+    """Return the directory that the library chose, or the first that it tries without TMPDIR."""
+    return tempfile.tempdir or "/tmp"
