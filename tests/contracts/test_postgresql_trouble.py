@@ -14,6 +14,7 @@ import pytest
 from consumer.errors import ConsumerError, SinkUnavailable
 from consumer.sinks import Sink
 from tests.contracts.postgresql_place import CALLS, Lines, Place, calls
+from tests.integration.workers import wait_until
 from tests.servers.postgresql import PostgreSql
 
 QUICK = replace(CALLS, timeout=0.4)
@@ -163,7 +164,9 @@ def test_a_stopped_worker_does_not_leave_rows_locked(place: Place, stages: bool)
 def test_a_server_that_stops_responding_ends_the_attempt(place: Place) -> None:
     """Its kernel still acknowledges everything, so only our own limit notices."""
     sink = place.opened(QUICK)
-    [[pid]] = place.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'call-consumer'")
+    ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'call-consumer'"
+    wait_until(lambda: len(place.run(ours)) == 1)  # those of the tests before have ended
+    [[pid]] = place.run(ours)
     os.kill(pid, signal.SIGSTOP)
     began = time.monotonic()
     try:
