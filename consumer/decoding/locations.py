@@ -7,16 +7,7 @@ import msgspec
 
 from consumer.decoding.rows import encode_row
 from consumer.records import Block, EventLocation
-
-
-class _Location(msgspec.Struct, gc=False):
-    stream_name: str
-    shard_id: str
-    sequence_number: str
-    sub_sequence_number: int
-    event_index: int
-    partition_key: str
-    arrived_at: str
+from schemas.event_location import LocationFields
 
 
 class EncodedRow(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +17,7 @@ class EncodedRow(msgspec.Struct, frozen=True, gc=False):
     location: EventLocation
 
 
-_decode = msgspec.json.Decoder(_Location).decode_lines
+_decode = msgspec.json.Decoder(LocationFields).decode_lines
 
 
 def encoded_row(row: msgspec.Struct | bytes) -> EncodedRow:
@@ -39,13 +30,13 @@ def locations_of(block: Block) -> Sequence[EventLocation]:
     """Return the location of each row of a block."""
     return [
         EventLocation(
-            row.stream_name,
-            row.shard_id,
-            int(row.sequence_number),
-            row.sub_sequence_number,
-            row.event_index,
-            row.partition_key,
-            datetime.fromisoformat(row.arrived_at).timestamp(),
+            row["stream_name"],
+            row["shard_id"],
+            int(row["sequence_number"]),
+            row["sub_sequence_number"],
+            row["event_index"],
+            row["partition_key"],
+            datetime.fromisoformat(row["arrived_at"]).timestamp(),
         )
         for row in _decode(block.lines)
     ]
