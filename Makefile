@@ -54,7 +54,7 @@ demo: .venv/.demo ## the main job on an embedded Kinesis
 # Half of a test's time is waiting for processes: six at once keep two cores busy. `alone` are those that load the machine
 # themselves. Coverage doubles the CPU time of what runs inside pytest, so only CI measures it.
 test: install ## run the tests, side by side
-	$(BIN)/python -m pytest -m "not alone" -n $(TESTERS) --dist loadgroup --no-loadscope-reorder $(if $(COV),--cov --cov-report=)
+	$(BIN)/python -m pytest -m "not alone" -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(if $(COV),--cov --cov-report=)
 	$(BIN)/python -m pytest -m alone tests/chaos
 
 coverage: install ## the floors that the last `make test COV=1` has to reach, branches included

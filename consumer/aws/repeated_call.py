@@ -62,9 +62,10 @@ class RepeatedCall:
 
     def _learn(self, request: Any = None, **_: Any) -> None:
         """Note the form of the first request, when it is about to be signed."""
+        if self._form is not None:
+            return
         headers = {name: _text(value) for name, value in request.headers.items() if name not in OWN_HEADERS}
-        usable = headers.get("Content-Type") == CONTENT_TYPE and all(hasattr(self._client, name) for name in PRIVATE)
-        if self._form is None and usable:
+        if headers.get("Content-Type") == CONTENT_TYPE and all(hasattr(self._client, name) for name in PRIVATE):
             self._form = _Form(request.url, headers, dict(request.context))
 
     def _send(self, prepared: Any) -> Any:
